@@ -1,0 +1,1 @@
+"""Fit and score a captioner on feature shards; usable alone, knows nothing of Beam."""

@@ -1,0 +1,115 @@
+"""The TFRecord schema of a feature set: the one place that names its fields.
+
+One `tf.train.Example` holds one distinct picture. Letters: P = grid positions (64), C = channels (2048).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed10, row by row
+POOLED_SHAPE = (2048,)  # (C,): mean over the grid
+FEATURE_SHAPES = {"grid": GRID_SHAPE, "pooled": POOLED_SHAPE}
+FEATURE_DTYPE = "float16"
+
+SHA256 = "image/sha256"
+URI = "image/uri"
+WIDTH = "image/width"
+HEIGHT = "image/height"
+SHAPE = "feature/shape"
+DTYPE = "feature/dtype"
+BYTES = "feature/bytes"
+CAPTIONS = "caption/text"
+
+_SCHEMA = {
+    SHA256: tf.io.FixedLenFeature([], tf.string),
+    URI: tf.io.VarLenFeature(tf.string),
+    WIDTH: tf.io.FixedLenFeature([], tf.int64),
+    HEIGHT: tf.io.FixedLenFeature([], tf.int64),
+    SHAPE: tf.io.VarLenFeature(tf.int64),
+    DTYPE: tf.io.FixedLenFeature([], tf.string),
+    BYTES: tf.io.FixedLenFeature([], tf.string),
+    CAPTIONS: tf.io.VarLenFeature(tf.string),
+}
+
+
+@dataclass(frozen=True)
+class FeatureRecord:
+    """One distinct picture.
+
+    Attributes:
+      sha256: hex digest of the file's bytes.
+      uris: every place where these bytes were found.
+      width, height: pixels of the upright picture.
+      feature: float16, grid [64, 2048] or pooled [2048].
+      captions: what people wrote of it, zero or more.
+    """
+
+    sha256: str
+    uris: tuple[str, ...]
+    width: int
+    height: int
+    feature: np.ndarray
+    captions: tuple[str, ...]
+
+
+def serialize(record: FeatureRecord) -> bytes:
+    """FeatureRecord -> bytes of a `tf.train.Example`; equal records give equal bytes."""
+
+    def strings(values):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+    def integers(values):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+    example = tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                SHA256: strings([record.sha256.encode()]),
+                URI: strings([os.fsencode(uri) for uri in record.uris]),
+                WIDTH: integers([record.width]),
+                HEIGHT: integers([record.height]),
+                SHAPE: integers(record.feature.shape),
+                DTYPE: strings([record.feature.dtype.name.encode()]),
+                BYTES: strings([record.feature.tobytes()]),
+                CAPTIONS: strings([text.encode() for text in record.captions]),
+            }
+        )
+    )
+    return example.SerializeToString(deterministic=True)
+
+
+def parse(serialized: tf.Tensor, feature_kind: str) -> dict[str, tf.Tensor]:
+    """Scalar string tensor -> fields of one picture, for `tf.data.Dataset.map`.
+
+    Returns a dict with SHA256 (scalar string), URI and CAPTIONS (string [n]), WIDTH and HEIGHT (scalar int64) and
+    "feature" (float16, [64, 2048] for the grid kind, [2048] for the pooled one).
+    """
+    fields = tf.io.parse_single_example(serialized, _SCHEMA)
+    feature = tf.reshape(tf.io.decode_raw(fields[BYTES], tf.as_dtype(FEATURE_DTYPE)), FEATURE_SHAPES[feature_kind])
+    return {
+        SHA256: fields[SHA256],
+        URI: tf.sparse.to_dense(fields[URI]),
+        WIDTH: fields[WIDTH],
+        HEIGHT: fields[HEIGHT],
+        CAPTIONS: tf.sparse.to_dense(fields[CAPTIONS]),
+        "feature": feature,
+    }
+
+
+def deserialize(serialized: bytes) -> FeatureRecord:
+    """Bytes of a `tf.train.Example` -> FeatureRecord; the inverse of `serialize`, outside tf.data."""
+    fields = tf.train.Example.FromString(serialized).features.feature
+    feature = np.frombuffer(fields[BYTES].bytes_list.value[0], dtype=fields[DTYPE].bytes_list.value[0].decode())
+    return FeatureRecord(
+        sha256=fields[SHA256].bytes_list.value[0].decode(),
+        uris=tuple(os.fsdecode(uri) for uri in fields[URI].bytes_list.value),
+        width=fields[WIDTH].int64_list.value[0],
+        height=fields[HEIGHT].int64_list.value[0],
+        feature=feature.reshape(tuple(fields[SHAPE].int64_list.value)),
+        captions=tuple(text.decode() for text in fields[CAPTIONS].bytes_list.value),
+    )

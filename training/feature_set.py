@@ -1,0 +1,176 @@
+"""A feature set as its readers see it: the manifest, the encoder identity, the shards that can be trusted.
+
+Paths go through `tf.io.gfile`, so `s3://` and `gs://` work wherever TensorFlow has the file system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from training.errors import JobFailed, UserError
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EncoderIdentity:
+    """Everything that decides a feature's values; features of two identities never mix.
+
+    Attributes:
+      architecture: "InceptionV3".
+      engine: the library that runs it, "tensorflow".
+      weights_sha256: hex digest of the weight file, or of seed and statistics of random weights.
+      weights: how the user named them ("imagenet", "random" or a file name); for messages, not part of the id.
+      input_size: pixels of a side.
+      resize: filter and reduction that bring a picture to that size.
+      precision: "float32" or "bfloat16".
+      feature_kind: "grid" or "pooled".
+    """
+
+    architecture: str
+    engine: str
+    weights_sha256: str
+    weights: str
+    input_size: int
+    resize: str
+    precision: str
+    feature_kind: str
+
+    @property
+    def id(self) -> str:
+        """12 hex digits that two encoders share only if they give the same features."""
+        decisive = {name: value for name, value in asdict(self).items() if name != "weights"}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.architecture} {self.id} ({self.feature_kind}, {self.precision}, "
+            f"weights {self.weights} {self.weights_sha256[:8]})"
+        )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One committed shard: `name` is the file in the feature set; a shard of no record has no file."""
+
+    name: str
+    records: int
+    captions: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """`manifest.json`, read and checked.
+
+    Attributes:
+      path: the directory.
+      encoder: identity of the encoder that every record was made with.
+      shards: committed shards, sorted by name.
+      totals: listed, done, duplicate, rejected and what else the last run counted.
+      notes: examples of what was odd, by kind, for a person.
+    """
+
+    path: str
+    encoder: EncoderIdentity
+    shards: tuple[Shard, ...]
+    totals: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        return sum(shard.records for shard in self.shards)
+
+    @property
+    def captions(self) -> int:
+        return sum(shard.captions for shard in self.shards)
+
+    def shard_paths(self) -> list[str]:
+        """Paths of the shards that hold records, each checked against the manifest's size.
+
+        Raises:
+          JobFailed: a shard is missing, empty or cut; names the file and the way to repair it.
+        """
+        paths = []
+        for shard in self.shards:
+            if not shard.records:
+                continue
+            path = posixpath.join(self.path, shard.name)
+            try:
+                size = tf.io.gfile.stat(path).length
+            except tf.errors.NotFoundError:
+                raise JobFailed(f"{path}: the manifest names this shard but it is missing; {_REPAIR}") from None
+            if size != shard.size_bytes:
+                state = "is empty" if size == 0 else f"has {size} bytes"
+                raise JobFailed(f"{path}: shard {state} where the manifest says {shard.size_bytes}; {_REPAIR}")
+            paths.append(path)
+        return paths
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "encoder": {**asdict(self.encoder), "id": self.encoder.id},
+            "totals": self.totals,
+            "notes": self.notes,
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+
+
+_REPAIR = "run the same `captionbeam extract` command again: it redoes only that shard"
+
+
+def encoder_from_json(fields: dict[str, Any]) -> EncoderIdentity:
+    """Manifest or captioner config entry -> EncoderIdentity; the derived "id" is left out."""
+    return EncoderIdentity(**{name: value for name, value in fields.items() if name != "id"})
+
+
+def from_json(path: str, document: dict[str, Any]) -> FeatureSet:
+    """Parsed `manifest.json` -> FeatureSet.
+
+    Raises:
+      UserError: the document is of another schema version or lacks a field.
+    """
+    where = posixpath.join(path, MANIFEST)
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{where}: schema version {document.get('schema_version')} where this captionbeam reads {SCHEMA_VERSION}; "
+            "extract the features again"
+        )
+    try:
+        return FeatureSet(
+            path=path,
+            encoder=encoder_from_json(document["encoder"]),
+            shards=tuple(Shard(**shard) for shard in document["shards"]),
+            totals=document["totals"],
+            notes=document["notes"],
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{where}: not a manifest of a feature set ({error}); extract the features again") from error
+
+
+def load_feature_set(path: str) -> FeatureSet:
+    """Directory -> FeatureSet.
+
+    Raises:
+      UserError: there is no readable manifest, or it names no record.
+    """
+    where = posixpath.join(path, MANIFEST)
+    if not tf.io.gfile.exists(where):
+        raise UserError(f"{path}: no {MANIFEST} here, so no finished shards; run `captionbeam extract --output {path}` first")
+    with tf.io.gfile.GFile(where) as file:
+        try:
+            document = json.loads(file.read())
+        except ValueError as error:
+            raise UserError(f"{where}: not JSON ({error}); run `captionbeam extract` again, it rebuilds the file") from error
+    feature_set = from_json(path, document)
+    if not feature_set.records:
+        raise UserError(f"{path}: its shards hold no picture; extract some first")
+    return feature_set
