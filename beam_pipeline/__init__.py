@@ -1,0 +1,1 @@
+"""Beam pipelines around the captioner: extract features, caption collections, count the words that matter."""

@@ -1,0 +1,277 @@
+"""Pipeline 1: images -> sharded TFRecords of InceptionV3 features, a ledger, and a manifest.
+
+    list -> join captions -> minus ledger -> fingerprint -> distinct pictures -> shards -> encode -> manifest
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.utils.shared import Shared
+
+from beam_pipeline import storage
+from beam_pipeline.collection import resolve_source
+from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.images import DEFAULT_MAX_MEGAPIXELS
+from beam_pipeline.ledger import OUTCOMES, REJECTED, LedgerLine, to_jsonl
+from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey, count
+from beam_pipeline.reading import EncodedPicture, encode_pictures, sample_pixels
+from beam_pipeline.runs import (
+    GatherResults,
+    Results,
+    Standing,
+    add_up,
+    balance_in_words,
+    check_balance,
+    exclusive,
+    run_pipeline,
+    standing,
+    write_rejected,
+)
+from beam_pipeline.sharding import ShardId
+from training import feature_set
+from training.caption_files import read_captions
+from training.errors import UserError
+from training.feature_records import FeatureRecord, deserialize, serialize
+from training.feature_set import MANIFEST, EncoderIdentity, FeatureSet, Shard
+
+log = logging.getLogger("captionbeam")
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """Settings of `captionbeam extract`.
+
+    Attributes:
+      images: folder, glob pattern or LIST.txt.
+      output: directory of the feature set.
+      captions: caption file to store with the features, or None.
+      weights: "imagenet", "random" or a path.
+      feature_kind: "grid" or "pooled".
+      precision: "auto", "bfloat16" or "float32".
+      shard_size: pictures a shard, on average at most.
+      max_megapixels: what one picture may have when decoded.
+      max_reject_rate: share of rejected inputs above which the job fails, 0 to 1.
+      retry_rejected: take inputs up again that an earlier run rejected.
+    """
+
+    images: str
+    output: str
+    captions: str | None = None
+    weights: str = "imagenet"
+    feature_kind: str = "grid"
+    precision: str = "auto"
+    shard_size: int = 512
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    max_reject_rate: float = 0.10
+    retry_rejected: bool = False
+
+
+def extract(options: ExtractOptions, beam_options: PipelineOptions) -> FeatureSet:
+    """Runs the pipeline; what the output already holds is not done again.
+
+    Raises:
+      UserError: a wrong option, found before anything is written.
+      JobFailed: the job could not end well; what worked is kept.
+    """
+    source = resolve_source(options.images)
+    captions = read_captions(options.captions) if options.captions else None
+    output = storage.absolute(options.output)
+    earlier = read_manifest(output)
+    if earlier and (options.weights == "random") != (earlier.encoder.weights == "random"):
+        raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
+    with exclusive(output):
+        spec = resolve_encoder(
+            options.weights, options.feature_kind, options.precision, output, lambda: sample_pixels(source, options.max_megapixels)
+        )
+        if earlier and earlier.encoder.id != spec.identity.id:
+            raise _other_encoder(output, earlier.encoder, str(spec.identity))
+        state, kept, unlisted = _take_stock(output, earlier, captions is not None)
+        _write_manifest(output, FeatureSet(output, spec.identity, tuple(kept)))  # from now on it refuses another encoder
+        log.info("encoder %s", spec.identity)
+        if captions and state.committed:
+            log.info("pictures of earlier runs keep the captions that were stored with them")
+        if earlier and earlier.captions and not captions:
+            log.info("no --captions given: new pictures are stored without any, unlike those of earlier runs")
+
+        def build(pipeline: beam.Pipeline) -> None:
+            plan = pipeline | "PlanShards" >> PlanShards(
+                source,
+                list(state.ledgers),
+                list(state.unfinished),
+                state.next_run,
+                options.shard_size,
+                captions,
+                options.retry_rejected,
+            )
+            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, options.max_megapixels)
+            adopted = pipeline | "UnlistedShards" >> beam.Create(unlisted) | "SummarizeShards" >> beam.Map(summarize_shard, output)
+            shards = (encoded.main, adopted) | "AllShards" >> beam.Flatten()
+            (
+                pipeline
+                | GatherResults(shards, [*plan.counts, encoded[COUNTS]], plan.notes)
+                | "WriteManifest" >> beam.Map(finish_manifest, output, spec.identity, kept)
+            )
+
+        run_pipeline(build, beam_options)
+    result = read_manifest(output)
+    assert result is not None
+    rejected_list = write_rejected(output)
+    print(balance_in_words(result.totals))
+    print(f"{output}: {result.records} pictures in {len(result.shards)} shards, {result.captions} captions")
+    check_balance(result.totals, options.max_reject_rate, rejected_list)
+    return result
+
+
+def _other_encoder(output: str, there: EncoderIdentity, asked: str) -> UserError:
+    return UserError(
+        f"--output {output}: holds features of {there}, and this run would add those of {asked}; "
+        "choose another --output, or the weights, kind and precision that it was made with"
+    )
+
+
+def read_manifest(output: str) -> FeatureSet | None:
+    """Directory -> its FeatureSet, empty or not; None where there is no manifest.
+
+    Raises:
+      UserError: the manifest cannot be read.
+    """
+    path = storage.join(output, MANIFEST)
+    if not storage.exists(path):
+        return None
+    try:
+        document = json.loads(storage.read_bytes(path))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); remove it, and `captionbeam extract` rebuilds it") from error
+    return feature_set.from_json(output, document)
+
+
+def _write_manifest(output: str, features: FeatureSet) -> None:
+    storage.write_atomic(storage.join(output, MANIFEST), (json.dumps(features.to_json(), indent=1) + "\n").encode())
+
+
+def _take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tuple[Standing, list[Shard], list[ShardId]]:
+    """What of the output can be kept: (standing, shards of the manifest, committed shards that it does not name yet)."""
+    sizes = storage.list_directory(output)
+    listed = {shard.name: shard for shard in earlier.shards} if earlier else {}
+
+    def is_whole(shard: ShardId) -> bool:
+        known = listed.get(shard.features())
+        if known is None or sizes.get(known.name, 0) == known.size_bytes:
+            return True
+        if known.captions and not captions:
+            raise UserError(f"{output}: {known.name} is damaged and held captions; give --captions again, so that it can be made anew")
+        log.info("%s is damaged (%d bytes of %d) and is made again", known.name, sizes.get(known.name, 0), known.size_bytes)
+        return False
+
+    state = standing(output, is_whole)
+    kept = [listed[shard.features()] for shard in state.committed if shard.features() in listed]
+    return state, kept, [shard for shard in state.committed if shard.features() not in listed]
+
+
+class EncodeShards(beam.PTransform):
+    """(ShardKey, pictures) -> Shard each, its features and then its ledger written; counts every outcome."""
+
+    def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float):
+        super().__init__()
+        self.spec = spec
+        self.output = output
+        self.max_megapixels = max_megapixels
+
+    def expand(self, shards):
+        encode = EncodeShard(self.spec, self.output, self.max_megapixels)
+        return shards | "EncodeShard" >> beam.ParDo(encode).with_outputs(COUNTS, main="main")
+
+
+class EncodeShard(beam.DoFn):
+    """One call makes one shard; the encoder is loaded once per process."""
+
+    def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float):
+        self.spec = spec
+        self.output = output
+        self.max_megapixels = max_megapixels
+        self.shared = Shared()
+        self.outcomes = {outcome: Metrics.counter("captionbeam", outcome) for outcome in OUTCOMES}
+
+    def encoder(self) -> Encoder:
+        return self.shared.acquire(lambda: load_encoder(self.spec), tag=self.spec.identity.id)
+
+    def process(self, element: tuple[ShardKey, Iterable[Picture]]):
+        key, pictures = element
+        shard, lines = encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.max_megapixels)
+        for outcome, number in Counter(line.outcome for line in lines).items():
+            self.outcomes[outcome].inc(number)
+            yield count(outcome, number)
+        yield shard
+
+
+def encode_shard(
+    shard: ShardId, pictures: Iterable[Picture], encoder: Callable[[], Encoder], output: str, max_megapixels: float
+) -> tuple[Shard, list[LedgerLine]]:
+    """Encodes a shard's pictures in sha256 order into its TFRecord file, then commits it with its ledger.
+
+    Args:
+      encoder: gives the Encoder; not called when there is nothing to encode.
+    """
+    began = time.monotonic()
+    work = sorted(pictures, key=lambda picture: picture.sha256)
+    path = storage.join(output, shard.features())
+    lines: list[LedgerLine] = []
+    records = captions = size_bytes = 0
+    digest = ""
+    with storage.new_file(path) as local:
+        with tf.io.TFRecordWriter(local) as writer:
+            for encoded in encode_pictures(work, encoder, max_megapixels):
+                lines += encoded.read.lines
+                if encoded.feature is not None:
+                    writer.write(serialize(feature_record(encoded)))
+                    records += 1
+                    captions += len(encoded.read.picture.captions)
+        size_bytes, digest = os.path.getsize(local), storage.sha256(local)
+    if not records:
+        storage.remove(path)
+        size_bytes, digest = 0, ""
+    storage.write_atomic(storage.join(output, shard.ledger()), to_jsonl(sorted(lines, key=lambda line: line.uri)))
+    seconds = time.monotonic() - began
+    log.info("shard %d of %d (run %d): %d pictures, %.1f img/s", shard.index + 1, shard.count, shard.run, records, records / seconds)
+    return Shard(shard.features(), records, captions, size_bytes, digest), lines
+
+
+def feature_record(encoded: EncodedPicture) -> FeatureRecord:
+    """What the feature set keeps of a picture: every place where it could be read, and what people wrote of it."""
+    image, picture = encoded.read.image, encoded.read.picture
+    assert image is not None and encoded.feature is not None
+    return FeatureRecord(
+        sha256=picture.sha256,
+        uris=tuple(line.uri for line in encoded.read.lines if line.outcome != REJECTED),
+        width=image.width,
+        height=image.height,
+        feature=encoded.feature,
+        captions=picture.captions,
+    )
+
+
+def summarize_shard(shard: ShardId, output: str) -> Shard:
+    """A committed shard that no manifest names, because the run was killed before it wrote one -> its entry."""
+    path = storage.join(output, shard.features())
+    if not storage.exists(path):
+        return Shard(shard.features(), 0, 0, 0, "")
+    with storage.local_copy(path) as local:
+        captions = [len(deserialize(record.numpy()).captions) for record in tf.data.TFRecordDataset(local)]
+        return Shard(shard.features(), len(captions), sum(captions), os.path.getsize(local), storage.sha256(local))
+
+
+def finish_manifest(results: Results, output: str, identity: EncoderIdentity, kept: list[Shard]) -> None:
+    """Writes the manifest of everything that the output now holds."""
+    shards = tuple(sorted([*kept, *results.shards], key=lambda shard: shard.name))
+    _write_manifest(output, FeatureSet(output, identity, shards, add_up(results.counts), results.notes))

@@ -1,0 +1,390 @@
+"""What is left to do, and how it is cut into shards: listing -> minus ledger -> fingerprint -> distinct -> shards.
+
+Both pipelines begin with `PlanShards`. Beside its main output every step emits `counts` (name, n) and `notes`
+(kind, text): they travel as data and not as Beam metrics, because totals must be exact on every runner.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import AsSingleton, PCollection, TaggedOutput
+
+from beam_pipeline import storage
+from beam_pipeline.collection import InputFile, Listing, Source
+from beam_pipeline.ledger import DONE, REJECTED, LedgerLine, read_ledger
+from beam_pipeline.sharding import ShardId, UnfinishedRun, assign_shard, content_key, shard_count
+from training.caption_files import CaptionFile, CaptionRow, normalized_name
+
+COUNTS, NOTES = "counts", "notes"
+NOTES_KEPT = 100  # examples of a kind that the manifest lists; the counts beside them are exact
+_READERS = 8  # threads that hash files: enough to hide the latency of a network disk
+
+Count = tuple[str, int]
+Note = tuple[str, str]
+ShardKey = tuple[int, int, int]  # (run, index, count) of a ShardId, in types that every runner can group by
+
+
+@dataclass(frozen=True)
+class CaptionedFile:
+    """An input and what people wrote of it."""
+
+    file: InputFile
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One distinct content, however many files hold it.
+
+    Attributes:
+      sha256: hex digest of the bytes; where they cannot be read, that of the file's address.
+      files: the new files that hold it, sorted by uri.
+      captions: what people wrote of it.
+      known: it was done in an earlier run, so that all these files are duplicates.
+      problem: why the bytes cannot be read, else "".
+    """
+
+    sha256: str
+    files: tuple[InputFile, ...]
+    captions: tuple[str, ...] = ()
+    known: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Output of PlanShards.
+
+    Attributes:
+      shards: (ShardKey, pictures) for every shard that has to be made, those without any picture included.
+      counts, notes: see the module's docstring.
+    """
+
+    shards: PCollection
+    counts: list[PCollection]
+    notes: list[PCollection]
+
+
+class PlanShards(beam.PTransform):
+    """Pipeline -> Plan: everything in `source` that the ledgers do not account for, cut into shards.
+
+    Args:
+      source: what to list.
+      ledgers: paths of the committed ledgers.
+      unfinished: runs that lack shards; they are finished with the shards they began with.
+      next_run: number for what fits into none of them.
+      shard_size: pictures a shard, on average at most.
+      captions: caption file to join by image name, or None.
+      retry_rejected: take inputs up again that an earlier run rejected.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        ledgers: list[str],
+        unfinished: list[UnfinishedRun],
+        next_run: int,
+        shard_size: int,
+        captions: CaptionFile | None = None,
+        retry_rejected: bool = False,
+    ):
+        super().__init__()
+        self.source = source
+        self.ledgers = ledgers
+        self.unfinished = unfinished
+        self.next_run = next_run
+        self.shard_size = shard_size
+        self.captions = captions
+        self.retry_rejected = retry_rejected
+
+    def expand(self, pipeline) -> Plan:
+        listed = _outputs(pipeline | "Source" >> beam.Create([self.source]), "ListInputs", list_inputs)
+        counts, notes = [listed[COUNTS]], [listed[NOTES]]
+        files = listed.main | "SpreadInputs" >> beam.Reshuffle()
+        if self.captions is not None:
+            joined = files | JoinCaptions(self.captions)
+            files = joined.main
+            counts += [joined[COUNTS]]
+            notes += [joined[NOTES]]
+        else:
+            files = files | "NoCaptions" >> beam.Map(CaptionedFile)
+
+        ledger = (
+            pipeline
+            | "Ledgers" >> beam.Create(self.ledgers, reshuffle=True)
+            | "ReadLedger" >> beam.FlatMap(read_ledger_in_order)
+        )
+        work = files | SubtractLedger(ledger, self.retry_rejected)
+        counts += [work[COUNTS]]
+        distinct = work.main | "FingerprintFiles" >> FingerprintFiles() | DistinctPictures(ledger)
+        shards = distinct | AssignShards(self.unfinished, self.next_run, self.shard_size)
+        return Plan(shards, counts, notes)
+
+
+def _outputs(pcoll, label: str, function, *args):
+    """Maps a function that yields main elements and TaggedOutputs for COUNTS and NOTES."""
+    return pcoll | label >> beam.FlatMap(function, *args).with_outputs(COUNTS, NOTES, main="main")
+
+
+def count(name: str, n: int = 1) -> TaggedOutput:
+    return TaggedOutput(COUNTS, (name, n))
+
+
+def note(kind: str, text: str) -> TaggedOutput:
+    return TaggedOutput(NOTES, (kind, text))
+
+
+def list_inputs(source: Source) -> Iterator[Any]:
+    """Source -> InputFile each; counts ignored_shadow and ignored_other."""
+    listing = Listing(source)
+    yield from listing
+    for kind, ignored in sorted(listing.ignored.items()):
+        yield count(f"ignored_{kind}", ignored)
+
+
+class JoinCaptions(beam.PTransform):
+    """InputFile -> CaptionedFile, joined by image name.
+
+    Counts caption rows, rows whose picture is missing, pictures without a caption, repeated rows and unreadable lines.
+    """
+
+    def __init__(self, captions: CaptionFile):
+        super().__init__()
+        self.captions = captions
+
+    def expand(self, files):
+        rows = _outputs(files.pipeline | "CaptionFile" >> beam.Create([self.captions]), "ReadCaptions", read_caption_rows)
+        by_name = files | "NameOfFile" >> beam.Map(lambda file: (_base_name(file.uri), file))
+        joined = _outputs(
+            {"files": by_name, "rows": rows.main} | "GroupByImageName" >> beam.CoGroupByKey(), "MatchCaptions", match_captions
+        )
+        return _Joined(
+            joined.main,
+            (rows[COUNTS], joined[COUNTS]) | "CaptionCounts" >> beam.Flatten(),
+            (rows[NOTES], joined[NOTES]) | "CaptionNotes" >> beam.Flatten(),
+        )
+
+
+class _Joined:
+    """Main, counts and notes of a composite, read like Beam's own multiple outputs."""
+
+    def __init__(self, main, counts, notes):
+        self.main = main
+        self._tagged = {COUNTS: counts, NOTES: notes}
+
+    def __getitem__(self, tag):
+        return self._tagged[tag]
+
+
+def read_caption_rows(captions: CaptionFile) -> Iterator[Any]:
+    """CaptionFile -> (normalised base name of the image, CaptionRow)."""
+    for row in captions:
+        yield _base_name(row.image), row
+    yield count("caption_rows", captions.rows)
+    yield count("caption_lines_unreadable", captions.bad_lines)
+    for problem in captions.problems:
+        yield note("caption_lines_unreadable", str(problem))
+
+
+def match_captions(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+    """Files and caption rows of one base name -> CaptionedFile for every file.
+
+    A row names its picture exactly, by file name or by the end of its path; where no file is called exactly so, one
+    whose name is the same in Unicode's composed form takes it.
+    """
+    _, grouped = group
+    files = sorted(grouped["files"], key=lambda file: file.uri)
+    texts: dict[str, list[str]] = {file.uri: [] for file in files}
+    seen: set[tuple[str, str]] = set()
+    unmatched = 0
+    for row in sorted(grouped["rows"], key=lambda row: row.line):
+        owners = _files_named(row, files)
+        for file in owners:
+            texts[file.uri].append(row.text)
+        if not owners:
+            unmatched += 1
+            yield note("captions_without_picture", row.image)
+        if (row.image, row.text) in seen:
+            yield count("captions_repeated")
+        seen.add((row.image, row.text))
+    if unmatched:
+        yield count("captions_without_picture", unmatched)
+    for file in files:
+        if not texts[file.uri]:
+            yield count("pictures_without_caption")
+            yield note("pictures_without_caption", file.uri)
+        yield CaptionedFile(file, tuple(texts[file.uri]))
+
+
+def _files_named(row: CaptionRow, files: list[InputFile]) -> list[InputFile]:
+    exact = [file for file in files if ("/" + file.uri).endswith("/" + row.image)]
+    if exact:
+        return exact
+    ending = "/" + normalized_name(row.image)
+    return [file for file in files if normalized_name("/" + file.uri).endswith(ending)]
+
+
+def _base_name(path: str) -> str:
+    return normalized_name(os.path.basename(path))
+
+
+def read_ledger_in_order(path: str) -> Iterator[tuple[str, LedgerLine]]:
+    """Ledger path -> (its name, line); names sort in run order."""
+    name = os.path.basename(path)
+    for line in read_ledger(path):
+        yield name, line
+
+
+class SubtractLedger(beam.PTransform):
+    """CaptionedFile -> those that no ledger line accounts for: unknown, changed since, or rejected where retried.
+
+    Counts `listed` once for every distinct input and `earlier_OUTCOME` for what is accounted for.
+    """
+
+    def __init__(self, ledger: PCollection, retry_rejected: bool):
+        super().__init__()
+        self.ledger = ledger
+        self.retry_rejected = retry_rejected
+
+    def expand(self, files):
+        by_uri = files | "UriOfFile" >> beam.Map(lambda captioned: (captioned.file.uri, captioned))
+        lines = self.ledger | "UriOfLine" >> beam.Map(lambda named: (named[1].uri, named))
+        groups = {"files": by_uri, "lines": lines} | "GroupByUri" >> beam.CoGroupByKey()
+        return _outputs(groups, "KeepUnaccounted", keep_unaccounted, self.retry_rejected)
+
+
+def keep_unaccounted(group: tuple[str, dict[str, Iterable[Any]]], retry_rejected: bool) -> Iterator[Any]:
+    """Listing and ledger lines of one uri -> the CaptionedFile if it is work."""
+    _, grouped = group
+    listed = sorted(grouped["files"], key=lambda captioned: captioned.captions, reverse=True)
+    if not listed:
+        return  # it was there in an earlier run and is gone
+    yield count("listed")
+    if len(listed) > 1:
+        yield count("listed_repeatedly", len(listed) - 1)
+    file = listed[0].file
+    # The newest run has the last word; a line for other content is no account of this file.
+    lines = [line for _, line in sorted(grouped["lines"], key=lambda named: named[0])]
+    outcome = lines[-1].outcome if lines and (lines[-1].size, lines[-1].mtime) == (file.size, file.mtime) else None
+    if outcome is None or (outcome == REJECTED and retry_rejected):
+        yield listed[0]
+    else:
+        yield count(f"earlier_{outcome}")
+
+
+class FingerprintFiles(beam.PTransform):
+    """CaptionedFile -> (sha256 of its bytes, Picture of that one file)."""
+
+    def expand(self, files):
+        return (
+            files
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "BatchFiles" >> beam.BatchElements(min_batch_size=_READERS * 4, max_batch_size=_READERS * 4)
+            | "HashFiles" >> beam.FlatMap(fingerprint_files)
+        )
+
+
+def fingerprint_files(files: list[CaptionedFile]) -> Iterator[tuple[str, Picture]]:
+    """Hashes a batch of files side by side."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        yield from pool.map(fingerprint_file, files)
+
+
+def fingerprint_file(captioned: CaptionedFile) -> tuple[str, Picture]:
+    """One file -> (key, Picture); a file that cannot be read gets a key of its own and the reason."""
+    file, problem, digest = captioned.file, captioned.file.problem, ""
+    if not problem:
+        try:
+            digest = storage.sha256(file.uri)
+        except OSError as error:
+            problem = (error.strerror or str(error)).lower()
+    if problem:
+        digest = hashlib.sha256(os.fsencode(file.uri)).hexdigest()
+    return digest, Picture(digest, (file,), captioned.captions, problem=problem)
+
+
+class DistinctPictures(beam.PTransform):
+    """(sha256, Picture of one file) -> Picture of all files with these bytes, marked if an earlier run did it."""
+
+    def __init__(self, ledger: PCollection):
+        super().__init__()
+        self.ledger = ledger
+
+    def expand(self, pictures):
+        done = (
+            self.ledger
+            | "KeepDone" >> beam.Filter(lambda named: named[1].outcome == DONE)
+            | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, None))
+        )
+        groups = {"pictures": pictures, "done": done} | "GroupByContent" >> beam.CoGroupByKey()
+        return groups | "MergeFiles" >> beam.FlatMap(merge_files)
+
+
+def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Picture]:
+    """Pictures of one content -> one Picture, its files sorted.
+
+    Captions of the first file are kept as they stand, a repeated row included; those of further files are added
+    where they say something new, so that five captions listed under two names of one picture stay five.
+    """
+    _, grouped = group
+    pictures = sorted(grouped["pictures"], key=lambda picture: picture.files[0].uri)
+    if not pictures:
+        return
+    captions: list[str] = []
+    for picture in pictures:
+        known = set(captions)
+        captions += [text for text in picture.captions if text not in known]
+    known_before = any(True for _ in grouped["done"])
+    files = tuple(picture.files[0] for picture in pictures)
+    yield replace(pictures[0], files=files, captions=tuple(captions), known=known_before)
+
+
+class AssignShards(beam.PTransform):
+    """Picture -> (ShardKey, pictures): unfinished runs first, the rest into a new run of as many shards as it needs."""
+
+    def __init__(self, unfinished: list[UnfinishedRun], next_run: int, shard_size: int):
+        super().__init__()
+        self.unfinished = unfinished
+        self.next_run = next_run
+        self.shard_size = shard_size
+
+    def expand(self, pictures):
+        placed = pictures | "PlaceInUnfinished" >> beam.Map(place, self.unfinished)
+        fresh = placed | "KeepFresh" >> beam.Filter(lambda keyed: keyed[0] is None)
+        shards = (
+            fresh
+            | "CountFresh" >> beam.combiners.Count.Globally()
+            | "CountShards" >> beam.Map(shard_count, self.shard_size)
+        )
+        keyed = placed | "PlaceInNewRun" >> beam.Map(place_in_new_run, self.next_run, AsSingleton(shards))
+        # A shard without any picture is made too: its ledger says that it was looked at.
+        old = pictures.pipeline | "UnfinishedShards" >> beam.Create(
+            [shard_key(shard) for run in self.unfinished for shard in run.shards()]
+        )
+        new = shards | "NewShards" >> beam.FlatMap(
+            lambda total, run: [(run, index, total) for index in range(total)], self.next_run
+        )
+        seeds = (old, new) | "AllShards" >> beam.Flatten() | "KeyShards" >> beam.Map(lambda key: (key, None))
+        groups = {"pictures": keyed, "seeds": seeds} | "GroupByShard" >> beam.CoGroupByKey()
+        return groups | "PicturesOfShard" >> beam.MapTuple(lambda key, grouped: (key, grouped["pictures"]))
+
+
+def shard_key(shard: ShardId) -> ShardKey:
+    return shard.run, shard.index, shard.count
+
+
+def place(picture: Picture, unfinished: list[UnfinishedRun]) -> tuple[ShardKey | None, Picture]:
+    shard = assign_shard(picture.sha256, unfinished)
+    return (shard_key(shard) if shard else None), picture
+
+
+def place_in_new_run(keyed: tuple[ShardKey | None, Picture], run: int, shards: int) -> tuple[ShardKey, Picture]:
+    key, picture = keyed
+    return key or (run, content_key(picture.sha256) % shards, shards), picture

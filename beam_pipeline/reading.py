@@ -1,0 +1,165 @@
+"""Pictures of a shard, read and decoded ahead of the encoder, encoded in batches of one fixed shape.
+
+While TensorFlow encodes one batch, a pool of threads reads and decodes the next ones (Pillow and TensorFlow release
+the interpreter lock), and the caller writes what came out before. A broken picture yields a rejection and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import heapq
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from beam_pipeline import storage
+from beam_pipeline.collection import InputFile, Listing, Source
+from beam_pipeline.encoder import ENCODER_BATCH, STATISTICS_PICTURES, Encoder
+from beam_pipeline.images import DecodedImage, UnreadableImage, decode_image
+from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
+from beam_pipeline.planning import Picture
+from training.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_BATCHES_AHEAD = 2  # decoded batches that wait for the encoder: 4.3 MB each
+_THREADS = max(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class ReadPicture:
+    """A picture after reading and decoding.
+
+    Attributes:
+      picture: what was to be read.
+      image: the decoded picture, or None when nothing came of it.
+      lines: what became of each of its files, one ledger line a file.
+    """
+
+    picture: Picture
+    image: DecodedImage | None
+    lines: tuple[LedgerLine, ...]
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A ReadPicture with its feature: float16 [64, 2048] or [2048], None where `read.image` is None."""
+
+    read: ReadPicture
+    feature: np.ndarray | None
+
+
+def encode_pictures(
+    pictures: Iterable[Picture], encoder: Callable[[], Encoder], max_megapixels: float
+) -> Iterator[EncodedPicture]:
+    """Pictures -> EncodedPicture each, in the same order; `encoder` is called once there is something to encode."""
+    read = map_ahead(
+        lambda picture: read_picture(picture, max_megapixels), pictures, _THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
+    )
+    for batch in map_ahead(lambda batch: encode_batch(batch, encoder), _batches(read), threads=1, ahead=1):
+        yield from batch
+
+
+def _batches(read: Iterable[ReadPicture]) -> Iterator[list[ReadPicture]]:
+    """Runs of pictures that hold ENCODER_BATCH decoded ones, the last run fewer."""
+    batch: list[ReadPicture] = []
+    decoded = 0
+    for picture in read:
+        batch.append(picture)
+        decoded += picture.image is not None
+        if decoded == ENCODER_BATCH:
+            yield batch
+            batch, decoded = [], 0
+    if batch:
+        yield batch
+
+
+def encode_batch(batch: list[ReadPicture], encoder: Callable[[], Encoder]) -> list[EncodedPicture]:
+    """Encodes the decoded ones of a batch; order is kept."""
+    pixels = [read.image.pixels for read in batch if read.image]
+    features = iter(encoder().encode(np.stack(pixels)) if pixels else ())
+    return [EncodedPicture(read, next(features) if read.image else None) for read in batch]
+
+
+def read_picture(picture: Picture, max_megapixels: float) -> ReadPicture:
+    """Reads and decodes one distinct picture from the first of its files that can still be read."""
+    if picture.problem:
+        stage = "list" if picture.files[0].problem else "read"
+        return ReadPicture(picture, None, _rejected(picture.files, "", stage, picture.problem))
+    if picture.known:
+        return ReadPicture(picture, None, tuple(_line(file, picture.sha256, DUPLICATE) for file in picture.files))
+    lost: tuple[LedgerLine, ...] = ()
+    for position, file in enumerate(picture.files):
+        others = picture.files[position:]
+        try:
+            data = storage.read_bytes(file.uri)
+        except OSError as error:
+            lost += _rejected([file], picture.sha256, "read", (error.strerror or str(error)).lower())
+            continue
+        if hashlib.sha256(data).hexdigest() != picture.sha256:
+            lost += _rejected([file], picture.sha256, "read", "changed while the job ran; run again to take it up")
+            continue
+        try:
+            image = decode_image(data, max_megapixels)
+        except UnreadableImage as error:
+            return ReadPicture(picture, None, lost + _rejected(others, picture.sha256, "decode", str(error)))
+        duplicates = tuple(_line(other, picture.sha256, DUPLICATE) for other in others[1:])
+        return ReadPicture(picture, image, (*lost, _line(file, picture.sha256, DONE), *duplicates))
+    return ReadPicture(picture, None, lost)
+
+
+def _line(file: InputFile, sha256: str, outcome: str, stage: str = "", reason: str = "") -> LedgerLine:
+    return LedgerLine(file.uri, file.size, file.mtime, sha256, outcome, stage, reason)
+
+
+def _rejected(files: Iterable[InputFile], sha256: str, stage: str, reason: str) -> tuple[LedgerLine, ...]:
+    return tuple(_line(file, sha256, REJECTED, stage, reason) for file in files)
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
+) -> Iterator[Result]:
+    """Like `map`, with up to `ahead` results computed on threads before they are asked for; order is kept."""
+    with ThreadPoolExecutor(threads) as pool:
+        source = iter(items)
+        pending = deque(pool.submit(function, item) for item in itertools.islice(source, ahead))
+        try:
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(pool.submit(function, item) for item in itertools.islice(source, 1))
+                yield result
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def sample_pixels(source: Source, max_megapixels: float) -> np.ndarray:
+    """Source -> uint8 [n <= STATISTICS_PICTURES, 299, 299, 3], drawn by the hash of the file names.
+
+    Raises:
+      UserError: none of the drawn files is a picture.
+    """
+
+    def draw(file: InputFile) -> bytes:
+        return hashlib.sha256(os.fsencode(os.path.basename(file.uri))).digest()
+
+    drawn = heapq.nsmallest(4 * STATISTICS_PICTURES, (file for file in Listing(source) if not file.problem), key=draw)
+    pixels: list[np.ndarray] = []
+    for file in drawn:
+        with contextlib.suppress(OSError, UnreadableImage):
+            pixels.append(decode_image(storage.read_bytes(file.uri), max_megapixels).pixels)
+        if len(pixels) == STATISTICS_PICTURES:
+            break
+    if not pixels:
+        raise UserError(
+            f"--images {source.path}: no picture found there to fit random weights to; give --weights PATH or other images"
+        )
+    return np.stack(pixels)

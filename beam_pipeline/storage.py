@@ -1,0 +1,169 @@
+"""Files on any Beam file system: whole reads, and writes that appear complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from training.errors import JobFailed
+
+_BLOCK = 1 << 20
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def is_local(path: str) -> bool:
+    """True for a plain path, False for `scheme://…`."""
+    return FileSystems.get_scheme(path) is None
+
+
+def absolute(path: str) -> str:
+    """A local path made absolute; a remote one as it is."""
+    return os.path.abspath(path) if is_local(path) else path
+
+
+def join(directory: str, name: str) -> str:
+    return os.path.join(directory, name) if is_local(directory) else FileSystems.join(directory, name)
+
+
+def exists(path: str) -> bool:
+    return os.path.exists(path) if is_local(path) else FileSystems.exists(path)
+
+
+def is_file(path: str) -> bool:
+    return os.path.isfile(path) if is_local(path) else FileSystems.exists(path)
+
+
+def open_file(path: str):
+    """Opens a file for reading bytes, as they are.
+
+    Raises:
+      OSError: it cannot be opened.
+    """
+    if is_local(path):
+        return open(path, "rb")
+    try:
+        # A name ending in .gz would otherwise be unpacked.
+        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except BeamIOError as error:
+        raise OSError(str(error)) from error
+
+
+def read_bytes(path: str) -> bytes:
+    with open_file(path) as file:
+        return file.read()
+
+
+def sha256(path: str) -> str:
+    """Hex digest of a file's content, read block by block."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def make_directory(path: str) -> None:
+    """Makes a directory that can be written, with its parents.
+
+    Raises:
+      JobFailed: it cannot be made or written.
+    """
+    if not is_local(path):
+        return  # object stores have no directories
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path, prefix=TEMPORARY_PREFIX):
+            pass
+    except OSError as error:
+        raise JobFailed(f"--output {path}: cannot be written ({error.strerror}); choose another directory") from error
+
+
+def list_directory(path: str) -> dict[str, int]:
+    """Directory -> {file name: size in bytes}, sub-directories left out; empty where there is none."""
+    if is_local(path):
+        if not os.path.isdir(path):
+            return {}
+        with os.scandir(path) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    (matched,) = FileSystems.match([join(path, "*")])
+    return {FileSystems.split(found.path)[1]: found.size_in_bytes for found in matched.metadata_list}
+
+
+def write_atomic(path: str, data: bytes) -> None:
+    """Writes a whole file under a temporary name and renames it, so that no reader ever sees half of it."""
+    with new_file(path) as local, open(local, "wb") as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[str]:
+    """Gives a local name to write to; on leaving without an exception the file appears at `path`, whole.
+
+    The temporary name is unique to the writer: of two attempts at one shard both may finish, and the last rename
+    wins with equal content.
+    """
+    local = is_local(path)
+    directory, name = os.path.split(path) if local else (tempfile.gettempdir(), FileSystems.split(path)[1])
+    handle, temporary = tempfile.mkstemp(dir=directory, prefix=f"{TEMPORARY_PREFIX}{name[:100]}-")
+    os.close(handle)
+    try:
+        yield temporary
+        if local:
+            os.chmod(temporary, 0o666 & ~_umask())
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        else:
+            _upload(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _upload(source: str, path: str) -> None:
+    # An object store shows an object only when its upload has ended, so no rename is needed there.
+    with open(source, "rb") as reader, FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as writer:
+        shutil.copyfileobj(reader, writer, _BLOCK)
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """Gives a local path with the content of `path`, and the same ending of the name."""
+    if is_local(path):
+        yield path
+        return
+    _, name = FileSystems.split(path)
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+        local = os.path.join(directory, name)
+        with open_file(path) as reader, open(local, "wb") as writer:
+            shutil.copyfileobj(reader, writer, _BLOCK)
+        yield local
+
+
+def remove(path: str) -> None:
+    """Removes a file if it is there."""
+    if is_local(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+    elif FileSystems.exists(path):
+        FileSystems.delete([path])
+
+
+def remove_temporary_files(directory: str) -> None:
+    """Removes what a killed run left half-written."""
+    for name in list_directory(directory):
+        if name.startswith(TEMPORARY_PREFIX):
+            remove(join(directory, name))
