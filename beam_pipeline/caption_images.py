@@ -1,0 +1,466 @@
+"""Pipeline 2: images or features -> a caption for every distinct picture, a ledger, and word importance.
+
+From images: list -> minus ledger -> fingerprint -> distinct pictures -> shards -> encode and caption.
+From features: feature shards -> minus ledger -> caption. Then, in both cases: captions -> word tallies -> totals.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import PCollection
+from apache_beam.utils.shared import Shared
+
+from beam_pipeline import storage
+from beam_pipeline.collection import resolve_source
+from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.images import DEFAULT_MAX_MEGAPIXELS
+from beam_pipeline.ledger import DONE, DUPLICATE, OUTCOMES, LedgerLine, read_ledger, to_jsonl
+from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey, count, read_ledger_in_order, shard_key
+from beam_pipeline.reading import encode_pictures
+from beam_pipeline.runs import (
+    GatherResults,
+    Results,
+    add_up,
+    balance_in_words,
+    check_balance,
+    exclusive,
+    run_pipeline,
+    standing,
+    write_rejected,
+)
+from beam_pipeline.sharding import ShardId, parse_shard
+from beam_pipeline.word_importance import MergeTallies, WordTally, tally_caption, to_csv
+from training.captioner import Captioner, load_captioner
+from training.decoding import CaptionDecoder
+from training.errors import JobFailed, UserError
+from training.feature_records import deserialize
+from training.feature_set import load_feature_set
+
+log = logging.getLogger("captionbeam")
+
+SUMMARY = "summary.json"
+WORDS = "word_importance.csv"
+DECODER_BATCH = 64  # pictures that are captioned together; always padded to this number, so that it changes no caption
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """Settings of `captionbeam caption`; exactly one of images and features is given.
+
+    Attributes:
+      captioner: directory that `captionbeam train` made.
+      output: directory for captions, ledger and word importance.
+      images: folder, glob pattern or LIST.txt.
+      features: feature set.
+      beam_width: hypotheses kept while decoding.
+      weights: encoder weights, where they lie elsewhere than when the features were extracted.
+      shard_size: pictures a shard, on average at most (images only).
+      max_megapixels, max_reject_rate, retry_rejected: as for extract.
+    """
+
+    captioner: str
+    output: str
+    images: str | None = None
+    features: str | None = None
+    beam_width: int = 3
+    weights: str | None = None
+    shard_size: int = 512
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    max_reject_rate: float = 0.10
+    retry_rejected: bool = False
+
+
+@dataclass(frozen=True)
+class DecoderSpec:
+    """How a worker makes the caption decoder; picklable."""
+
+    captioner: str
+    beam_width: int
+
+    def load(self) -> CaptionDecoder:
+        return CaptionDecoder(load_captioner(self.captioner), beam_width=self.beam_width, batch_size=DECODER_BATCH)
+
+
+def caption(options: CaptionOptions, beam_options: PipelineOptions) -> dict[str, Any]:
+    """Runs the pipeline; what the output already holds is not done again. Returns the content of `summary.json`.
+
+    Raises:
+      UserError: a wrong option, found before anything is written.
+      JobFailed: the job could not end well; what worked is kept.
+    """
+    if bool(options.images) == bool(options.features):
+        raise UserError("caption: give either --images or --features")
+    captioner = load_captioner(options.captioner)
+    output = storage.absolute(options.output)
+    made_with = {
+        "model_id": captioner.model_id,
+        "encoder_id": captioner.encoder.id,
+        "beam_width": options.beam_width,
+        "source": "images" if options.images else "features",
+    }
+    _refuse_another_model(output, made_with)
+    decoder = DecoderSpec(storage.absolute(options.captioner), options.beam_width)
+    from_source = _from_images(options, captioner, decoder) if options.images else _from_features(options, captioner, decoder)
+    with exclusive(output):
+        state = standing(output)
+        _write_summary(output, made_with)
+        rejected_list = storage.join(output, "rejected.txt")
+
+        def build(pipeline: beam.Pipeline) -> None:
+            made = from_source(pipeline, output, state)
+            earlier = pipeline | "EarlierShards" >> beam.Create([shard_key(shard) for shard in state.committed])
+            shards = (earlier, made.shards) | "EveryShard" >> beam.Flatten() | "SpreadShards" >> beam.Reshuffle()
+            words = shards | "CountWords" >> CountWords(output)
+            (
+                pipeline
+                | GatherResults(words.main, [*made.counts, words[COUNTS]], made.notes)
+                | "WriteResults" >> beam.Map(write_results, output, made_with)
+            )
+
+        run_pipeline(build, beam_options)
+        rejected_list = write_rejected(output)
+    summary = json.loads(storage.read_bytes(storage.join(output, SUMMARY)))
+    print(balance_in_words(summary["totals"]))
+    print(f"{output}: {summary['captions']} captions, {summary['words']} content words in {WORDS}")
+    if options.features and summary["captions"] != load_feature_set(options.features).records:
+        raise JobFailed(f"{output}: {summary['captions']} captions where {options.features} holds another number of pictures; run again")
+    check_balance(summary["totals"], options.max_reject_rate, rejected_list)
+    return summary
+
+
+def _refuse_another_model(output: str, made_with: dict[str, Any]) -> None:
+    path = storage.join(output, SUMMARY)
+    if not storage.exists(path):
+        return
+    there = json.loads(storage.read_bytes(path))["made_with"]
+    for name, value in made_with.items():
+        if there.get(name) != value:
+            raise UserError(
+                f"--output {output}: holds captions made with {name} {there.get(name)}, and this run has {name} {value}; "
+                "choose another --output"
+            )
+
+
+def _write_summary(output: str, made_with: dict[str, Any], **content: Any) -> None:
+    document = {"made_with": made_with, **content}
+    storage.write_atomic(storage.join(output, SUMMARY), (json.dumps(document, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class MadeShards:
+    """Keys of the shards that this run captions, and its counts and notes."""
+
+    shards: PCollection
+    counts: list[PCollection]
+    notes: list[PCollection]
+
+
+# From images.
+
+
+def _from_images(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec):
+    assert options.images
+    source = resolve_source(options.images)
+    wanted = captioner.encoder
+
+    def no_sample() -> np.ndarray:
+        raise UserError(f"--captioner {options.captioner}: the statistics of its random encoder weights are missing; train it again")
+
+    spec = resolve_encoder(
+        options.weights or wanted.weights, wanted.feature_kind, wanted.precision, storage.absolute(options.captioner), no_sample
+    )
+    captioner.require_encoder(spec.identity)
+
+    def made(pipeline: beam.Pipeline, output: str, state) -> MadeShards:
+        plan = pipeline | "PlanShards" >> PlanShards(
+            source,
+            list(state.ledgers),
+            list(state.unfinished),
+            state.next_run,
+            options.shard_size,
+            retry_rejected=options.retry_rejected,
+        )
+        captioned = plan.shards | "CaptionShards" >> CaptionShards(spec, decoder, output, options.max_megapixels)
+        return MadeShards(captioned.main, [*plan.counts, captioned[COUNTS]], plan.notes)
+
+    return made
+
+
+class CaptionShards(beam.PTransform):
+    """(ShardKey, pictures) -> ShardKey, its captions and then its ledger written; counts every outcome."""
+
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, max_megapixels: float):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.output = output
+        self.max_megapixels = max_megapixels
+
+    def expand(self, shards):
+        dofn = CaptionShard(self.encoder, self.decoder, self.output, self.max_megapixels)
+        return shards | "CaptionShard" >> beam.ParDo(dofn).with_outputs(COUNTS, main="main")
+
+
+class CaptionShard(beam.DoFn):
+    """One call makes one shard; encoder and captioner are loaded once per process."""
+
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, max_megapixels: float):
+        self.encoder_spec = encoder
+        self.decoder_spec = decoder
+        self.output = output
+        self.max_megapixels = max_megapixels
+        self.shared_encoder, self.shared_decoder = Shared(), Shared()
+        self.outcomes = {outcome: Metrics.counter("captionbeam", outcome) for outcome in OUTCOMES}
+
+    def encoder(self) -> Encoder:
+        return self.shared_encoder.acquire(lambda: load_encoder(self.encoder_spec), tag=self.encoder_spec.identity.id)
+
+    def decoder(self) -> CaptionDecoder:
+        return self.shared_decoder.acquire(self.decoder_spec.load, tag=self.decoder_spec)
+
+    def process(self, element: tuple[ShardKey, Iterable[Picture]]):
+        key, pictures = element
+        lines = caption_pictures(ShardId(*key), pictures, self.encoder, self.decoder, self.output, self.max_megapixels)
+        for outcome, number in Counter(line.outcome for line in lines).items():
+            self.outcomes[outcome].inc(number)
+            yield count(outcome, number)
+        yield key
+
+
+def caption_pictures(
+    shard: ShardId,
+    pictures: Iterable[Picture],
+    encoder: Callable[[], Encoder],
+    decoder: Callable[[], CaptionDecoder],
+    output: str,
+    max_megapixels: float,
+) -> list[LedgerLine]:
+    """Encodes and captions a shard's pictures in sha256 order; writes captions, then ledger; returns the ledger lines."""
+    lines: list[LedgerLine] = []
+
+    def features() -> Iterator[tuple[str, str, np.ndarray]]:
+        for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, max_megapixels):
+            lines.extend(encoded.read.lines)
+            if encoded.feature is not None:
+                uri = next(line.uri for line in encoded.read.lines if line.outcome == DONE)
+                yield encoded.read.picture.sha256, uri, encoded.feature
+
+    write_captions(shard, features(), decoder, output)
+    storage.write_atomic(storage.join(output, shard.ledger()), to_jsonl(sorted(lines, key=lambda line: line.uri)))
+    return lines
+
+
+# From features.
+
+
+def _from_features(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec):
+    assert options.features
+    features = load_feature_set(options.features)
+    captioner.require_encoder(features.encoder)
+    features.shard_paths()  # a damaged shard is better found before the job than in it
+
+    def made(pipeline: beam.Pipeline, output: str, state) -> MadeShards:
+        present = [shard for entry in features.shards if (shard := parse_shard(entry.name, "features"))]
+        missing = [shard_key(shard) for shard in present if shard not in set(state.committed)]
+        shards = (
+            pipeline
+            | "FeatureShards" >> beam.Create(missing)
+            | "SpreadFeatures" >> beam.Reshuffle()
+            | "CaptionFeatures" >> beam.ParDo(CaptionFeatures(decoder, features.path, output))
+        )
+        old = pipeline | "OldShards" >> beam.Create([shard_key(shard) for shard in state.committed])
+        lines = (
+            (old | "OldOrNot" >> beam.Map(lambda key: (key, False)), shards | "NewOrNot" >> beam.Map(lambda key: (key, True)))
+            | "KnownShards" >> beam.Flatten()
+            | "LinesOfShard" >> beam.FlatMap(lines_of_shard, output)
+            | "GroupLinesByUri" >> beam.GroupByKey()
+            | "CountLastLine" >> beam.FlatMap(count_last_line)
+        )
+        return MadeShards(shards, [lines], [pipeline | "NoNotes" >> beam.Create([])])
+
+    return made
+
+
+class CaptionFeatures(beam.DoFn):
+    """ShardKey of a feature shard -> the same, its captions written and its ledger copied."""
+
+    def __init__(self, decoder: DecoderSpec, features: str, output: str):
+        self.decoder_spec = decoder
+        self.features = features
+        self.output = output
+        self.shared = Shared()
+
+    def decoder(self) -> CaptionDecoder:
+        return self.shared.acquire(self.decoder_spec.load, tag=self.decoder_spec)
+
+    def process(self, key: ShardKey):
+        shard = ShardId(*key)
+        write_captions(shard, read_features(storage.join(self.features, shard.features())), self.decoder, self.output)
+        ledger = storage.read_bytes(storage.join(self.features, shard.ledger()))
+        storage.write_atomic(storage.join(self.output, shard.ledger()), ledger)
+        yield key
+
+
+def read_features(path: str) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Feature shard -> (sha256, uri, feature) of its pictures; none where a shard of no picture has no file.
+
+    Raises:
+      JobFailed: the shard is damaged.
+    """
+    if not storage.exists(path):
+        return
+    with storage.local_copy(path) as local:
+        try:
+            for serialized in tf.data.TFRecordDataset(local):
+                record = deserialize(serialized.numpy())
+                yield record.sha256, record.uris[0], record.feature
+        except tf.errors.DataLossError as error:
+            raise JobFailed(f"{path}: damaged shard; run `captionbeam extract` again, it redoes only that shard") from error
+
+
+def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[str, tuple[str, bool, str]]]:
+    """(ShardKey, made in this run) -> (uri, (ledger name, made in this run, outcome)) of its ledger lines."""
+    key, new = keyed
+    path = storage.join(output, ShardId(*key).ledger())
+    for name, line in read_ledger_in_order(path):
+        yield line.uri, (name, new, line.outcome)
+
+
+def count_last_line(group: tuple[str, Iterable[tuple[str, bool, str]]]) -> Iterator[tuple[str, int]]:
+    """Ledger lines of one uri -> its counts; the newest run has the last word."""
+    _, lines = group
+    _, new, outcome = max(lines)
+    yield "listed", 1
+    yield (outcome if new else f"earlier_{outcome}"), 1
+
+
+# Both.
+
+
+def write_captions(
+    shard: ShardId, features: Iterable[tuple[str, str, np.ndarray]], decoder: Callable[[], CaptionDecoder], output: str
+) -> None:
+    """(sha256, uri, feature) -> the shard's `captions-*.jsonl`, one line a picture in the same order."""
+    began = time.monotonic()
+    rows: list[str] = []
+    remaining = iter(features)
+    while batch := list(itertools.islice(remaining, DECODER_BATCH)):
+        hypotheses = decoder().decode(np.stack([feature for _, _, feature in batch]))
+        for (sha256, uri, _), hypothesis in zip(batch, hypotheses, strict=True):
+            row = {
+                "uri": uri,
+                "sha256": sha256,
+                "caption": hypothesis.caption,
+                "score": round(float(hypothesis.score), 4),
+                "flags": list(hypothesis.flags),
+            }
+            rows.append(json.dumps(row) + "\n")
+    storage.write_atomic(storage.join(output, shard.captions()), "".join(rows).encode())
+    seconds = time.monotonic() - began
+    log.info("shard %d of %d (run %d): %d captions, %.1f img/s", shard.index + 1, shard.count, shard.run, len(rows), len(rows) / seconds)
+
+
+class CountWords(beam.PTransform):
+    """ShardKey of captioned shards -> (word, WordTally) over all of them; counts captions and flags.
+
+    A picture counts once, and once more for every file that holds it; one whose files have all changed counts no more.
+    """
+
+    def __init__(self, output: str):
+        super().__init__()
+        self.output = output
+
+    def expand(self, shards):
+        rows = shards | "ReadCaptions" >> beam.FlatMap(read_captions, self.output)
+        files = (
+            shards
+            | "ReadLedgers" >> beam.FlatMap(ledger_of_shard, self.output)
+            | "GroupByUri" >> beam.GroupByKey()
+            | "FilesOfPicture" >> beam.FlatMap(picture_of_file)
+        )
+        tallied = (
+            {"rows": rows, "files": files}
+            | "GroupByPicture" >> beam.CoGroupByKey()
+            | "TallyCaption" >> beam.FlatMap(tally_picture).with_outputs(COUNTS, main="main")
+        )
+        words = tallied.main | "MergeTallies" >> beam.CombinePerKey(MergeTallies())
+        return _Words(words, tallied[COUNTS])
+
+
+class _Words:
+    def __init__(self, main, counts):
+        self.main = main
+        self._counts = counts
+
+    def __getitem__(self, tag):
+        assert tag == COUNTS
+        return self._counts
+
+
+def read_captions(key: ShardKey, output: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """ShardKey -> (sha256, caption row)."""
+    with storage.open_file(storage.join(output, ShardId(*key).captions())) as file:
+        for line in file:
+            row = json.loads(line)
+            yield row["sha256"], row
+
+
+def ledger_of_shard(key: ShardKey, output: str) -> Iterator[tuple[str, tuple[str, LedgerLine]]]:
+    """ShardKey -> (uri, (ledger name, ledger line))."""
+    for name, line in read_ledger_in_order(storage.join(output, ShardId(*key).ledger())):
+        yield line.uri, (name, line)
+
+
+def picture_of_file(group: tuple[str, Iterable[tuple[str, LedgerLine]]]) -> Iterator[tuple[str, str]]:
+    """Ledger lines of one uri -> (sha256, uri) of the picture that it shows now."""
+    uri, lines = group
+    _, line = max(lines, key=lambda named: named[0])
+    if line.outcome in (DONE, DUPLICATE):
+        yield line.sha256, uri
+
+
+def tally_picture(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+    """Caption row and files of one picture -> (word, WordTally), and counts of captions and flags."""
+    sha256, grouped = group
+    files = sum(1 for _ in grouped["files"])
+    for row in grouped["rows"]:
+        yield count("captions")
+        for flag in row["flags"]:
+            yield count(f"flag_{flag}")
+        if files:
+            yield from tally_caption(row["caption"], row["score"], sha256, row["uri"], files)
+            yield count("pictures_counted")
+
+
+def write_results(results: Results, output: str, made_with: dict[str, Any]) -> None:
+    """Writes `word_importance.csv` and `summary.json`."""
+    counts = dict(results.counts)
+    captions, pictures = counts.pop("captions", 0), counts.pop("pictures_counted", 0)
+    flags = {name.removeprefix("flag_"): counts.pop(name) for name in sorted(counts) if name.startswith("flag_")}
+    words: list[tuple[str, WordTally]] = results.shards
+    storage.write_atomic(storage.join(output, WORDS), to_csv(words, pictures))
+    _write_summary(
+        output,
+        made_with,
+        totals=add_up(counts),
+        captions=captions,
+        flags=flags,
+        words=len(words),
+        words_files=WORDS,
+        notes=results.notes,
+    )
