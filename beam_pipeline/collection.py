@@ -48,8 +48,17 @@ def resolve_source(images: str) -> Source:
     """The value of `--images` -> Source. A path that exists is taken literally before it is read as a pattern.
 
     Raises:
-      UserError: it names nothing.
+      UserError: it names nothing, or nothing that could be a picture.
     """
+    source = _resolve(images)
+    listing = Listing(source)
+    if next(iter(listing), None) is None:
+        others = sum(listing.ignored.values())
+        raise UserError(f"--images {images}: no image in there" + (f", only {others} other files" if others else ""))
+    return source
+
+
+def _resolve(images: str) -> Source:
     if storage.is_local(images):
         path = os.path.abspath(images)
         if os.path.isdir(path):
@@ -66,11 +75,9 @@ def resolve_source(images: str) -> Source:
             return Source(LIST, images)
         kind = PATTERN if any(magic in images for magic in "*?[") else FOLDER
         pattern = images if kind == PATTERN else images.rstrip("/") + "/**"
-        (matched,) = FileSystems.match([pattern], limits=[1])
+        FileSystems.match([pattern], limits=[1])
     except (BeamIOError, ValueError, ImportError) as error:
         raise UserError(f"--images {images}: cannot be listed ({error}); check the address and the credentials") from error
-    if not matched.metadata_list:
-        raise UserError(f"--images {images}: nothing found there")
     return Source(kind, pattern)
 
 

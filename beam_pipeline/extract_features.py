@@ -77,8 +77,13 @@ class ExtractOptions:
     retry_rejected: bool = False
 
 
-def extract(options: ExtractOptions, beam_options: PipelineOptions) -> FeatureSet:
+def extract(
+    options: ExtractOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
+) -> FeatureSet:
     """Runs the pipeline; what the output already holds is not done again.
+
+    Args:
+      load: makes the encoder on a worker; another engine, or a stub where only the pipeline is of interest.
 
     Raises:
       UserError: a wrong option, found before anything is written.
@@ -114,7 +119,7 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions) -> FeatureSe
                 captions,
                 options.retry_rejected,
             )
-            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, options.max_megapixels)
+            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, options.max_megapixels, load)
             adopted = pipeline | "UnlistedShards" >> beam.Create(unlisted) | "SummarizeShards" >> beam.Map(summarize_shard, output)
             shards = (encoded.main, adopted) | "AllShards" >> beam.Flatten()
             (
@@ -182,29 +187,31 @@ def _take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tupl
 class EncodeShards(beam.PTransform):
     """(ShardKey, pictures) -> Shard each, its features and then its ledger written; counts every outcome."""
 
-    def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float):
+    def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float, load: Callable[[EncoderSpec], Encoder]):
         super().__init__()
         self.spec = spec
         self.output = output
         self.max_megapixels = max_megapixels
+        self.load = load
 
     def expand(self, shards):
-        encode = EncodeShard(self.spec, self.output, self.max_megapixels)
+        encode = EncodeShard(self.spec, self.output, self.max_megapixels, self.load)
         return shards | "EncodeShard" >> beam.ParDo(encode).with_outputs(COUNTS, main="main")
 
 
 class EncodeShard(beam.DoFn):
     """One call makes one shard; the encoder is loaded once per process."""
 
-    def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float):
+    def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float, load: Callable[[EncoderSpec], Encoder]):
         self.spec = spec
         self.output = output
         self.max_megapixels = max_megapixels
+        self.load = load
         self.shared = Shared()
         self.outcomes = {outcome: Metrics.counter("captionbeam", outcome) for outcome in OUTCOMES}
 
     def encoder(self) -> Encoder:
-        return self.shared.acquire(lambda: load_encoder(self.spec), tag=self.spec.identity.id)
+        return self.shared.acquire(lambda: self.load(self.spec), tag=self.spec.identity.id)
 
     def process(self, element: tuple[ShardKey, Iterable[Picture]]):
         key, pictures = element

@@ -21,12 +21,15 @@ RESIZE = f"pillow-bilinear-antialias, JPEG DCT scale >= {REDUCED_SIZE}"
 DEFAULT_MAX_MEGAPIXELS = 100
 
 # Raster formats whose decoders Pillow ships and maintains; PostScript and other interpreters stay out.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA", "SUN")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA", "SUN")
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif .ico .jp2 .j2k .jpx .ppm .pgm .pbm "
     ".pnm .tga .ras".split()
 )
+
+
+Image.MAX_IMAGE_PIXELS = None  # `max_megapixels` is the limit, and it counts what a reduced JPEG really takes
 
 
 class UnreadableImage(Exception):

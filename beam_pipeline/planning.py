@@ -264,19 +264,21 @@ def keep_unaccounted(group: tuple[str, dict[str, Iterable[Any]]], retry_rejected
     """Listing and ledger lines of one uri -> the CaptionedFile if it is work."""
     _, grouped = group
     listed = sorted(grouped["files"], key=lambda captioned: captioned.captions, reverse=True)
-    if not listed:
-        return  # it was there in an earlier run and is gone
-    yield count("listed")
-    if len(listed) > 1:
-        yield count("listed_repeatedly", len(listed) - 1)
-    file = listed[0].file
-    # The newest run has the last word; a line for other content is no account of this file.
-    lines = [line for _, line in sorted(grouped["lines"], key=lambda named: named[0])]
-    outcome = lines[-1].outcome if lines and (lines[-1].size, lines[-1].mtime) == (file.size, file.mtime) else None
-    if outcome is None or (outcome == REJECTED and retry_rejected):
-        yield listed[0]
-    else:
-        yield count(f"earlier_{outcome}")
+    if listed:  # else it was there in an earlier run and is gone
+        yield count("listed")
+        if len(listed) > 1:
+            yield count("listed_repeatedly", len(listed) - 1)
+        outcome = last_outcome(listed[0].file, grouped["lines"])
+        if outcome is None or (outcome == REJECTED and retry_rejected):
+            yield listed[0]
+        else:
+            yield count(f"earlier_{outcome}")
+
+
+def last_outcome(file: InputFile, lines: Iterable[tuple[str, LedgerLine]]) -> str | None:
+    """The newest run's word on a file; None if it speaks of other content, or there is none."""
+    _, line = max(lines, key=lambda named: named[0], default=("", None))
+    return line.outcome if line and (line.size, line.mtime) == (file.size, file.mtime) else None
 
 
 class FingerprintFiles(beam.PTransform):
@@ -335,15 +337,14 @@ def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Picture
     """
     _, grouped = group
     pictures = sorted(grouped["pictures"], key=lambda picture: picture.files[0].uri)
-    if not pictures:
-        return
     captions: list[str] = []
     for picture in pictures:
         known = set(captions)
         captions += [text for text in picture.captions if text not in known]
-    known_before = any(True for _ in grouped["done"])
-    files = tuple(picture.files[0] for picture in pictures)
-    yield replace(pictures[0], files=files, captions=tuple(captions), known=known_before)
+    if pictures:
+        known_before = any(True for _ in grouped["done"])
+        files = tuple(picture.files[0] for picture in pictures)
+        yield replace(pictures[0], files=files, captions=tuple(captions), known=known_before)
 
 
 class AssignShards(beam.PTransform):

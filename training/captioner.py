@@ -1,0 +1,130 @@
+"""A captioner on disk: weights, vocabulary, settings, and the encoder whose features it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import tempfile
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from training.errors import UserError
+from training.files import read_json, write_json
+from training.feature_records import FEATURE_SHAPES
+from training.feature_set import EncoderIdentity, encoder_from_json
+from training.models import ModelConfig, build_model
+from training.vocabulary import Vocabulary, load_vocabulary
+
+WEIGHTS = "captioner.weights.h5"
+CONFIG = "config.json"
+METRICS = "metrics.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """A trained model with all that is needed to caption features.
+
+    Attributes:
+      path: the directory it came from.
+      model: see `training.models`.
+      vocabulary: ids of its words.
+      encoder: identity of the encoder whose features it was trained on.
+      max_words: words of a caption at most.
+      model_id: 12 hex digits of weights, vocabulary and encoder.
+    """
+
+    path: str
+    model: Any
+    vocabulary: Vocabulary
+    encoder: EncoderIdentity
+    max_words: int
+    model_id: str
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        return FEATURE_SHAPES[self.encoder.feature_kind]
+
+    def require_encoder(self, identity: EncoderIdentity) -> None:
+        """Raises UserError unless features of `identity` are what the captioner was trained on."""
+        if identity.id != self.encoder.id:
+            raise UserError(
+                f"{self.path}: trained on features of {self.encoder}, and given those of {identity}; "
+                "extract with the former's weights, kind and precision, or train on the latter"
+            )
+
+
+def write_config(path: str, config: ModelConfig, encoder: EncoderIdentity, max_words: int, trained_with: dict[str, Any]) -> None:
+    """Writes `config.json`."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "model": asdict(config),
+        "max_words": max_words,
+        "encoder": {**asdict(encoder), "id": encoder.id},
+        "trained_with": trained_with,
+    }
+    write_json(posixpath.join(path, CONFIG), document)
+
+
+def save_weights(model: keras.Model, path: str) -> None:
+    """Writes `captioner.weights.h5` into the directory `path`, whole or not at all."""
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+        local = os.path.join(directory, WEIGHTS)
+        model.save_weights(local)
+        temporary = posixpath.join(path, f"{WEIGHTS}.tmp")
+        tf.io.gfile.copy(local, temporary, overwrite=True)
+    tf.io.gfile.rename(temporary, posixpath.join(path, WEIGHTS), overwrite=True)
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Directory -> content of `config.json`.
+
+    Raises:
+      UserError: there is none, or it is of another schema version.
+    """
+    where = posixpath.join(path, CONFIG)
+    if not tf.io.gfile.exists(where):
+        raise UserError(f"--captioner {path}: no {CONFIG} here; give the directory that `captionbeam train` made")
+    try:
+        document = read_json(where)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error}); train the captioner again") from error
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{where}: schema version {document.get('schema_version')}, this captionbeam reads {SCHEMA_VERSION}; train again")
+    return document
+
+
+def load_captioner(path: str) -> Captioner:
+    """Directory that `captionbeam train` made -> Captioner.
+
+    Raises:
+      UserError: it is no captioner, or not a finished one.
+    """
+    document = read_config(path)
+    encoder = encoder_from_json(document["encoder"])
+    vocabulary = load_vocabulary(path)
+    model = build_model(ModelConfig(**document["model"]), FEATURE_SHAPES[encoder.feature_kind])
+    weights = posixpath.join(path, WEIGHTS)
+    if not tf.io.gfile.exists(weights):
+        raise UserError(f"--captioner {path}: no {WEIGHTS} yet; let its training finish an epoch")
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+        local = os.path.join(directory, WEIGHTS)
+        tf.io.gfile.copy(weights, local)
+        try:
+            model.load_weights(local)
+        except (ValueError, OSError, KeyError) as error:
+            raise UserError(f"{weights}: does not fit {CONFIG} ({str(error).splitlines()[0]}); train again") from error
+    return Captioner(path, model, vocabulary, encoder, document["max_words"], _model_id(model, vocabulary, encoder))
+
+
+def _model_id(model: keras.Model, vocabulary: Vocabulary, encoder: EncoderIdentity) -> str:
+    # Of the values and not of the file: HDF5 stores times and layout too.
+    digest = hashlib.sha256(encoder.id.encode())
+    for variable in model.variables:
+        digest.update(variable.path.encode() + variable.numpy().tobytes())
+    digest.update("\n".join(vocabulary.words).encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,171 @@
+"""tf.data over feature shards: read in parallel, in an order that depends on the seed and the epoch alone.
+
+A batch holds pictures, each with all its captions, so that a picture's 256 KiB of features are read and projected
+once a step. Letters: B pictures, R captions of a picture at most, T words of a caption with its end mark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from training import feature_records as records
+from training.errors import JobFailed, UserError
+from training.feature_set import FeatureSet
+from training.splits import DEV, OUTSIDE, TRAIN, Split, decode_uris
+from training.tokenizer import tokenize
+from training.vocabulary import END, PAD, Vocabulary
+
+_SHARDS_AT_ONCE = 4
+_SHUFFLED_PICTURES = 1024  # 256 MiB of grid features wait in memory; shards are small and drawn in random order besides
+
+
+@dataclass(frozen=True)
+class DevPicture:
+    """A picture that judges, and what people wrote of it."""
+
+    sha256: str
+    uris: tuple[str, ...]
+    captions: tuple[str, ...]
+
+
+@dataclass
+class Scan:
+    """What one pass over a feature set's captions finds.
+
+    Attributes:
+      word_counts: of the training captions.
+      train_pictures, train_captions, dev_pictures, outside: pictures with captions, by split.
+      in_both: pictures that both lists name; they judge and do not train.
+      without_caption: pictures that cannot train.
+      most_captions: R, of a training picture.
+    """
+
+    word_counts: Counter[str] = field(default_factory=Counter)
+    train_pictures: int = 0
+    train_captions: int = 0
+    dev_pictures: int = 0
+    outside: int = 0
+    in_both: int = 0
+    without_caption: int = 0
+    most_captions: int = 0
+
+
+def read_pictures(features: FeatureSet, paths: list[str], at_once: int = _SHARDS_AT_ONCE) -> tf.data.Dataset:
+    """Shard paths -> parsed pictures (see `feature_records.parse`), several shards interleaved in a fixed order."""
+    kind = features.encoder.feature_kind
+    shards = tf.data.Dataset.from_tensor_slices(paths)
+    serialized = shards.interleave(
+        tf.data.TFRecordDataset, cycle_length=at_once, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return serialized.map(lambda record: records.parse(record, kind), num_parallel_calls=2, deterministic=True)
+
+
+def scan(features: FeatureSet, split: Split) -> Scan:
+    """One pass over all shards: words of the training captions, and how many pictures each split holds.
+
+    Raises:
+      JobFailed: a shard is damaged, or holds another number of records than the manifest says.
+      UserError: no training picture has a caption, or none judges.
+    """
+    found = Scan()
+    for path in features.shard_paths():
+        for record in checked(tf.data.TFRecordDataset(path), path):
+            fields = tf.train.Example.FromString(record.numpy()).features.feature
+            uris = decode_uris(fields[records.URI].bytes_list.value)
+            captions = [text.decode() for text in fields[records.CAPTIONS].bytes_list.value]
+            part = split.of(fields[records.SHA256].bytes_list.value[0].decode(), uris)
+            found.in_both += split.in_both(uris)
+            if part == OUTSIDE:
+                found.outside += 1
+            elif not captions:
+                found.without_caption += 1
+            elif part == DEV:
+                found.dev_pictures += 1
+            else:
+                found.train_pictures += 1
+                found.train_captions += len(captions)
+                found.most_captions = max(found.most_captions, len(captions))
+                for text in captions:
+                    found.word_counts.update(tokenize(text))
+    if not features.captions:
+        raise UserError(f"{features.path}: its pictures have no captions; run `captionbeam extract` with --captions")
+    if not found.train_pictures:
+        raise UserError(f"{features.path}: no picture with captions is left to train on; check --train-list and --dev-list")
+    if not found.dev_pictures:
+        raise UserError(f"{features.path}: no picture with captions is left to choose the best epoch by; check --dev-list")
+    return found
+
+
+def checked(dataset: tf.data.Dataset, where: str) -> Iterator:
+    """Iterates a dataset; damaged shards end in one line that names the file.
+
+    Raises:
+      JobFailed: a record is damaged or cut.
+    """
+    try:
+        yield from dataset
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        named = re.search(r"[^\s'\"]*features-\d+-\d+-of-\d+\.tfrecord", error.message)
+        raise JobFailed(
+            f"{named[0] if named else where}: damaged shard; "
+            "run the same `captionbeam extract` command again: it redoes only that shard"
+        ) from error
+
+
+def training_batches(
+    features: FeatureSet, split: Split, vocabulary: Vocabulary, batch_size: int, max_words: int, seed: int, epoch: int
+) -> tf.data.Dataset:
+    """One epoch of (feature float16 [B, ...], ids int32 [B, R, T]) in an order that (seed, epoch) decides.
+
+    Ids end with END and are filled up with PAD; longer captions are cut, and pictures with fewer captions than
+    others in the batch have empty rows. The last, smaller batch is kept.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    paths = np.array(features.shard_paths())
+    shuffled = [str(path) for path in generator.permutation(paths)]
+    pictures = read_pictures(features, shuffled)
+    encoded = _with_ids(pictures, split, vocabulary, max_words).filter(lambda part, feature, ids: part == TRAIN)
+    encoded = encoded.map(lambda part, feature, ids: (feature, ids))
+    encoded = encoded.shuffle(_SHUFFLED_PICTURES, seed=int(generator.integers(2**31)), reshuffle_each_iteration=False)
+    return encoded.padded_batch(batch_size, padded_shapes=(records.FEATURE_SHAPES[features.encoder.feature_kind], [None, None]))
+
+
+def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, max_words: int) -> tf.data.Dataset:
+    """Parsed pictures -> (split, feature, ids int32 [R, T]); a picture without captions counts as OUTSIDE."""
+
+    def encode(sha256, uris, captions):
+        part = split.of(sha256.decode(), decode_uris(uris))
+        rows = [vocabulary.encode(tokenize(text.decode()))[:max_words] + [END] for text in captions] if part == TRAIN else []
+        ids = np.full([len(rows), max(map(len, rows), default=0)], PAD, np.int32)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = row
+        return np.int32(part if rows or part != TRAIN else OUTSIDE), ids
+
+    def with_ids(picture):
+        part, ids = tf.numpy_function(
+            encode, [picture[records.SHA256], picture[records.URI], picture[records.CAPTIONS]], [tf.int32, tf.int32], stateful=False
+        )
+        part.set_shape([])
+        ids.set_shape([None, None])
+        return part, picture["feature"], ids
+
+    return pictures.map(with_ids, num_parallel_calls=2, deterministic=True)
+
+
+def pictures_of(features: FeatureSet, wanted) -> Iterator[tuple[DevPicture, np.ndarray]]:
+    """Pictures for which `wanted(sha256, uris)` holds, with their features, in the order of the shards.
+
+    Raises:
+      JobFailed: a shard is damaged.
+    """
+    for path in features.shard_paths():
+        for serialized in checked(tf.data.TFRecordDataset(path), path):
+            record = records.deserialize(serialized.numpy())
+            if wanted(record.sha256, record.uris):
+                yield DevPicture(record.sha256, record.uris, record.captions), record.feature

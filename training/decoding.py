@@ -1,0 +1,178 @@
+"""Batched beam search: many pictures at once, inside one graph, no Python per word.
+
+Letters: B pictures of a batch, K beam width, M candidates a hypothesis, T words, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from training.captioner import Captioner
+from training.layers import Silence
+from training.tokenizer import detokenize
+from training.vocabulary import END, PAD, START, UNKNOWN
+
+NEVER = -1e9  # log-probability of what must not be said
+LENGTH_POWER = 0.7  # hypotheses are compared by log-probability / words**LENGTH_POWER (Wu et al. 2016, without the offset)
+
+# (ids int32 [B, K], state) -> (log-probabilities float32 [B, K, V], state)
+StepFunction = Callable[[tf.Tensor, tuple[tf.Tensor, ...]], tuple[tf.Tensor, tuple[tf.Tensor, ...]]]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A caption that the decoder settled on.
+
+    Attributes:
+      caption: words as people write them; no mark, no unknown word.
+      score: mean natural log-probability of its words, the end mark included where it was said.
+      flags: "unfinished" if it was cut at the length limit, "repeats" if a phrase of three words stands three times in
+        a row.
+    """
+
+    caption: str
+    score: float
+    flags: tuple[str, ...] = ()
+
+
+def beam_search(
+    step: StepFunction, state: tuple[tf.Tensor, ...], pictures: int, beam_width: int, max_words: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Finds the best caption of each picture.
+
+    A hypothesis never says padding, start or unknown, never ends before its first word, and never says three words in
+    a row that it said before. Among equals the lower beam and the lower id win.
+
+    Args:
+      step: one step of the model.
+      state: before the first word, [B, K, ...] each.
+      pictures, beam_width, max_words: B, K, and T, the end mark included.
+
+    Returns:
+      ids int32 [B, T], filled up with PAD after the end mark; mean log-probability per word float32 [B];
+      whether the end mark was said, bool [B].
+    """
+    batch, width = pictures, beam_width
+    candidates_each = width + 3  # K, and some more for those that trigram blocking takes away
+
+    def extend(t, ids, said, scores, ended, state):
+        """One word more for every hypothesis; said is [B, K, T], scores and ended are [B, K]."""
+        log_probabilities, state = step(ids, state)  # (B, K, V)
+        vocabulary = tf.shape(log_probabilities)[2]
+        forbidden = tf.reduce_sum(tf.one_hot([PAD, START, UNKNOWN], vocabulary), axis=0)
+        forbidden += tf.where(t == 0, tf.one_hot(END, vocabulary), 0.0)
+        log_probabilities += NEVER * forbidden
+        best, words = tf.math.top_k(log_probabilities, candidates_each)  # (B, K, M)
+        best += NEVER * tf.cast(_repeats_trigram(said, words, t), tf.float32)
+        # A hypothesis that has ended stays as it is: its one continuation is padding, for nothing.
+        only_first = tf.constant([0.0] + [NEVER] * (candidates_each - 1))
+        best = tf.where(ended[..., None], only_first, best)
+        words = tf.where(ended[..., None], PAD, words)
+        totals = tf.reshape(scores[..., None] + best, [batch, -1])  # (B, K*M)
+        scores, chosen = tf.math.top_k(totals, width)  # (B, K)
+        origin = chosen // candidates_each
+        ids = tf.gather(tf.reshape(words, [batch, -1]), chosen, batch_dims=1)
+        said = tf.gather(said, origin, batch_dims=1)
+        said = tf.where(tf.range(max_words) == t, ids[..., None], said)
+        ended = tf.logical_or(tf.gather(ended, origin, batch_dims=1), ids == END)
+        state = tuple(tf.gather(values, origin, batch_dims=1) for values in state)
+        return t + 1, ids, said, scores, ended, state
+
+    # All hypotheses of a picture begin alike, so only the first may go on from the start.
+    scores = tf.tile(tf.constant([[0.0] + [NEVER] * (width - 1)]), [batch, 1])
+    initial = (
+        tf.constant(0),
+        tf.fill([batch, width], START),
+        tf.fill([batch, width, max_words], PAD),
+        scores,
+        tf.zeros([batch, width], tf.bool),
+        state,
+    )
+    _, _, said, scores, ended, _ = tf.while_loop(
+        lambda t, ids, said, scores, ended, state: tf.logical_and(t < max_words, tf.logical_not(tf.reduce_all(ended))),
+        extend,
+        initial,
+    )
+    lengths = tf.reduce_sum(tf.cast(said != PAD, tf.float32), axis=2)  # (B, K), the end mark counted
+    # A hypothesis that never said the end mark is the answer only where no other of its picture did.
+    ranking = scores / lengths**LENGTH_POWER + tf.where(ended, 0.0, NEVER)
+    winner = tf.argmax(ranking, axis=1)
+    pick = lambda values: tf.gather(values, winner, batch_dims=1)  # noqa: E731
+    return pick(said), pick(scores / lengths), pick(ended)
+
+
+def _repeats_trigram(said: tf.Tensor, words: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+    """Whether each candidate would say three words in a row again; said [B, K, T], words [B, K, M] -> bool [B, K, M]."""
+    length = said.shape[2]
+    last = tf.gather(said, tf.maximum(t - 1, 0), axis=2)[..., None]  # (B, K, 1)
+    before = tf.gather(said, tf.maximum(t - 2, 0), axis=2)[..., None]
+    pair = tf.logical_and(said[..., : length - 2] == before, said[..., 1 : length - 1] == last)  # (B, K, T-2)
+    pair = tf.logical_and(pair, tf.range(length - 2) < t - 2)  # the pair that ends at t-1 is no earlier one
+    same = said[..., None, 2:] == words[..., :, None]  # (B, K, M, T-2)
+    return tf.reduce_any(tf.logical_and(pair[..., None, :], same), axis=3)
+
+
+class CaptionDecoder:
+    """Captions features with a captioner.
+
+    Batches have one fixed shape, short ones padded, so that a picture's caption does not depend on how many others are
+    asked for with it.
+
+    Args:
+      captioner: what `load_captioner` gave.
+      beam_width: hypotheses kept.
+      batch_size: pictures decoded together.
+    """
+
+    def __init__(self, captioner: Captioner, beam_width: int = 3, batch_size: int = 64):
+        self.vocabulary = captioner.vocabulary
+        self.batch_size = batch_size
+        self.feature_shape = captioner.feature_shape
+        model, max_words = captioner.model, captioner.max_words + 1
+
+        @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
+        def search(features):
+            memory = model.encode(tf.cast(features, tf.float32), Silence())
+
+            def step(ids, state):
+                drawn_from, state = model.step(memory, state, ids)
+                return tf.nn.log_softmax(model.logits(drawn_from)), state
+
+            return beam_search(step, model.start(memory, beam_width), batch_size, beam_width, max_words)
+
+        self._search = search
+        # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Lets the graph go; the decoder cannot be used afterwards."""
+        self._search = None
+
+    def decode(self, features: np.ndarray) -> list[Hypothesis]:
+        """float16 [n, P, C] or [n, C] -> one Hypothesis a picture, in the same order."""
+        found = []
+        for begin in range(0, len(features), self.batch_size):
+            batch = features[begin : begin + self.batch_size]
+            padding = np.zeros([self.batch_size - len(batch), *self.feature_shape], np.float16)
+            ids, scores, ended = self._search(tf.constant(np.concatenate([batch, padding]), tf.float16))
+            rows = zip(ids.numpy()[: len(batch)], scores.numpy(), ended.numpy(), strict=False)
+            found += [self._hypothesis(*row) for row in rows]
+        return found
+
+    def _hypothesis(self, ids: np.ndarray, score: float, ended: bool) -> Hypothesis:
+        words = self.vocabulary.decode(ids)
+        flags = (() if ended else ("unfinished",)) + (("repeats",) if repeats(words) else ())
+        return Hypothesis(detokenize(words), float(score), flags)
+
+
+def repeats(words: list[str], phrase: int = 3, times: int = 3) -> bool:
+    """Whether a phrase of `phrase` words stands `times` times in a row."""
+    span = phrase * times
+    return any(
+        words[begin : begin + span] == words[begin : begin + phrase] * times for begin in range(len(words) - span + 1)
+    )
