@@ -9,12 +9,10 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import math
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -29,7 +27,7 @@ from beam_pipeline import storage
 from beam_pipeline.collection import resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.images import DEFAULT_MAX_MEGAPIXELS
-from beam_pipeline.ledger import DONE, DUPLICATE, OUTCOMES, LedgerLine, read_ledger, to_jsonl
+from beam_pipeline.ledger import DONE, OUTCOMES, LedgerLine, to_jsonl
 from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey, count, read_ledger_in_order, shard_key
 from beam_pipeline.reading import encode_pictures
 from beam_pipeline.runs import (
@@ -44,7 +42,7 @@ from beam_pipeline.runs import (
     write_rejected,
 )
 from beam_pipeline.sharding import ShardId, parse_shard
-from beam_pipeline.word_importance import MergeTallies, WordTally, tally_caption, to_csv
+from beam_pipeline.word_importance import CountWords, WordTally, to_csv
 from training.captioner import Captioner, load_captioner
 from training.decoding import CaptionDecoder
 from training.errors import JobFailed, UserError
@@ -96,8 +94,13 @@ class DecoderSpec:
         return CaptionDecoder(load_captioner(self.captioner), beam_width=self.beam_width, batch_size=DECODER_BATCH)
 
 
-def caption(options: CaptionOptions, beam_options: PipelineOptions) -> dict[str, Any]:
+def caption(
+    options: CaptionOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
+) -> dict[str, Any]:
     """Runs the pipeline; what the output already holds is not done again. Returns the content of `summary.json`.
+
+    Args:
+      load: makes the encoder on a worker.
 
     Raises:
       UserError: a wrong option, found before anything is written.
@@ -115,7 +118,11 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions) -> dict[str,
     }
     _refuse_another_model(output, made_with)
     decoder = DecoderSpec(storage.absolute(options.captioner), options.beam_width)
-    from_source = _from_images(options, captioner, decoder) if options.images else _from_features(options, captioner, decoder)
+    from_source = (
+        _from_images(options, captioner, decoder, load)
+        if options.images
+        else _from_features(options, captioner, decoder)
+    )
     with exclusive(output):
         state = standing(output)
         _write_summary(output, made_with)
@@ -138,7 +145,9 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions) -> dict[str,
     print(balance_in_words(summary["totals"]))
     print(f"{output}: {summary['captions']} captions, {summary['words']} content words in {WORDS}")
     if options.features and summary["captions"] != load_feature_set(options.features).records:
-        raise JobFailed(f"{output}: {summary['captions']} captions where {options.features} holds another number of pictures; run again")
+        raise JobFailed(
+            f"{output}: {summary['captions']} captions, another number than {options.features} has pictures; run again"
+        )
     check_balance(summary["totals"], options.max_reject_rate, rejected_list)
     return summary
 
@@ -151,7 +160,7 @@ def _refuse_another_model(output: str, made_with: dict[str, Any]) -> None:
     for name, value in made_with.items():
         if there.get(name) != value:
             raise UserError(
-                f"--output {output}: holds captions made with {name} {there.get(name)}, and this run has {name} {value}; "
+                f"--output {output}: holds captions made with {name} {there.get(name)}, this run has {value}; "
                 "choose another --output"
             )
 
@@ -173,16 +182,22 @@ class MadeShards:
 # From images.
 
 
-def _from_images(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec):
+def _from_images(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec, load):
     assert options.images
     source = resolve_source(options.images)
     wanted = captioner.encoder
 
     def no_sample() -> np.ndarray:
-        raise UserError(f"--captioner {options.captioner}: the statistics of its random encoder weights are missing; train it again")
+        raise UserError(
+            f"--captioner {options.captioner}: the statistics of its random encoder weights are missing; train it again"
+        )
 
     spec = resolve_encoder(
-        options.weights or wanted.weights, wanted.feature_kind, wanted.precision, storage.absolute(options.captioner), no_sample
+        options.weights or wanted.weights,
+        wanted.feature_kind,
+        wanted.precision,
+        storage.absolute(options.captioner),
+        no_sample,
     )
     captioner.require_encoder(spec.identity)
 
@@ -195,7 +210,7 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
             options.shard_size,
             retry_rejected=options.retry_rejected,
         )
-        captioned = plan.shards | "CaptionShards" >> CaptionShards(spec, decoder, output, options.max_megapixels)
+        captioned = plan.shards | "CaptionShards" >> CaptionShards(spec, decoder, output, options.max_megapixels, load)
         return MadeShards(captioned.main, [*plan.counts, captioned[COUNTS]], plan.notes)
 
     return made
@@ -204,31 +219,28 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
 class CaptionShards(beam.PTransform):
     """(ShardKey, pictures) -> ShardKey, its captions and then its ledger written; counts every outcome."""
 
-    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, max_megapixels: float):
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, max_megapixels: float, load):
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.output = output
-        self.max_megapixels = max_megapixels
+        self.settings = (encoder, decoder, output, max_megapixels, load)
 
     def expand(self, shards):
-        dofn = CaptionShard(self.encoder, self.decoder, self.output, self.max_megapixels)
-        return shards | "CaptionShard" >> beam.ParDo(dofn).with_outputs(COUNTS, main="main")
+        return shards | "CaptionShard" >> beam.ParDo(CaptionShard(*self.settings)).with_outputs(COUNTS, main="main")
 
 
 class CaptionShard(beam.DoFn):
     """One call makes one shard; encoder and captioner are loaded once per process."""
 
-    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, max_megapixels: float):
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, max_megapixels: float, load):
         self.encoder_spec = encoder
         self.decoder_spec = decoder
         self.output = output
         self.max_megapixels = max_megapixels
+        self.load = load
         self.shared_encoder, self.shared_decoder = Shared(), Shared()
         self.outcomes = {outcome: Metrics.counter("captionbeam", outcome) for outcome in OUTCOMES}
 
     def encoder(self) -> Encoder:
-        return self.shared_encoder.acquire(lambda: load_encoder(self.encoder_spec), tag=self.encoder_spec.identity.id)
+        return self.shared_encoder.acquire(lambda: self.load(self.encoder_spec), tag=self.encoder_spec.identity.id)
 
     def decoder(self) -> CaptionDecoder:
         return self.shared_decoder.acquire(self.decoder_spec.load, tag=self.decoder_spec)
@@ -250,7 +262,7 @@ def caption_pictures(
     output: str,
     max_megapixels: float,
 ) -> list[LedgerLine]:
-    """Encodes and captions a shard's pictures in sha256 order; writes captions, then ledger; returns the ledger lines."""
+    """Encodes and captions a shard's pictures in sha256 order, writes captions, then ledger -> the ledger's lines."""
     lines: list[LedgerLine] = []
 
     def features() -> Iterator[tuple[str, str, np.ndarray]]:
@@ -285,7 +297,10 @@ def _from_features(options: CaptionOptions, captioner: Captioner, decoder: Decod
         )
         old = pipeline | "OldShards" >> beam.Create([shard_key(shard) for shard in state.committed])
         lines = (
-            (old | "OldOrNot" >> beam.Map(lambda key: (key, False)), shards | "NewOrNot" >> beam.Map(lambda key: (key, True)))
+            (
+                old | "OldOrNot" >> beam.Map(lambda key: (key, False)),
+                shards | "NewOrNot" >> beam.Map(lambda key: (key, True)),
+            )
             | "KnownShards" >> beam.Flatten()
             | "LinesOfShard" >> beam.FlatMap(lines_of_shard, output)
             | "GroupLinesByUri" >> beam.GroupByKey()
@@ -330,7 +345,9 @@ def read_features(path: str) -> Iterator[tuple[str, str, np.ndarray]]:
                 record = deserialize(serialized.numpy())
                 yield record.sha256, record.uris[0], record.feature
         except tf.errors.DataLossError as error:
-            raise JobFailed(f"{path}: damaged shard; run `captionbeam extract` again, it redoes only that shard") from error
+            raise JobFailed(
+                f"{path}: damaged shard; run `captionbeam extract` again, it redoes only that shard"
+            ) from error
 
 
 def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[str, tuple[str, bool, str]]]:
@@ -372,79 +389,14 @@ def write_captions(
             rows.append(json.dumps(row) + "\n")
     storage.write_atomic(storage.join(output, shard.captions()), "".join(rows).encode())
     seconds = time.monotonic() - began
-    log.info("shard %d of %d (run %d): %d captions, %.1f img/s", shard.index + 1, shard.count, shard.run, len(rows), len(rows) / seconds)
-
-
-class CountWords(beam.PTransform):
-    """ShardKey of captioned shards -> (word, WordTally) over all of them; counts captions and flags.
-
-    A picture counts once, and once more for every file that holds it; one whose files have all changed counts no more.
-    """
-
-    def __init__(self, output: str):
-        super().__init__()
-        self.output = output
-
-    def expand(self, shards):
-        rows = shards | "ReadCaptions" >> beam.FlatMap(read_captions, self.output)
-        files = (
-            shards
-            | "ReadLedgers" >> beam.FlatMap(ledger_of_shard, self.output)
-            | "GroupByUri" >> beam.GroupByKey()
-            | "FilesOfPicture" >> beam.FlatMap(picture_of_file)
-        )
-        tallied = (
-            {"rows": rows, "files": files}
-            | "GroupByPicture" >> beam.CoGroupByKey()
-            | "TallyCaption" >> beam.FlatMap(tally_picture).with_outputs(COUNTS, main="main")
-        )
-        words = tallied.main | "MergeTallies" >> beam.CombinePerKey(MergeTallies())
-        return _Words(words, tallied[COUNTS])
-
-
-class _Words:
-    def __init__(self, main, counts):
-        self.main = main
-        self._counts = counts
-
-    def __getitem__(self, tag):
-        assert tag == COUNTS
-        return self._counts
-
-
-def read_captions(key: ShardKey, output: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """ShardKey -> (sha256, caption row)."""
-    with storage.open_file(storage.join(output, ShardId(*key).captions())) as file:
-        for line in file:
-            row = json.loads(line)
-            yield row["sha256"], row
-
-
-def ledger_of_shard(key: ShardKey, output: str) -> Iterator[tuple[str, tuple[str, LedgerLine]]]:
-    """ShardKey -> (uri, (ledger name, ledger line))."""
-    for name, line in read_ledger_in_order(storage.join(output, ShardId(*key).ledger())):
-        yield line.uri, (name, line)
-
-
-def picture_of_file(group: tuple[str, Iterable[tuple[str, LedgerLine]]]) -> Iterator[tuple[str, str]]:
-    """Ledger lines of one uri -> (sha256, uri) of the picture that it shows now."""
-    uri, lines = group
-    _, line = max(lines, key=lambda named: named[0])
-    if line.outcome in (DONE, DUPLICATE):
-        yield line.sha256, uri
-
-
-def tally_picture(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-    """Caption row and files of one picture -> (word, WordTally), and counts of captions and flags."""
-    sha256, grouped = group
-    files = sum(1 for _ in grouped["files"])
-    for row in grouped["rows"]:
-        yield count("captions")
-        for flag in row["flags"]:
-            yield count(f"flag_{flag}")
-        if files:
-            yield from tally_caption(row["caption"], row["score"], sha256, row["uri"], files)
-            yield count("pictures_counted")
+    log.info(
+        "shard %d of %d (run %d): %d captions, %.1f img/s",
+        shard.index + 1,
+        shard.count,
+        shard.run,
+        len(rows),
+        len(rows) / seconds,
+    )
 
 
 def write_results(results: Results, output: str, made_with: dict[str, Any]) -> None:
@@ -461,6 +413,5 @@ def write_results(results: Results, output: str, made_with: dict[str, Any]) -> N
         captions=captions,
         flags=flags,
         words=len(words),
-        words_files=WORDS,
         notes=results.notes,
     )

@@ -6,6 +6,7 @@ TensorFlow and Beam are imported only by the stage that runs, so that `--help` a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import logging
@@ -31,8 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     stage, run, takes_beam = settings.pop("stage"), settings.pop("run"), settings.pop("takes_beam")
     _set_up_logging(settings.pop("verbose"))
     try:
-        beam_options = _beam_options(stage, unknown) if takes_beam else _no_more(stage, unknown)
-        run(settings, beam_options)
+        if unknown and not takes_beam:
+            raise UserError(_unknown_option(stage, unknown[0], []))
+        run(settings, _beam_options(stage, unknown) if takes_beam else None)
         sys.stdout.flush()
     except UserError as error:
         logging.getLogger("captionbeam").debug("stack trace", exc_info=True)
@@ -46,7 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; every stage's options are the fields of its options class."""
-    parser = _Parser(prog="captionbeam", description="Caption image collections in bulk and count the words that matter.", allow_abbrev=False)
+    parser = _Parser(
+        prog="captionbeam",
+        description="Caption image collections in bulk and count the words that matter.",
+        allow_abbrev=False,
+    )
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True, parser_class=_Parser)
 
     def stage(name: str, run, description: str, takes_beam: bool = False):
@@ -57,54 +63,123 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     extract = stage("extract", _extract, "Images -> InceptionV3 features in TFRecord shards.", takes_beam=True)
-    extract.add_argument("--images", required=True, metavar="DIR|GLOB|LIST.txt", help="folder (walked recursively), quoted pattern, or text file with a path or URL a line")
+    extract.add_argument(
+        "--images",
+        required=True,
+        metavar="DIR|GLOB|LIST.txt",
+        help="folder (walked recursively), quoted pattern, or text file with a path or URL a line",
+    )
     extract.add_argument("--output", required=True, metavar="FEATURES", help="directory of the feature set")
-    extract.add_argument("--captions", metavar="FILE", help="CSV with columns image,caption or lines name.jpg#0<TAB>caption")
-    extract.add_argument("--weights", default="imagenet", metavar="imagenet|random|PATH", help="encoder weights (default: imagenet, downloaded by Keras)")
-    extract.add_argument("--feature-kind", choices=("grid", "pooled"), default="grid", help="8x8 grid or its mean (default: grid)")
-    extract.add_argument("--precision", choices=("auto", "bfloat16", "float32"), default="auto", help="arithmetic of the encoder (default: bfloat16 where the processor has it)")
+    extract.add_argument(
+        "--captions", metavar="FILE", help="CSV with columns image,caption or lines name.jpg#0<TAB>caption"
+    )
+    extract.add_argument(
+        "--weights",
+        default="imagenet",
+        metavar="imagenet|random|PATH",
+        help="encoder weights (default: imagenet, downloaded by Keras)",
+    )
+    extract.add_argument(
+        "--feature-kind", choices=("grid", "pooled"), default="grid", help="8x8 grid or its mean (default: grid)"
+    )
+    extract.add_argument(
+        "--precision",
+        choices=("auto", "bfloat16", "float32"),
+        default="auto",
+        help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
+    )
     _add_collection_options(extract)
 
     train = stage("train", _train, "Features with captions -> captioner.")
-    train.add_argument("--features", required=True, metavar="FEATURES", help="feature set that extract made with --captions")
+    train.add_argument(
+        "--features", required=True, metavar="FEATURES", help="feature set that extract made with --captions"
+    )
     train.add_argument("--output", required=True, metavar="CAPTIONER", help="directory of the captioner")
-    train.add_argument("--model", choices=("attention", "merge"), default="attention", help="attention looks at the 8x8 grid, merge at its mean (default: attention)")
+    train.add_argument(
+        "--model",
+        choices=("attention", "merge"),
+        default="attention",
+        help="attention looks at the 8x8 grid, merge at its mean (default: attention)",
+    )
     train.add_argument("--glove", metavar="FILE", help="GloVe vectors in text form, to start the word embeddings from")
     train.add_argument("--train-list", metavar="FILE", help="names of the pictures to train on, one a line")
-    train.add_argument("--dev-list", metavar="FILE", help="names of the pictures that choose the best epoch, one a line")
+    train.add_argument(
+        "--dev-list", metavar="FILE", help="names of the pictures that choose the best epoch, one a line"
+    )
     train.add_argument("--epochs", type=_positive, metavar="N", help="epochs at most (default: the model's own)")
     train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
 
     evaluate = stage("evaluate", _evaluate, "Captions a split and scores it by the COCO protocol.")
     evaluate.add_argument("--captioner", required=True, metavar="CAPTIONER", help="directory that train made")
-    evaluate.add_argument("--features", required=True, metavar="FEATURES", help="feature set that holds the split and its captions")
+    evaluate.add_argument(
+        "--features", required=True, metavar="FEATURES", help="feature set that holds the split and its captions"
+    )
     evaluate.add_argument("--list", required=True, metavar="FILE", help="names of the pictures to score, one a line")
     evaluate.add_argument("--output", required=True, metavar="DIR", help="directory for scores.json and captions.json")
-    evaluate.add_argument("--beam-width", type=_positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)")
+    evaluate.add_argument(
+        "--beam-width", type=_positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)"
+    )
 
     caption = stage("caption", _caption, "Images or features -> captions and word importance.", takes_beam=True)
     source = caption.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", metavar="DIR|GLOB|LIST.txt", help="as for extract")
     source.add_argument("--features", metavar="FEATURES", help="feature set that extract made")
     caption.add_argument("--captioner", required=True, metavar="CAPTIONER", help="directory that train made")
-    caption.add_argument("--output", required=True, metavar="DIR", help="directory for captions, ledger and word_importance.csv")
-    caption.add_argument("--beam-width", type=_positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)")
-    caption.add_argument("--weights", metavar="imagenet|PATH", help="encoder weights (default: those that the captioner was trained with)")
+    caption.add_argument(
+        "--output", required=True, metavar="DIR", help="directory for captions, ledger and word_importance.csv"
+    )
+    caption.add_argument(
+        "--beam-width", type=_positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)"
+    )
+    caption.add_argument(
+        "--weights",
+        metavar="imagenet|PATH",
+        help="encoder weights (default: those that the captioner was trained with)",
+    )
     _add_collection_options(caption)
 
     demo = stage("demo", _demo, "Draws a collection with known truth and runs every stage on it.", takes_beam=True)
-    demo.add_argument("--output", default="output/demo", metavar="DIR", help="directory for everything (default: output/demo)")
+    demo.add_argument(
+        "--output", default="output/demo", metavar="DIR", help="directory for everything (default: output/demo)"
+    )
     demo.add_argument("--pictures", type=_positive, default=600, metavar="N", help="scenes to draw (default: 600)")
-    demo.add_argument("--weights", default="auto", metavar="auto|imagenet|random|PATH", help="encoder weights (default: imagenet where they can be had, else random)")
-    demo.add_argument("--seed", type=int, default=0, metavar="N", help="of the drawing and of the training (default: 0)")
+    demo.add_argument(
+        "--weights",
+        default="auto",
+        metavar="auto|imagenet|random|PATH",
+        help="encoder weights (default: imagenet where they can be had, else random)",
+    )
+    demo.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the drawing and of the training (default: 0)"
+    )
     return parser
 
 
 def _add_collection_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--shard-size", type=_positive, default=512, metavar="N", help="pictures a shard, on average at most (default: 512)")
-    parser.add_argument("--max-megapixels", type=float, default=100, metavar="N", help="pictures that decode to more are rejected (default: 100)")
-    parser.add_argument("--max-reject-rate", type=_share, default=0.10, metavar="SHARE", help="share of rejected inputs, 0 to 1, above which the job fails (default: 0.10)")
-    parser.add_argument("--retry-rejected", action="store_true", help="take inputs up again that an earlier run rejected")
+    parser.add_argument(
+        "--shard-size",
+        type=_positive,
+        default=512,
+        metavar="N",
+        help="pictures a shard, on average at most (default: 512)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=100,
+        metavar="N",
+        help="pictures that decode to more are rejected (default: 100)",
+    )
+    parser.add_argument(
+        "--max-reject-rate",
+        type=_share,
+        default=0.10,
+        metavar="SHARE",
+        help="share of rejected inputs, 0 to 1, above which the job fails (default: 0.10)",
+    )
+    parser.add_argument(
+        "--retry-rejected", action="store_true", help="take inputs up again that an earlier run rejected"
+    )
 
 
 def _positive(text: str) -> int:
@@ -125,17 +200,14 @@ def _set_up_logging(verbose: bool) -> None:
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, format="%(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.CRITICAL, format="%(name)s: %(message)s", stream=sys.stderr
+    )
     own = logging.getLogger("captionbeam")
     own.setLevel(logging.DEBUG if verbose else logging.INFO)
     own.propagate = False
     if not own.handlers:
         own.addHandler(logging.StreamHandler())
-
-
-def _no_more(stage: str, unknown: list[str]) -> None:
-    if unknown:
-        raise UserError(f"unknown option {unknown[0]} (see captionbeam {stage} --help)")
 
 
 def _beam_options(stage: str, flags: list[str]):
@@ -148,19 +220,21 @@ def _beam_options(stage: str, flags: list[str]):
 
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
-        with_arguments = getattr(options, "_add_argparse_args", None)
-        if with_arguments:
-            try:
-                with_arguments(known)
-            except argparse.ArgumentError:
-                pass  # two of Beam's classes share a flag
+        # Two of Beam's classes share a flag; the first one's word will do.
+        with contextlib.suppress(argparse.ArgumentError, AttributeError):
+            options._add_argparse_args(known)
     _, unknown = known.parse_known_args(flags)
     if unknown:
-        ours = [option for action in _stage_actions(stage) for option in action.option_strings]
-        close = difflib.get_close_matches(unknown[0].split("=")[0], ours + list(known._option_string_actions), n=1)
-        hint = f", did you mean {close[0]}?" if close else f" (see captionbeam {stage} --help)"
-        raise UserError(f"unknown option {unknown[0]}{hint}")
+        raise UserError(_unknown_option(stage, unknown[0], list(known._option_string_actions)))
     return PipelineOptions(flags)
+
+
+def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
+    ours = [flag for action in _stage_actions(stage) for flag in action.option_strings]
+    close = difflib.get_close_matches(option.split("=")[0], ours + beam_flags, n=1)
+    return f"unknown option {option}" + (
+        f", did you mean {close[0]}?" if close else f" (see captionbeam {stage} --help)"
+    )
 
 
 def _stage_actions(stage: str) -> list[argparse.Action]:

@@ -64,11 +64,15 @@ def _resolve(images: str) -> Source:
         if os.path.isdir(path):
             return Source(FOLDER, path)
         if os.path.isfile(path):
-            return Source(LIST if path.endswith(".txt") else PATTERN, path if path.endswith(".txt") else glob.escape(path))
+            return Source(
+                LIST if path.endswith(".txt") else PATTERN, path if path.endswith(".txt") else glob.escape(path)
+            )
         if not glob.has_magic(images):
-            raise UserError(f"--images {images}: no such file or folder; give a folder, a quoted glob pattern or a LIST.txt")
+            raise UserError(
+                f"--images {images}: no such file or folder; give a folder, a quoted glob pattern or a LIST.txt"
+            )
         if next(_matches(path), None) is None:
-            raise UserError(f"--images {images}: no file matches this pattern; check it, and quote it so that the shell leaves it alone")
+            raise UserError(f"--images {images}: no file matches this pattern; check it, and quote it for the shell")
         return Source(PATTERN, path)
     try:
         if images.endswith(".txt") and FileSystems.exists(images):
@@ -77,7 +81,9 @@ def _resolve(images: str) -> Source:
         pattern = images if kind == PATTERN else images.rstrip("/") + "/**"
         FileSystems.match([pattern], limits=[1])
     except (BeamIOError, ValueError, ImportError) as error:
-        raise UserError(f"--images {images}: cannot be listed ({error}); check the address and the credentials") from error
+        raise UserError(
+            f"--images {images}: cannot be listed ({error}); check the address and the credentials"
+        ) from error
     return Source(kind, pattern)
 
 

@@ -1,7 +1,7 @@
 """InceptionV3 as a feature extractor: uint8 pictures [B, 299, 299, 3] -> float16 features.
 
 `resolve_encoder` runs once, where the job starts: it finds the weights and names the encoder's identity. Workers
-call `load_encoder` on what it returned, once per process. B = ENCODER_BATCH, P = grid positions (64), C = channels (2048).
+call `load_encoder` on what it returned, once per process. B = ENCODER_BATCH, P = 64 grid positions, C = 2048 channels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from training.feature_set import EncoderIdentity
 # One fixed shape for every batch, short ones padded: a picture's features then never depend on its neighbours.
 ENCODER_BATCH = 16
 RANDOM_STATISTICS = "random_encoder.npz"
-STATISTICS_PICTURES = 48  # enough for stable batch-norm statistics of every channel (each sees at least 64 positions a picture)
+STATISTICS_PICTURES = (
+    48  # enough for stable batch-norm statistics of every channel (each sees at least 64 positions a picture)
+)
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _KERAS_WEIGHTS = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
@@ -79,6 +82,9 @@ def resolve_encoder(
         weights_path = storage.absolute(weights)
         if not storage.is_file(weights_path):
             raise UserError(f"--weights {weights}: no such file; give imagenet, random or the path of a weight file")
+        with storage.open_file(weights_path) as file:
+            if file.read(len(_HDF5)) != _HDF5:
+                raise UserError(f"--weights {weights}: not a Keras weight file (HDF5)")
     identity = EncoderIdentity(
         architecture="InceptionV3",
         engine="tensorflow",
@@ -122,8 +128,8 @@ def keras_imagenet_weights() -> str:
         keras.applications.InceptionV3(weights="imagenet", include_top=False)
     except Exception as error:  # Keras raises a bare one when the download fails
         raise UserError(
-            f"--weights imagenet: Keras could not download its weights ({_one_line(error)}); offline, put {_KERAS_WEIGHTS} "
-            f"into {os.path.dirname(cached)}, or give --weights PATH, or --weights random"
+            f"--weights imagenet: Keras could not download its weights ({_one_line(error)}); offline, "
+            f"put {_KERAS_WEIGHTS} into {os.path.dirname(cached)}, or give --weights PATH, or --weights random"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
@@ -249,7 +255,7 @@ def _he_initialise(model, seed: int) -> None:
 
 
 def _fit_random_statistics(pixels: np.ndarray, seed: int = 0) -> bytes:
-    """uint8 [n, 299, 299, 3] -> content of the statistics file (npz): seed, and mean and variance of every batch norm."""
+    """uint8 [n, 299, 299, 3] -> statistics file (npz): the seed, and mean and variance of every batch norm."""
     import keras
 
     model = _build_model("float32")
@@ -258,7 +264,7 @@ def _fit_random_statistics(pixels: np.ndarray, seed: int = 0) -> bytes:
     for layer in norms:
         layer.momentum = 0.0  # so that one pass in training mode leaves the batch's own statistics behind
     model(_preprocess(pixels), training=True)
-    arrays = {"seed": np.int64(seed)}
+    arrays: dict[str, np.ndarray | np.int64] = {"seed": np.int64(seed)}
     for position, layer in enumerate(norms):
         arrays[f"mean_{position}"] = np.asarray(layer.moving_mean)
         arrays[f"variance_{position}"] = np.asarray(layer.moving_variance)

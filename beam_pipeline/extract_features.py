@@ -1,6 +1,6 @@
 """Pipeline 1: images -> sharded TFRecords of InceptionV3 features, a ledger, and a manifest.
 
-    list -> join captions -> minus ledger -> fingerprint -> distinct pictures -> shards -> encode -> manifest
+list -> join captions -> minus ledger -> fingerprint -> distinct pictures -> shards -> encode -> manifest
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -97,12 +97,18 @@ def extract(
         raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
     with exclusive(output):
         spec = resolve_encoder(
-            options.weights, options.feature_kind, options.precision, output, lambda: sample_pixels(source, options.max_megapixels)
+            options.weights,
+            options.feature_kind,
+            options.precision,
+            output,
+            lambda: sample_pixels(source, options.max_megapixels),
         )
         if earlier and earlier.encoder.id != spec.identity.id:
             raise _other_encoder(output, earlier.encoder, str(spec.identity))
         state, kept, unlisted = _take_stock(output, earlier, captions is not None)
-        _write_manifest(output, FeatureSet(output, spec.identity, tuple(kept)))  # from now on it refuses another encoder
+        _write_manifest(
+            output, FeatureSet(output, spec.identity, tuple(kept))
+        )  # from now on it refuses another encoder
         log.info("encoder %s", spec.identity)
         if captions and state.committed:
             log.info("pictures of earlier runs keep the captions that were stored with them")
@@ -120,7 +126,11 @@ def extract(
                 options.retry_rejected,
             )
             encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, options.max_megapixels, load)
-            adopted = pipeline | "UnlistedShards" >> beam.Create(unlisted) | "SummarizeShards" >> beam.Map(summarize_shard, output)
+            adopted = (
+                pipeline
+                | "UnlistedShards" >> beam.Create(unlisted)
+                | "SummarizeShards" >> beam.Map(summarize_shard, output)
+            )
             shards = (encoded.main, adopted) | "AllShards" >> beam.Flatten()
             (
                 pipeline
@@ -166,7 +176,7 @@ def _write_manifest(output: str, features: FeatureSet) -> None:
 
 
 def _take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tuple[Standing, list[Shard], list[ShardId]]:
-    """What of the output can be kept: (standing, shards of the manifest, committed shards that it does not name yet)."""
+    """What can be kept: (standing, shards of the manifest, committed shards that it does not name yet)."""
     sizes = storage.list_directory(output)
     listed = {shard.name: shard for shard in earlier.shards} if earlier else {}
 
@@ -175,8 +185,10 @@ def _take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tupl
         if known is None or sizes.get(known.name, 0) == known.size_bytes:
             return True
         if known.captions and not captions:
-            raise UserError(f"{output}: {known.name} is damaged and held captions; give --captions again, so that it can be made anew")
-        log.info("%s is damaged (%d bytes of %d) and is made again", known.name, sizes.get(known.name, 0), known.size_bytes)
+            raise UserError(f"{output}: {known.name} is damaged and held captions; give --captions again")
+        log.info(
+            "%s is damaged (%d bytes of %d) and is made again", known.name, sizes.get(known.name, 0), known.size_bytes
+        )
         return False
 
     state = standing(output, is_whole)
@@ -189,14 +201,10 @@ class EncodeShards(beam.PTransform):
 
     def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float, load: Callable[[EncoderSpec], Encoder]):
         super().__init__()
-        self.spec = spec
-        self.output = output
-        self.max_megapixels = max_megapixels
-        self.load = load
+        self.settings = (spec, output, max_megapixels, load)
 
     def expand(self, shards):
-        encode = EncodeShard(self.spec, self.output, self.max_megapixels, self.load)
-        return shards | "EncodeShard" >> beam.ParDo(encode).with_outputs(COUNTS, main="main")
+        return shards | "EncodeShard" >> beam.ParDo(EncodeShard(*self.settings)).with_outputs(COUNTS, main="main")
 
 
 class EncodeShard(beam.DoFn):
@@ -250,7 +258,14 @@ def encode_shard(
         size_bytes, digest = 0, ""
     storage.write_atomic(storage.join(output, shard.ledger()), to_jsonl(sorted(lines, key=lambda line: line.uri)))
     seconds = time.monotonic() - began
-    log.info("shard %d of %d (run %d): %d pictures, %.1f img/s", shard.index + 1, shard.count, shard.run, records, records / seconds)
+    log.info(
+        "shard %d of %d (run %d): %d pictures, %.1f img/s",
+        shard.index + 1,
+        shard.count,
+        shard.run,
+        records,
+        records / seconds,
+    )
     return Shard(shard.features(), records, captions, size_bytes, digest), lines
 
 

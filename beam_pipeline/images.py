@@ -23,11 +23,11 @@ DEFAULT_MAX_MEGAPIXELS = 100
 # Raster formats whose decoders Pillow ships and maintains; PostScript and other interpreters stay out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA", "SUN")
 
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif .ico .jp2 .j2k .jpx .ppm .pgm .pbm "
-    ".pnm .tga .ras".split()
-)
-
+_SUFFIXES = """
+    .jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif .ico
+    .jp2 .j2k .jpx .ppm .pgm .pbm .pnm .tga .ras
+"""
+IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 
 Image.MAX_IMAGE_PIXELS = None  # `max_megapixels` is the limit, and it counts what a reduced JPEG really takes
 

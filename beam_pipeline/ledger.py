@@ -53,7 +53,7 @@ def read_ledger(path: str) -> Iterator[LedgerLine]:
 
 
 def rejected_inputs(ledger_paths: Iterable[str]) -> dict[str, LedgerLine]:
-    """Ledgers of all runs, oldest first -> {uri: line} of the inputs that stay rejected; a later run has the last word."""
+    """Ledgers of all runs, oldest first -> {uri: line} of the inputs that stay rejected; the last run counts."""
     rejected: dict[str, LedgerLine] = {}
     for path in ledger_paths:
         for line in read_ledger(path):

@@ -47,14 +47,14 @@ class Picture:
       sha256: hex digest of the bytes; where they cannot be read, that of the file's address.
       files: the new files that hold it, sorted by uri.
       captions: what people wrote of it.
-      known: it was done in an earlier run, so that all these files are duplicates.
+      known_as: files that an earlier run made it from; other files that hold it are duplicates. Empty if it is new.
       problem: why the bytes cannot be read, else "".
     """
 
     sha256: str
     files: tuple[InputFile, ...]
     captions: tuple[str, ...] = ()
-    known: bool = False
+    known_as: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -133,6 +133,17 @@ def _outputs(pcoll, label: str, function, *args):
     return pcoll | label >> beam.FlatMap(function, *args).with_outputs(COUNTS, NOTES, main="main")
 
 
+class Outputs:
+    """Main output, counts and notes of a composite, read like Beam's own multiple outputs."""
+
+    def __init__(self, main: PCollection, counts: PCollection, notes: PCollection | None = None):
+        self.main = main
+        self._tagged = {COUNTS: counts, NOTES: notes}
+
+    def __getitem__(self, tag: str) -> PCollection:
+        return self._tagged[tag]
+
+
 def count(name: str, n: int = 1) -> TaggedOutput:
     return TaggedOutput(COUNTS, (name, n))
 
@@ -160,27 +171,20 @@ class JoinCaptions(beam.PTransform):
         self.captions = captions
 
     def expand(self, files):
-        rows = _outputs(files.pipeline | "CaptionFile" >> beam.Create([self.captions]), "ReadCaptions", read_caption_rows)
+        rows = _outputs(
+            files.pipeline | "CaptionFile" >> beam.Create([self.captions]), "ReadCaptions", read_caption_rows
+        )
         by_name = files | "NameOfFile" >> beam.Map(lambda file: (_base_name(file.uri), file))
         joined = _outputs(
-            {"files": by_name, "rows": rows.main} | "GroupByImageName" >> beam.CoGroupByKey(), "MatchCaptions", match_captions
+            {"files": by_name, "rows": rows.main} | "GroupByImageName" >> beam.CoGroupByKey(),
+            "MatchCaptions",
+            match_captions,
         )
-        return _Joined(
+        return Outputs(
             joined.main,
             (rows[COUNTS], joined[COUNTS]) | "CaptionCounts" >> beam.Flatten(),
             (rows[NOTES], joined[NOTES]) | "CaptionNotes" >> beam.Flatten(),
         )
-
-
-class _Joined:
-    """Main, counts and notes of a composite, read like Beam's own multiple outputs."""
-
-    def __init__(self, main, counts, notes):
-        self.main = main
-        self._tagged = {COUNTS: counts, NOTES: notes}
-
-    def __getitem__(self, tag):
-        return self._tagged[tag]
 
 
 def read_caption_rows(captions: CaptionFile) -> Iterator[Any]:
@@ -313,7 +317,7 @@ def fingerprint_file(captioned: CaptionedFile) -> tuple[str, Picture]:
 
 
 class DistinctPictures(beam.PTransform):
-    """(sha256, Picture of one file) -> Picture of all files with these bytes, marked if an earlier run did it."""
+    """(sha256, Picture of one file) -> Picture of all files with these bytes; known ones are marked."""
 
     def __init__(self, ledger: PCollection):
         super().__init__()
@@ -323,7 +327,7 @@ class DistinctPictures(beam.PTransform):
         done = (
             self.ledger
             | "KeepDone" >> beam.Filter(lambda named: named[1].outcome == DONE)
-            | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, None))
+            | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, named[1].uri))
         )
         groups = {"pictures": pictures, "done": done} | "GroupByContent" >> beam.CoGroupByKey()
         return groups | "MergeFiles" >> beam.FlatMap(merge_files)
@@ -342,9 +346,9 @@ def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Picture
         known = set(captions)
         captions += [text for text in picture.captions if text not in known]
     if pictures:
-        known_before = any(True for _ in grouped["done"])
         files = tuple(picture.files[0] for picture in pictures)
-        yield replace(pictures[0], files=files, captions=tuple(captions), known=known_before)
+        known_as = tuple(sorted(set(grouped["done"])))
+        yield replace(pictures[0], files=files, captions=tuple(captions), known_as=known_as)
 
 
 class AssignShards(beam.PTransform):

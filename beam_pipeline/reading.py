@@ -94,8 +94,11 @@ def read_picture(picture: Picture, max_megapixels: float) -> ReadPicture:
     if picture.problem:
         stage = "list" if picture.files[0].problem else "read"
         return ReadPicture(picture, None, _rejected(picture.files, "", stage, picture.problem))
-    if picture.known:
-        return ReadPicture(picture, None, tuple(_line(file, picture.sha256, DUPLICATE) for file in picture.files))
+    if picture.known_as:
+        # The file that it was made from may come again, with another time: that makes it no duplicate of itself.
+        outcomes = [DONE if file.uri in picture.known_as else DUPLICATE for file in picture.files]
+        lines = (_line(file, picture.sha256, outcome) for file, outcome in zip(picture.files, outcomes, strict=True))
+        return ReadPicture(picture, None, tuple(lines))
     lost: tuple[LedgerLine, ...] = ()
     for position, file in enumerate(picture.files):
         others = picture.files[position:]
@@ -124,9 +127,7 @@ def _rejected(files: Iterable[InputFile], sha256: str, stage: str, reason: str) 
     return tuple(_line(file, sha256, REJECTED, stage, reason) for file in files)
 
 
-def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
-) -> Iterator[Result]:
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
     """Like `map`, with up to `ahead` results computed on threads before they are asked for; order is kept."""
     with ThreadPoolExecutor(threads) as pool:
         source = iter(items)
@@ -160,6 +161,6 @@ def sample_pixels(source: Source, max_megapixels: float) -> np.ndarray:
             break
     if not pixels:
         raise UserError(
-            f"--images {source.path}: no picture found there to fit random weights to; give --weights PATH or other images"
+            f"--images {source.path}: no picture there to fit random weights to; give --weights PATH or other images"
         )
     return np.stack(pixels)

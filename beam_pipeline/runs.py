@@ -21,7 +21,7 @@ from beam_pipeline.collection import format_list_entry
 from beam_pipeline.ledger import OUTCOMES, rejected_inputs
 from beam_pipeline.planning import NOTES_KEPT
 from beam_pipeline.sharding import ShardId, UnfinishedRun, committed_shards, ledger_paths, new_run, unfinished_runs
-from training.errors import JobFailed
+from training.errors import JobFailed, UserError
 
 log = logging.getLogger("captionbeam")
 
@@ -64,7 +64,9 @@ def exclusive(directory: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise JobFailed(f"--output {directory}: another captionbeam is writing here; wait for it or choose another") from error
+            raise JobFailed(
+                f"--output {directory}: another captionbeam is writing here; wait for it or choose another"
+            ) from error
         storage.remove_temporary_files(directory)
         yield
 
@@ -109,20 +111,23 @@ _DISK_FULL = re.compile(r"\[Errno 28\][^\n]*")
 
 def one_line(error: Exception) -> str:
     """A pipeline's exception, which carries the worker's stack trace as text -> what a person needs of it."""
-    text = str(error)
-    if isinstance(error, JobFailed):
+    text = re.sub(r" \[while running '.*'\]$", "", str(error))  # Beam's note on where it was raised
+    if isinstance(error, UserError):
         return text
     if known := _KNOWN.search(text):
-        message = known[1] or known[2]
-        return re.sub(r" \[while running .*\]$", "", message)
+        return known[1] or known[2]
     if full := _DISK_FULL.search(text):
         return f"the disk is full ({full[0]}); free some room and run again: finished shards are kept"
     handle, path = tempfile.mkstemp(prefix="captionbeam-", suffix=".log")
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception|Exit|Interrupt)\b", line)), lines[-1] if lines else "")
-    return f"the pipeline failed: {(last or type(error).__name__)[:300]}; details in {path}; run again to go on from the finished shards"
+    last = next(
+        (line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception|Exit|Interrupt)\b", line)),
+        lines[-1] if lines else "",
+    )
+    what = (last or type(error).__name__)[:300]
+    return f"the pipeline failed: {what}; details in {path}; run again to go on from the finished shards"
 
 
 @dataclass(frozen=True)
@@ -187,20 +192,22 @@ def check_balance(totals: Mapping[str, int], max_reject_rate: float, rejected_li
     accounted = sum(totals[outcome] for outcome in OUTCOMES)
     if totals["listed"] != accounted:
         raise JobFailed(
-            f"the ledger does not balance: {totals['listed']} listed, {accounted} accounted for; run again, and report it if it stays"
+            f"the ledger does not balance: {totals['listed']} listed, {accounted} accounted for; "
+            "run again, and report it if it stays"
         )
     rejected = totals["rejected"]
     if rejected > max_reject_rate * totals["listed"]:
         raise JobFailed(
-            f"{rejected} of {totals['listed']} inputs were rejected, over the limit of {max_reject_rate:.0%} (--max-reject-rate); "
-            f"what worked is kept, the rejected are listed in {rejected_list}"
+            f"{rejected} of {totals['listed']} inputs were rejected, over the limit of {max_reject_rate:.0%} "
+            f"(--max-reject-rate); what worked is kept, the rejected are listed in {rejected_list}"
         )
 
 
 def balance_in_words(totals: Mapping[str, int]) -> str:
     """Totals -> the lines that end a run."""
     lines = [
-        "{listed} inputs = {done} done + {duplicate} duplicate + {rejected} rejected ({new_done} done in this run)".format_map(totals)
+        f"{totals['listed']} inputs = {totals['done']} done + {totals['duplicate']} duplicate + "
+        f"{totals['rejected']} rejected ({totals['new_done']} done in this run)"
     ]
     spoken = {
         "listed_repeatedly": "entries of the list name an input that was there already",

@@ -135,7 +135,10 @@ def _umask() -> int:
 
 def _upload(source: str, path: str) -> None:
     # An object store shows an object only when its upload has ended, so no rename is needed there.
-    with open(source, "rb") as reader, FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as writer:
+    with (
+        open(source, "rb") as reader,
+        FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as writer,
+    ):
         shutil.copyfileobj(reader, writer, _BLOCK)
 
 

@@ -10,13 +10,19 @@ import csv
 import functools
 import importlib.resources
 import io
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 
+from beam_pipeline import storage
+from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine
+from beam_pipeline.planning import COUNTS, Outputs, ShardKey, count, read_ledger_in_order
+from beam_pipeline.sharding import ShardId
 from training.tokenizer import tokenize
 
 MICRO = 1_000_000
@@ -54,14 +60,18 @@ def stop_words() -> frozenset[str]:
 
 def content_words(caption: str) -> list[str]:
     """Caption -> its words in lower case, without stop words and marks."""
-    return [word for word in tokenize(caption) if any(map(str.isalnum, word)) and not word.startswith("'") and word not in stop_words()]
+    return [
+        word
+        for word in tokenize(caption)
+        if any(map(str.isalnum, word)) and not word.startswith("'") and word not in stop_words()
+    ]
 
 
 def tally_caption(caption: str, score: float, sha256: str, uri: str, files: int) -> Iterator[tuple[str, WordTally]]:
     """One distinct picture's caption -> (word, WordTally) for each of its content words."""
     micro = round(score * MICRO)
-    for word, count in sorted(Counter(content_words(caption)).items()):
-        yield word, WordTally(count, 1, files, micro, ((-micro, sha256, uri),))
+    for word, times in sorted(Counter(content_words(caption)).items()):
+        yield word, WordTally(times, 1, files, micro, ((-micro, sha256, uri),))
 
 
 def merge_tallies(tallies: Iterable[WordTally]) -> WordTally:
@@ -91,6 +101,68 @@ class MergeTallies(beam.CombineFn):
 
     def extract_output(self, accumulator: WordTally) -> WordTally:
         return accumulator
+
+
+class CountWords(beam.PTransform):
+    """ShardKey of captioned shards -> (word, WordTally) over all of them; counts captions and flags.
+
+    A picture counts once, and once more for every file that holds it; one whose files have all changed counts no more.
+    """
+
+    def __init__(self, output: str):
+        super().__init__()
+        self.output = output
+
+    def expand(self, shards):
+        rows = shards | "ReadCaptions" >> beam.FlatMap(read_captions, self.output)
+        files = (
+            shards
+            | "ReadLedgers" >> beam.FlatMap(ledger_of_shard, self.output)
+            | "GroupByUri" >> beam.GroupByKey()
+            | "FilesOfPicture" >> beam.FlatMap(picture_of_file)
+        )
+        tallied = (
+            {"rows": rows, "files": files}
+            | "GroupByPicture" >> beam.CoGroupByKey()
+            | "TallyCaption" >> beam.FlatMap(tally_picture).with_outputs(COUNTS, main="main")
+        )
+        words = tallied.main | "MergeTallies" >> beam.CombinePerKey(MergeTallies())
+        return Outputs(words, tallied[COUNTS])
+
+
+def read_captions(key: ShardKey, output: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """ShardKey -> (sha256, caption row)."""
+    with storage.open_file(storage.join(output, ShardId(*key).captions())) as file:
+        for line in file:
+            row = json.loads(line)
+            yield row["sha256"], row
+
+
+def ledger_of_shard(key: ShardKey, output: str) -> Iterator[tuple[str, tuple[str, LedgerLine]]]:
+    """ShardKey -> (uri, (ledger name, ledger line))."""
+    for name, line in read_ledger_in_order(storage.join(output, ShardId(*key).ledger())):
+        yield line.uri, (name, line)
+
+
+def picture_of_file(group: tuple[str, Iterable[tuple[str, LedgerLine]]]) -> Iterator[tuple[str, str]]:
+    """Ledger lines of one uri -> (sha256, uri) of the picture that it shows now."""
+    uri, lines = group
+    _, line = max(lines, key=lambda named: named[0])
+    if line.outcome in (DONE, DUPLICATE):
+        yield line.sha256, uri
+
+
+def tally_picture(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+    """Caption row and files of one picture -> (word, WordTally), and counts of captions and flags."""
+    sha256, grouped = group
+    files = sum(1 for _ in grouped["files"])
+    for row in grouped["rows"]:
+        yield count("captions")
+        for flag in row["flags"]:
+            yield count(f"flag_{flag}")
+        if files:
+            yield from tally_caption(row["caption"], row["score"], sha256, row["uri"], files)
+            yield count("pictures_counted")
 
 
 def to_csv(words: Iterable[tuple[str, WordTally]], pictures: int) -> bytes:

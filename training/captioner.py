@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 from training.errors import UserError
-from training.files import read_json, write_json
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import EncoderIdentity, encoder_from_json
+from training.files import read_json, write_json
 from training.models import ModelConfig, build_model
 from training.vocabulary import Vocabulary, load_vocabulary
 
@@ -58,7 +58,9 @@ class Captioner:
             )
 
 
-def write_config(path: str, config: ModelConfig, encoder: EncoderIdentity, max_words: int, trained_with: dict[str, Any]) -> None:
+def write_config(
+    path: str, config: ModelConfig, encoder: EncoderIdentity, max_words: int, trained_with: dict[str, Any]
+) -> None:
     """Writes `config.json`."""
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -94,7 +96,7 @@ def read_config(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{where}: not JSON ({error}); train the captioner again") from error
     if document.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{where}: schema version {document.get('schema_version')}, this captionbeam reads {SCHEMA_VERSION}; train again")
+        raise UserError(f"{where}: schema version {document.get('schema_version')}, not {SCHEMA_VERSION}; train again")
     return document
 
 

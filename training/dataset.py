@@ -6,7 +6,7 @@ once a step. Letters: B pictures, R captions of a picture at most, T words of a 
 
 from __future__ import annotations
 
-import re
+import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,13 +16,14 @@ import tensorflow as tf
 
 from training import feature_records as records
 from training.errors import JobFailed, UserError
-from training.feature_set import FeatureSet
+from training.feature_set import REPAIR, FeatureSet
 from training.splits import DEV, OUTSIDE, TRAIN, Split, decode_uris
 from training.tokenizer import tokenize
 from training.vocabulary import END, PAD, Vocabulary
 
 _SHARDS_AT_ONCE = 4
 _SHUFFLED_PICTURES = 1024  # 256 MiB of grid features wait in memory; shards are small and drawn in random order besides
+_DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,13 @@ def scan(features: FeatureSet, split: Split) -> Scan:
       JobFailed: a shard is damaged, or holds another number of records than the manifest says.
       UserError: no training picture has a caption, or none judges.
     """
+    if not features.captions:
+        raise UserError(f"{features.path}: its pictures have no captions; run `captionbeam extract` with --captions")
     found = Scan()
-    for path in features.shard_paths():
+    for path, shard in zip(features.shard_paths(), (shard for shard in features.shards if shard.records), strict=True):
+        records_read = 0
         for record in checked(tf.data.TFRecordDataset(path), path):
+            records_read += 1
             fields = tf.train.Example.FromString(record.numpy()).features.feature
             uris = decode_uris(fields[records.URI].bytes_list.value)
             captions = [text.decode() for text in fields[records.CAPTIONS].bytes_list.value]
@@ -93,29 +98,40 @@ def scan(features: FeatureSet, split: Split) -> Scan:
                 found.most_captions = max(found.most_captions, len(captions))
                 for text in captions:
                     found.word_counts.update(tokenize(text))
-    if not features.captions:
-        raise UserError(f"{features.path}: its pictures have no captions; run `captionbeam extract` with --captions")
+        if records_read != shard.records:
+            raise JobFailed(f"{path}: {records_read} records where the manifest says {shard.records}; {REPAIR}")
     if not found.train_pictures:
-        raise UserError(f"{features.path}: no picture with captions is left to train on; check --train-list and --dev-list")
+        raise UserError(
+            f"{features.path}: no picture with captions is left to train on; check --train-list and --dev-list"
+        )
     if not found.dev_pictures:
-        raise UserError(f"{features.path}: no picture with captions is left to choose the best epoch by; check --dev-list")
+        raise UserError(
+            f"{features.path}: no picture with captions is left to choose the best epoch by; check --dev-list"
+        )
     return found
 
 
-def checked(dataset: tf.data.Dataset, where: str) -> Iterator:
-    """Iterates a dataset; damaged shards end in one line that names the file.
+def checked(dataset: tf.data.Dataset, *paths: str) -> Iterator:
+    """Iterates a dataset that reads these shards; a damaged one ends in one line that names the file.
 
     Raises:
       JobFailed: a record is damaged or cut.
     """
     try:
         yield from dataset
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        named = re.search(r"[^\s'\"]*features-\d+-\d+-of-\d+\.tfrecord", error.message)
-        raise JobFailed(
-            f"{named[0] if named else where}: damaged shard; "
-            "run the same `captionbeam extract` command again: it redoes only that shard"
-        ) from error
+    except _DAMAGE as error:
+        # TensorFlow does not say which file it was reading.
+        where = next(filter(_is_damaged, paths), posixpath.dirname(paths[0]))
+        raise JobFailed(f"{where}: damaged shard; {REPAIR}") from error
+
+
+def _is_damaged(path: str) -> bool:
+    try:
+        for _ in tf.data.TFRecordDataset(path):
+            pass
+    except _DAMAGE:
+        return True
+    return False
 
 
 def training_batches(
@@ -133,7 +149,9 @@ def training_batches(
     encoded = _with_ids(pictures, split, vocabulary, max_words).filter(lambda part, feature, ids: part == TRAIN)
     encoded = encoded.map(lambda part, feature, ids: (feature, ids))
     encoded = encoded.shuffle(_SHUFFLED_PICTURES, seed=int(generator.integers(2**31)), reshuffle_each_iteration=False)
-    return encoded.padded_batch(batch_size, padded_shapes=(records.FEATURE_SHAPES[features.encoder.feature_kind], [None, None]))
+    return encoded.padded_batch(
+        batch_size, padded_shapes=(records.FEATURE_SHAPES[features.encoder.feature_kind], [None, None])
+    )
 
 
 def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, max_words: int) -> tf.data.Dataset:
@@ -141,7 +159,11 @@ def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, m
 
     def encode(sha256, uris, captions):
         part = split.of(sha256.decode(), decode_uris(uris))
-        rows = [vocabulary.encode(tokenize(text.decode()))[:max_words] + [END] for text in captions] if part == TRAIN else []
+        rows = (
+            [[*vocabulary.encode(tokenize(text.decode()))[:max_words], END] for text in captions]
+            if part == TRAIN
+            else []
+        )
         ids = np.full([len(rows), max(map(len, rows), default=0)], PAD, np.int32)
         for number, row in enumerate(rows):
             ids[number, : len(row)] = row
@@ -149,7 +171,10 @@ def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, m
 
     def with_ids(picture):
         part, ids = tf.numpy_function(
-            encode, [picture[records.SHA256], picture[records.URI], picture[records.CAPTIONS]], [tf.int32, tf.int32], stateful=False
+            encode,
+            [picture[records.SHA256], picture[records.URI], picture[records.CAPTIONS]],
+            [tf.int32, tf.int32],
+            stateful=False,
         )
         part.set_shape([])
         ids.set_shape([None, None])

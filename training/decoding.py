@@ -18,7 +18,9 @@ from training.tokenizer import detokenize
 from training.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER = -1e9  # log-probability of what must not be said
-LENGTH_POWER = 0.7  # hypotheses are compared by log-probability / words**LENGTH_POWER (Wu et al. 2016, without the offset)
+LENGTH_POWER = (
+    0.7  # hypotheses are compared by log-probability / words**LENGTH_POWER (Wu et al. 2016, without the offset)
+)
 
 # (ids int32 [B, K], state) -> (log-probabilities float32 [B, K, V], state)
 StepFunction = Callable[[tf.Tensor, tuple[tf.Tensor, ...]], tuple[tf.Tensor, tuple[tf.Tensor, ...]]]
@@ -107,7 +109,7 @@ def beam_search(
 
 
 def _repeats_trigram(said: tf.Tensor, words: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
-    """Whether each candidate would say three words in a row again; said [B, K, T], words [B, K, M] -> bool [B, K, M]."""
+    """Whether each candidate says three words in a row again: said [B, K, T], words [B, K, M] -> bool [B, K, M]."""
     length = said.shape[2]
     last = tf.gather(said, tf.maximum(t - 1, 0), axis=2)[..., None]  # (B, K, 1)
     before = tf.gather(said, tf.maximum(t - 2, 0), axis=2)[..., None]

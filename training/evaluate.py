@@ -74,9 +74,13 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
                 generated[listed[name]] = hypothesis.caption
                 references[listed[name]] = picture.captions
     if not generated:
-        raise UserError(f"--list {options.list}: none of its {len(listed)} pictures is in {options.features} with captions")
+        raise UserError(
+            f"--list {options.list}: none of its {len(listed)} pictures is in {options.features} with captions"
+        )
     if len(generated) < len(listed):
-        log.info("%d of the %d listed pictures have no features or no captions", len(listed) - len(generated), len(listed))
+        log.info(
+            "%d of the %d listed pictures have no features or no captions", len(listed) - len(generated), len(listed)
+        )
 
     scores = score(generated, references)
     document = {
@@ -90,13 +94,18 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         **scores,
         "distinct_captions": len(set(generated.values())),
         "mean_words": round(float(np.mean([len(tokenize(caption)) for caption in generated.values()])), 3),
-        "unknown_share_of_references": round(captioner.vocabulary.unknown_share(count_tokens(chain(*references.values()))), 5),
+        "unknown_share_of_references": round(
+            captioner.vocabulary.unknown_share(count_tokens(chain(*references.values()))), 5
+        ),
     }
     tf.io.gfile.makedirs(options.output)
     results = [{"image_id": name, "caption": caption} for name, caption in sorted(generated.items())]
     write_json(posixpath.join(options.output, "captions.json"), results)
     write_json(posixpath.join(options.output, "scores.json"), document)
-    print(f"{len(generated)} pictures: " + ", ".join(f"{name} {_shown(value)}" for name, value in scores["scores"].items()))
+    print(
+        f"{len(generated)} pictures: "
+        + ", ".join(f"{name} {_shown(value)}" for name, value in scores["scores"].items())
+    )
     print(document["signature"])
     for name, why in scores["not_scored"].items():
         print(f"{name} is not given: {why}")

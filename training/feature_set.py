@@ -17,6 +17,7 @@ from training.errors import JobFailed, UserError
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
+REPAIR = "run the same `captionbeam extract` command again: it redoes only that shard"
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ class FeatureSet:
             try:
                 size = tf.io.gfile.stat(path).length
             except tf.errors.NotFoundError:
-                raise JobFailed(f"{path}: the manifest names this shard but it is missing; {_REPAIR}") from None
+                raise JobFailed(f"{path}: the manifest names this shard but it is missing; {REPAIR}") from None
             if size != shard.size_bytes:
                 state = "is empty" if size == 0 else f"has {size} bytes"
-                raise JobFailed(f"{path}: shard {state} where the manifest says {shard.size_bytes}; {_REPAIR}")
+                raise JobFailed(f"{path}: shard {state} where the manifest says {shard.size_bytes}; {REPAIR}")
             paths.append(path)
         return paths
 
@@ -122,9 +123,6 @@ class FeatureSet:
             "notes": self.notes,
             "shards": [asdict(shard) for shard in self.shards],
         }
-
-
-_REPAIR = "run the same `captionbeam extract` command again: it redoes only that shard"
 
 
 def encoder_from_json(fields: dict[str, Any]) -> EncoderIdentity:
@@ -164,12 +162,16 @@ def load_feature_set(path: str) -> FeatureSet:
     """
     where = posixpath.join(path, MANIFEST)
     if not tf.io.gfile.exists(where):
-        raise UserError(f"{path}: no {MANIFEST} here, so no finished shards; run `captionbeam extract --output {path}` first")
+        raise UserError(
+            f"{path}: no {MANIFEST} here, so no finished shards; run `captionbeam extract --output {path}` first"
+        )
     with tf.io.gfile.GFile(where) as file:
         try:
             document = json.loads(file.read())
         except ValueError as error:
-            raise UserError(f"{where}: not JSON ({error}); run `captionbeam extract` again, it rebuilds the file") from error
+            raise UserError(
+                f"{where}: not JSON ({error}); run `captionbeam extract` again, it rebuilds the file"
+            ) from error
     feature_set = from_json(path, document)
     if not feature_set.records:
         raise UserError(f"{path}: its shards hold no picture; extract some first")

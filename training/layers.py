@@ -37,9 +37,9 @@ class Silence:
 
 
 class Lstm(keras.layers.Layer):
-    """An LSTM (Hochreiter and Schmidhuber 1997, forget gate of Gers et al. 2000) with one step for decoding and a packed
-    run over whole captions for training. `inputs` turns what is read [..., I] into gates [..., 4H], for as many words
-    at once as are known.
+    """An LSTM (Hochreiter and Schmidhuber 1997, forget gate of Gers et al. 2000) with one step for decoding and a
+    packed run over whole captions for training. `inputs` turns what is read [..., I] into gates [..., 4H], for as
+    many words at once as are known.
 
     Args:
       input_size: I, hidden_size: H.

@@ -51,7 +51,9 @@ def _dense(size: int, name: str, seed: int, **options) -> keras.layers.Dense:
 
 def _embedding(config: ModelConfig) -> keras.layers.Embedding:
     start = keras.initializers.RandomNormal(stddev=WORD_SPREAD, seed=1)
-    return keras.layers.Embedding(config.vocabulary_size, config.embedding_size, embeddings_initializer=start, name="words")
+    return keras.layers.Embedding(
+        config.vocabulary_size, config.embedding_size, embeddings_initializer=start, name="words"
+    )
 
 
 class MergeModel(keras.Model):
@@ -173,7 +175,7 @@ def _run(lstm: Lstm, gates: tf.Tensor, lengths: tf.Tensor, first: Tensors | None
     return tf.reshape(states, [pictures, captions * steps, size])
 
 
-MODELS = {"attention": AttentionModel, "merge": MergeModel}
+MODELS: dict[str, type[MergeModel] | type[AttentionModel]] = {"attention": AttentionModel, "merge": MergeModel}
 
 
 def build_model(config: ModelConfig, feature_shape: tuple[int, ...]) -> MergeModel | AttentionModel:

@@ -105,7 +105,9 @@ def train(options: TrainOptions) -> dict[str, Any]:
     vocabulary = build_vocabulary(found.word_counts, options.min_count)
     _tell(found, vocabulary, features, options)
     model = _make_model(options, features, vocabulary, found)
-    store.write_config(options.output, model.config, features.encoder, options.max_words, _settings(options, features, epochs))
+    store.write_config(
+        options.output, model.config, features.encoder, options.max_words, _settings(options, features, epochs)
+    )
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
     _copy_encoder_statistics(options)
 
@@ -119,11 +121,15 @@ def train(options: TrainOptions) -> dict[str, Any]:
             features, split, vocabulary, options.batch_size, options.max_words, options.seed, progress.epoch
         )
         bar = tqdm(
-            total=steps, initial=progress.step, desc=f"epoch {progress.epoch + 1}/{epochs}", unit="step", file=sys.stderr,
+            total=steps,
+            initial=progress.step,
+            desc=f"epoch {progress.epoch + 1}/{epochs}",
+            unit="step",
+            file=sys.stderr,
             mininterval=0.5 if sys.stderr.isatty() else 30,
-        )  # fmt: skip
+        )
         losses = []
-        for batch in checked(batches.skip(progress.step).prefetch(4), options.features):
+        for batch in checked(batches.skip(progress.step).prefetch(4), *features.shard_paths()):
             losses.append(trainer.step(*batch))
             progress.step += 1
             bar.update()
@@ -142,7 +148,13 @@ def train(options: TrainOptions) -> dict[str, Any]:
             tf.summary.scalar("dev_cider", value)
         writer.flush()
         loss = float(np.mean([float(loss) for loss in losses])) if losses else float("nan")
-        log.info("epoch %d: loss %.3f, CIDEr on dev %.1f%s", progress.epoch + 1, loss, 100 * value, " (best)" if progress.is_better(value) else "")
+        log.info(
+            "epoch %d: loss %.3f, CIDEr on dev %.1f%s",
+            progress.epoch + 1,
+            loss,
+            100 * value,
+            " (best)" if progress.is_better(value) else "",
+        )
         progress.end_epoch(value)
 
     metrics = {
@@ -184,8 +196,12 @@ def _look_at_output(options: TrainOptions, features: FeatureSet, epochs: int) ->
     there = store.read_config(options.output)["trained_with"]
     for name, value in _settings(options, features, epochs).items():
         if there.get(name) != value:
-            shown = "other feature shards" if name == "feature_shards" else f"--{name.replace('_', '-')} {there.get(name)}"
-            raise UserError(f"--output {options.output}: holds a captioner trained with {shown}; choose another --output")
+            shown = (
+                "other feature shards" if name == "feature_shards" else f"--{name.replace('_', '-')} {there.get(name)}"
+            )
+            raise UserError(
+                f"--output {options.output}: holds a captioner trained with {shown}; choose another --output"
+            )
     metrics = posixpath.join(options.output, store.METRICS)
     if not tf.io.gfile.exists(metrics):
         return None
@@ -193,7 +209,12 @@ def _look_at_output(options: TrainOptions, features: FeatureSet, epochs: int) ->
 
 
 def _tell(found: Scan, vocabulary: Vocabulary, features: FeatureSet, options: TrainOptions) -> None:
-    log.info("%d pictures with %d captions train, %d pictures judge", found.train_pictures, found.train_captions, found.dev_pictures)
+    log.info(
+        "%d pictures with %d captions train, %d pictures judge",
+        found.train_pictures,
+        found.train_captions,
+        found.dev_pictures,
+    )
     if found.in_both:
         log.info("%d pictures are in both lists, by name or by content: they judge and do not train", found.in_both)
     if found.without_caption:
@@ -201,7 +222,12 @@ def _tell(found: Scan, vocabulary: Vocabulary, features: FeatureSet, options: Tr
     if found.outside:
         log.info("%d pictures are in neither list and are left out", found.outside)
     share = vocabulary.unknown_share(found.word_counts)
-    log.info("vocabulary: %d words seen %d times or more; %.1f %% of the words read are outside", len(vocabulary) - SPECIALS, options.min_count, 100 * share)
+    log.info(
+        "vocabulary: %d words seen %d times or more; %.1f %% of the words read are outside",
+        len(vocabulary) - SPECIALS,
+        options.min_count,
+        100 * share,
+    )
 
 
 def _make_model(options: TrainOptions, features: FeatureSet, vocabulary: Vocabulary, found: Scan):
@@ -251,7 +277,10 @@ class Trainer:
         self.variables = model.trainable_variables
         warm_up = min(200, total_steps // 10)
         schedule = keras.optimizers.schedules.CosineDecay(
-            options.learning_rate / 100, total_steps - warm_up, warmup_target=options.learning_rate, warmup_steps=warm_up
+            options.learning_rate / 100,
+            total_steps - warm_up,
+            warmup_target=options.learning_rate,
+            warmup_steps=warm_up,
         )
         self.optimizer = keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay, global_clipnorm=5.0)
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -276,7 +305,9 @@ class Trainer:
         done = tf.cast(self.optimizer.iterations.value, tf.int32)
         noise = Noise(tf.stack([tf.constant(self.options.seed, tf.int32), done]))
         with tf.GradientTape() as tape:
-            loss = caption_loss(self.model, features, ids, self.options.max_words + 1, self.options.label_smoothing, noise)
+            loss = caption_loss(
+                self.model, features, ids, self.options.max_words + 1, self.options.label_smoothing, noise
+            )
         gradients = tape.gradient(loss, [variable.value for variable in self.variables])
         self.optimizer.apply(gradients, self.variables)
         # Few steps in, the average must not remember the untrained weights.
@@ -286,7 +317,9 @@ class Trainer:
         return loss
 
 
-def caption_loss(model, features: tf.Tensor, ids: tf.Tensor, steps: int, label_smoothing: float, noise: Noise) -> tf.Tensor:
+def caption_loss(
+    model, features: tf.Tensor, ids: tf.Tensor, steps: int, label_smoothing: float, noise: Noise
+) -> tf.Tensor:
     """Mean cross-entropy of the next word, over all words of all captions of the batch.
 
     Args:
@@ -339,7 +372,9 @@ class Progress:
         self._note = tf.Variable("", dtype=tf.string)
         arrays = [*(variable.value for variable in trainer.variables), *trainer.averages]
         arrays += [variable.value for variable in trainer.optimizer.variables]
-        checkpoint = tf.train.Checkpoint(note=self._note, **{f"array{number}": array for number, array in enumerate(arrays)})
+        checkpoint = tf.train.Checkpoint(
+            note=self._note, **{f"array{number}": array for number, array in enumerate(arrays)}
+        )
         self._manager = tf.train.CheckpointManager(checkpoint, posixpath.join(output, "checkpoint"), max_to_keep=1)
         if self._manager.latest_checkpoint:
             checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()

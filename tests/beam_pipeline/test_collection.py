@@ -19,7 +19,12 @@ def test_folders_are_walked_in_sorted_order(tmp_path):
         path.write_bytes(b"x")
     listing = Listing(resolve_source(str(tmp_path)))
     found = list(listing)
-    assert [os.path.relpath(file.uri, tmp_path) for file in found] == ["a.png", "b.jpg", "deep/er/c.webp", "hash_without_suffix"]
+    assert [os.path.relpath(file.uri, tmp_path) for file in found] == [
+        "a.png",
+        "b.jpg",
+        "deep/er/c.webp",
+        "hash_without_suffix",
+    ]
     assert all(file.size == 1 and file.mtime > 0 for file in found)
     assert listing.ignored == {"other": 1}
 

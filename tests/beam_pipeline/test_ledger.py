@@ -27,6 +27,10 @@ def test_the_last_run_has_the_last_word(tmp_path):
         (tmp_path / name).write_bytes(to_jsonl(written))
         return str(tmp_path / name)
 
-    first = ledger("1", LedgerLine("/a", 1, 1.0, "", "rejected", "read", "gone"), LedgerLine("/b", 1, 1.0, "", "rejected", "read", "gone"))
+    first = ledger(
+        "1",
+        LedgerLine("/a", 1, 1.0, "", "rejected", "read", "gone"),
+        LedgerLine("/b", 1, 1.0, "", "rejected", "read", "gone"),
+    )
     second = ledger("2", LedgerLine("/a", 1, 2.0, "aa", "done"), LedgerLine("/c", 1, 1.0, "cc", "duplicate"))
     assert list(rejected_inputs([first, second])) == ["/b"]

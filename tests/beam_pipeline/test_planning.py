@@ -121,10 +121,10 @@ def test_files_of_one_content_are_one_picture():
     (merged,) = merge_files(("aa", {"pictures": pictures, "done": []}))
     assert [found.uri for found in merged.files] == ["/p/x1.jpg", "/p/x2.jpg"]
     assert merged.captions == ("a dog", "a dog", "a puppy", "a brown dog")
-    assert not merged.known
-    (again,) = merge_files(("aa", {"pictures": pictures, "done": [None]}))
-    assert again.known
-    assert list(merge_files(("aa", {"pictures": [], "done": [None]}))) == []
+    assert merged.known_as == ()
+    (again,) = merge_files(("aa", {"pictures": pictures, "done": ["/p/x2.jpg"]}))
+    assert again.known_as == ("/p/x2.jpg",)
+    assert list(merge_files(("aa", {"pictures": [], "done": ["/p/x2.jpg"]}))) == []
 
 
 def planned(folder, output, shard_size=2, ledgers=(), captions=None):

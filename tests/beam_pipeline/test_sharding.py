@@ -30,7 +30,12 @@ def test_file_names_carry_the_shard(shard):
 
 
 def test_the_ledger_alone_commits_a_shard():
-    names = ["features-0001-00000-of-00002.tfrecord", "ledger-0001-00001-of-00002.jsonl", "manifest.json", ".tmp-ledger-0001-x"]
+    names = [
+        "features-0001-00000-of-00002.tfrecord",
+        "ledger-0001-00001-of-00002.jsonl",
+        "manifest.json",
+        ".tmp-ledger-0001-x",
+    ]
     assert committed_shards(names) == [ShardId(1, 1, 2)]
 
 

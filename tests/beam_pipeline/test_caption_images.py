@@ -1,0 +1,184 @@
+"""The caption pipeline end to end on real files, with a stand-in encoder and an untrained captioner."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.ledger import read_ledger
+from beam_pipeline.sharding import ledger_paths
+from training.captioner import save_weights, write_config
+from training.errors import JobFailed, UserError
+from training.feature_set import load_feature_set
+from training.models import ModelConfig, build_model
+from training.vocabulary import Vocabulary
+
+
+def write_captioner(path: Path, encoder, words: list[str]) -> str:
+    """An untrained captioner: its captions mean nothing, but they depend on the picture."""
+    path.mkdir()
+    vocabulary = Vocabulary(tuple(words))
+    config = ModelConfig("merge", len(vocabulary), embedding_size=8, hidden_size=16)
+    model = build_model(config, (2048,))
+    save_weights(model, str(path))
+    write_config(str(path), config, encoder, 6, {})
+    vocabulary.save(str(path / "vocabulary.txt"))
+    return str(path)
+
+
+@pytest.fixture
+def features(run_extract):
+    return run_extract()
+
+
+@pytest.fixture
+def captioner(tmp_path, features):
+    return write_captioner(
+        tmp_path / "captioner", features.encoder, ["red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"]
+    )
+
+
+@pytest.fixture
+def run(tmp_path, captioner, weights, load_encoder):
+    def run(output="captions", **options):
+        settings = {"captioner": captioner, "output": str(tmp_path / output), "weights": str(weights), "shard_size": 6}
+        return caption(CaptionOptions(**{**settings, **options}), PipelineOptions([]), load_encoder)
+
+    return run
+
+
+def rows_of(directory) -> dict[str, dict]:
+    """sha256 -> caption row."""
+    shards = sorted(Path(directory).glob("captions-*.jsonl"))
+    rows = [json.loads(line) for path in shards for line in path.read_text().splitlines()]
+    assert len({row["sha256"] for row in rows}) == len(rows)
+    return {row["sha256"]: row for row in rows}
+
+
+def words_of(directory) -> bytes:
+    return (Path(directory) / "word_importance.csv").read_bytes()
+
+
+def test_images_and_features_give_the_same_captions_and_counts(run, good, features, tmp_path):
+    from_images = run("a", images=str(good))
+    from_features = run("b", features=features.path)
+    assert rows_of(tmp_path / "a") == rows_of(tmp_path / "b")
+    assert words_of(tmp_path / "a") == words_of(tmp_path / "b")
+    assert from_images["captions"] == from_features["captions"] == 20
+    assert from_images["totals"]["listed"] == from_features["totals"]["listed"] == 20
+
+
+def test_a_row_holds_what_the_contract_names(run, good, tmp_path):
+    run(images=str(good))
+    row = next(iter(rows_of(tmp_path / "captions").values()))
+    assert row.keys() == {"uri", "sha256", "caption", "score", "flags"}
+    assert os.path.exists(row["uri"]) and row["score"] <= 0
+
+
+def test_word_counts_are_those_of_the_captions(run, good, tmp_path):
+    (good / "copy.jpg").write_bytes((good / "03.jpg").read_bytes())
+    run(images=str(good))
+    rows = rows_of(tmp_path / "captions").values()
+    files = {line.uri: line.sha256 for path in ledger_paths(str(tmp_path / "captions")) for line in read_ledger(path)}
+    with open(tmp_path / "captions" / "word_importance.csv", newline="") as file:
+        for word in csv.DictReader(file):
+            holding = [row for row in rows if word["word"] in row["caption"].split()]
+            assert int(word["images"]) == len(holding)
+            assert int(word["files"]) == sum(sha in {row["sha256"] for row in holding} for sha in files.values())
+            assert int(word["count"]) == sum(row["caption"].split().count(word["word"]) for row in holding)
+
+
+def test_a_second_run_captions_nothing_and_changes_no_byte(run, good, encoder, tmp_path, files_of):
+    run(images=str(good))
+    before = files_of(tmp_path / "captions")
+    encoder.calls = 0
+    again = run(images=str(good))
+    assert encoder.calls == 0 and again["totals"]["new_done"] == 0
+    after = files_of(tmp_path / "captions")
+    assert {n: d for n, d in after.items() if n != "summary.json"} == {
+        n: d for n, d in before.items() if n != "summary.json"
+    }
+
+
+def test_two_runs_and_one_count_the_same(run, good, noisy_jpeg, tmp_path):
+    run("twice", images=str(good))
+    for number in range(7):
+        (good / f"new{number}.jpg").write_bytes(noisy_jpeg(number))
+    (good / "later_copy.jpg").write_bytes((good / "05.jpg").read_bytes())
+    twice = run("twice", images=str(good))
+    once = run("once", images=str(good))
+    assert words_of(tmp_path / "twice") == words_of(tmp_path / "once")
+    assert rows_of(tmp_path / "twice") == rows_of(tmp_path / "once")
+    for name in ("listed", "done", "duplicate", "rejected"):
+        assert twice["totals"][name] == once["totals"][name]
+
+
+def test_a_killed_run_is_finished_with_the_same_bytes(run, good, tmp_path, files_of):
+    run(images=str(good))
+    whole = files_of(tmp_path / "captions")
+    lost = sorted(name for name in whole if name.startswith("ledger-"))[1:3]
+    for name in lost:
+        (tmp_path / "captions" / name).unlink()
+    run(images=str(good))
+    repaired = files_of(tmp_path / "captions")
+    assert {n: d for n, d in repaired.items() if n != "summary.json"} == {
+        n: d for n, d in whole.items() if n != "summary.json"
+    }
+
+
+def test_new_feature_shards_alone_are_captioned(run, run_extract, good, noisy_jpeg, features, tmp_path, files_of):
+    run(features=features.path)
+    before = files_of(tmp_path / "captions")
+    for number in range(3):
+        (good / f"new{number}.jpg").write_bytes(noisy_jpeg(number))
+    (good / "copy.jpg").write_bytes((good / "00.jpg").read_bytes())
+    run_extract()
+    summary = run(features=features.path)
+    assert (summary["captions"], summary["totals"]["new_done"], summary["totals"]["duplicate"]) == (23, 3, 1)
+    after = files_of(tmp_path / "captions")
+    kept = [name for name in before if name.startswith(("captions-", "ledger-"))]
+    assert all(after[name] == before[name] for name in kept)
+
+
+def test_rejected_files_are_accounted_for(run, good, tmp_path):
+    (good / "bad.jpg").write_bytes(b"no image")
+    summary = run(images=str(good))
+    assert (summary["totals"]["listed"], summary["totals"]["done"], summary["totals"]["rejected"]) == (21, 20, 1)
+    assert (tmp_path / "captions" / "rejected.txt").read_text() == f"{good / 'bad.jpg'}\n"
+
+
+def test_features_of_another_encoder_are_refused(run, run_extract, weights, captioner):
+    weights.write_bytes(weights.read_bytes() + b"others")
+    others = run_extract("others")
+    with pytest.raises(
+        UserError, match=r"trained on features of InceptionV3 \w+ .*, and given those of InceptionV3 \w+ "
+    ):
+        run(features=others.path)
+
+
+def test_another_beam_width_is_refused_in_the_same_output(run, good):
+    run(images=str(good))
+    with pytest.raises(UserError, match=r"made with beam_width 3, this run has 2; choose another --output"):
+        run(images=str(good), beam_width=2)
+
+
+def test_either_images_or_features(run, good, features):
+    with pytest.raises(UserError, match="either --images or --features"):
+        run(images=str(good), features=features.path)
+
+
+def test_a_damaged_feature_shard_is_named_before_anything_is_captioned(run, features, tmp_path):
+    name = load_feature_set(features.path).shards[0].name
+    os.truncate(os.path.join(features.path, name), 100)
+    with pytest.raises(JobFailed, match=name):
+        run(features=features.path)
+    assert not (tmp_path / "captions").exists()
+
+
+def test_no_captioner_there_is_one_line(run, good, tmp_path):
+    with pytest.raises(UserError, match=r"no config.json here"):
+        run(images=str(good), captioner=str(tmp_path))

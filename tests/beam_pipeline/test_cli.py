@@ -1,0 +1,115 @@
+import subprocess
+import sys
+
+import pytest
+
+from beam_pipeline.cli import main
+
+
+def fails(capsys, *argv) -> tuple[int, str]:
+    """Runs the command; returns its exit status and its one line on standard error."""
+    try:
+        status = main(list(argv))
+    except SystemExit as stopped:
+        status = stopped.code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.endswith("\n"), error
+    assert "Traceback" not in error
+    return status, error
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "required: STAGE"),
+        (["exract"], "invalid choice: 'exract'"),
+        (["extract", "--images", "x"], "required: --output"),
+        (["extract", "--images", "x", "--output", "y", "--max-reject-rate", "2"], "2 is not between 0 and 1"),
+        (["extract", "--images", "x", "--output", "y", "--shard-size", "0"], "0 is not a positive whole number"),
+        (["extract", "--images", "x", "--output", "y", "--shard-size", "many"], "--shard-size"),
+        (
+            ["extract", "--images", "x", "--output", "y", "--shardsize", "9"],
+            "unknown option --shardsize, did you mean --shard-size?",
+        ),
+        (
+            ["extract", "--images", "x", "--output", "y", "--direct_num_worker", "2"],
+            "did you mean --direct_num_workers?",
+        ),
+        (
+            ["train", "--features", "x", "--output", "y", "--epoch", "2"],
+            "unknown option --epoch, did you mean --epochs?",
+        ),
+        (["caption", "--captioner", "x", "--output", "y"], "one of the arguments --images --features is required"),
+        (["extract", "--images", "no_such_folder", "--output", "y"], "--images no_such_folder: no such file or folder"),
+        (["train", "--features", "no_such_features", "--output", "y"], "no_such_features: no manifest.json here"),
+        (["caption", "--images", "x", "--captioner", "none", "--output", "y"], "--captioner none: no config.json here"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, argv, said):
+    monkeypatch.chdir(tmp_path)
+    status, error = fails(capsys, *argv)
+    assert status == 2
+    assert said in error
+    assert list(tmp_path.iterdir()) == [], "nothing is written"
+
+
+def test_an_output_that_cannot_be_written_is_status_1(capsys, tmp_path, good, weights):
+    (tmp_path / "file").write_text("in the way")
+    status, error = fails(
+        capsys,
+        "extract",
+        "--images",
+        str(good),
+        "--weights",
+        str(weights),
+        "--output",
+        str(tmp_path / "file" / "features"),
+    )
+    assert status == 1
+    assert "cannot be written (Not a directory)" in error
+
+
+def test_weights_that_are_none_are_one_line(capsys, tmp_path, good):
+    argv = ["extract", "--images", str(good), "--output", str(tmp_path / "features"), "--weights"]
+    assert fails(capsys, *argv, str(tmp_path / "none.h5"))[0] == 2
+    (tmp_path / "wrong.h5").write_bytes(b"not weights")
+    status, error = fails(capsys, *argv, str(tmp_path / "wrong.h5"))
+    assert status == 2
+    assert "wrong.h5: not a Keras weight file" in error
+
+
+def test_a_caption_file_with_the_wrong_columns_is_named(capsys, tmp_path, good, weights):
+    captions = tmp_path / "captions.csv"
+    captions.write_text("picture,text\na.jpg,a dog\n")
+    status, error = fails(
+        capsys,
+        "extract",
+        "--images",
+        str(good),
+        "--weights",
+        str(weights),
+        "--output",
+        str(tmp_path / "f"),
+        "--captions",
+        str(captions),
+    )
+    assert status == 2
+    assert str(captions) in error and "image" in error and "caption" in error
+
+
+def test_help_needs_neither_beam_nor_tensorflow():
+    script = (
+        "import sys; from beam_pipeline.cli import build_parser; build_parser().format_help(); "
+        "sys.exit(any(name in sys.modules for name in ('apache_beam', 'tensorflow', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_a_failure_on_a_worker_is_one_line_too(tmp_path, good, weights):
+    """The stand-in has the signature of a weight file and nothing behind it, which only the loading worker sees."""
+    argv = ["extract", "--images", str(good), "--weights", str(weights), "--output", str(tmp_path / "features")]
+    command = [sys.executable, "-m", "beam_pipeline.cli", *argv]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "not weights of InceptionV3 without its top" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

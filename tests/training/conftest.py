@@ -1,0 +1,156 @@
+"""Small synthetic feature sets whose captions the features determine, and what is needed to make others."""
+
+import hashlib
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training import captioner as store
+from training.captioner import load_captioner
+from training.decoding import CaptionDecoder
+from training.feature_records import FEATURE_SHAPES, FeatureRecord, serialize
+from training.feature_set import EncoderIdentity, FeatureSet, Shard
+from training.models import ModelConfig, build_model
+from training.vocabulary import VOCABULARY, Vocabulary
+
+ANIMALS = ("dog", "cat", "horse")
+PLACES = ("beach", "street")
+ONE_SCENE = 8  # pictures; the first one judges
+
+
+def encoder(kind="pooled", weights="aa"):
+    return EncoderIdentity("InceptionV3", "tensorflow", weights * 32, "random", 299, "box", "float32", kind)
+
+
+def record(name, feature=None, captions=("a dog runs",), uris=None, kind="pooled"):
+    """A FeatureRecord whose sha256 is that of its name; a feature of zeros where none is given."""
+    return FeatureRecord(
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+        uris=uris or (f"/pictures/{name}.jpg",),
+        width=4,
+        height=3,
+        feature=np.zeros(FEATURE_SHAPES[kind], np.float16) if feature is None else feature,
+        captions=captions,
+    )
+
+
+def write_features(directory, shards, kind="pooled", weights="aa"):
+    """Lists of FeatureRecords -> FeatureSet of one shard a list, written as `captionbeam extract` writes it."""
+    entries = []
+    for index, records in enumerate(shards):
+        name = f"features-0001-{index:05d}-of-{len(shards):05d}.tfrecord"
+        with tf.io.TFRecordWriter(str(directory / name)) as writer:
+            for one in records:
+                writer.write(serialize(one))
+        data = (directory / name).read_bytes()
+        captions = sum(len(one.captions) for one in records)
+        entries.append(Shard(name, len(records), captions, len(data), hashlib.sha256(data).hexdigest()))
+    features = FeatureSet(str(directory), encoder(kind, weights), tuple(entries))
+    (directory / "manifest.json").write_text(json.dumps(features.to_json()))
+    return features
+
+
+def scenes(kind):
+    """48 pictures of 6 scenes: an animal and a place, each a direction in the feature space, and a little noise."""
+    generator = np.random.default_rng(0)
+    shape = FEATURE_SHAPES[kind]
+    directions = {word: generator.normal(size=shape) for word in ANIMALS + PLACES}
+    for animal, place in product(ANIMALS, PLACES):
+        for number in range(ONE_SCENE):
+            feature = directions[animal] + directions[place] + 0.1 * generator.normal(size=shape)
+            captions = (f"a {animal} runs on the {place}", f"a {animal} runs on the {place} .")
+            yield record(f"{animal}-{place}-{number}", feature.astype(np.float16), captions, kind=kind)
+
+
+def write_scenes(directory, kind):
+    """Feature set of three shards, and lists of names beside it: one picture of each scene judges, the rest train."""
+    pictures = list(scenes(kind))
+    features = write_features(directory, [pictures[0::3], pictures[1::3], pictures[2::3]], kind)
+    names = [Path(picture.uris[0]).name for picture in pictures]
+    (directory / "dev.txt").write_text("".join(f"{name}\n" for name in names if name.endswith("-0.jpg")))
+    (directory / "train.txt").write_text("".join(f"{name}\n" for name in names if not name.endswith("-0.jpg")))
+    return features
+
+
+@pytest.fixture(scope="session", name="encoder")
+def encoder_fixture():
+    return encoder
+
+
+@pytest.fixture(scope="session", name="record")
+def record_fixture():
+    return record
+
+
+@pytest.fixture(scope="session", name="write_features")
+def write_features_fixture():
+    return write_features
+
+
+@pytest.fixture(scope="session")
+def pooled_features(tmp_path_factory):
+    """FeatureSet of 48 pooled pictures, with train.txt and dev.txt beside it; never written to."""
+    return write_scenes(tmp_path_factory.mktemp("pooled"), "pooled")
+
+
+@pytest.fixture(scope="session")
+def grid_features(tmp_path_factory):
+    """The like with grids."""
+    return write_scenes(tmp_path_factory.mktemp("grid"), "grid")
+
+
+@pytest.fixture(scope="session")
+def tiny_captioner(tmp_path_factory):
+    """Function (words, kind, weights) -> untrained captioner on disk, with output weights large enough to be sure."""
+
+    def make(
+        words=("a", "dog", "cat", "hat", "on", "top", "of"), kind="pooled", weights="aa", max_words=8, end_bias=0.0
+    ):
+        path = str(tmp_path_factory.mktemp("captioner"))
+        model_name = "attention" if kind == "grid" else "merge"
+        config = ModelConfig(model_name, 4 + len(words), embedding_size=8, hidden_size=16)
+        model = build_model(config, FEATURE_SHAPES[kind])
+        kernel, bias = (variable.numpy() for variable in model.output_words.weights)
+        bias[2] = end_bias
+        model.output_words.set_weights([8 * kernel, bias])
+        store.write_config(path, config, encoder(kind, weights), max_words, {})
+        Vocabulary(tuple(words)).save(f"{path}/{VOCABULARY}")
+        store.save_weights(model, path)
+        return load_captioner(path)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_features():
+    """Function (pictures, kind) -> float16 features, the same ones every time."""
+
+    def draw(pictures, kind="pooled"):
+        values = np.random.default_rng(7).normal(size=(pictures, *FEATURE_SHAPES[kind]))
+        return values.astype(np.float16)
+
+    return draw
+
+
+@pytest.fixture
+def decoder():
+    """Function (captioner, ...) -> CaptionDecoder, closed after the test."""
+    made = []
+
+    def make(captioner, **options):
+        made.append(CaptionDecoder(captioner, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def no_java(monkeypatch, tmp_path_factory):
+    """A path without programs, so that METEOR, which takes long to start, is left out."""
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
