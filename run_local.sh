@@ -1,72 +1,112 @@
 #!/usr/bin/env bash
-# ./run_local.sh                  draws a collection, runs every stage on it: output/demo/
-# ./run_local.sh test [ARGS]      lint, types, tests (ARGS go to pytest)
-# ./run_local.sh STAGE ARGS...    captionbeam STAGE ARGS..., see ./run_local.sh --help
+# Runs captionbeam in a virtual environment of its own, which the first call makes.
 #
-# The first call makes the project's own .venv, a later one repairs it when it is incomplete or setup.py has changed.
-# CAPTIONBEAM_VENV names another place for it.
+#   ./run_local.sh                    the demo: every stage on a collection that it draws, into output/demo/
+#   ./run_local.sh STAGE ARGS...      captionbeam STAGE ARGS...; `./run_local.sh --help` lists the stages
+#   ./run_local.sh test [ARGS...]     lint, types and tests; ARGS go to pytest
+#   ./run_local.sh bench NAME ARGS... benchmarks/NAME.py
+#
+# CAPTIONBEAM_VENV names another directory for the environment (default: .venv beside this script).
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 venv=${CAPTIONBEAM_VENV:-$root/.venv}
+[[ $venv == /* ]] || venv=$PWD/$venv
+python=$venv/bin/python
+stamp=$venv/captionbeam.stamp           # what was installed; written last
+unfinished=$venv/captionbeam.unfinished # there while an installation runs
 
-find_python() {
-    local candidate
-    for candidate in python3.11 python3.12 python3.10 python3; do
-        # A version manager's stand-in for a version that is not installed fails here.
-        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
-            printf '%s\n' "$candidate"
-            return
-        fi
-    done
-    echo "run_local.sh: needs Python 3.10, 3.11 or 3.12 on the PATH; install one and run this again" >&2
+say() { printf '%s\n' "run_local.sh: $*" >&2; }
+
+fail() {
+    say "$@"
     exit 1
 }
 
-# install EXTRA: brings the environment to what setup.py says. The stamp is written last, so that an interrupted
-# install is taken up again.
+# The newest Python that tensorflow-io has wheels for, else 3.13.
+find_python() {
+    local name
+    for name in python3.12 python3.11 python3.10 python3 python python3.13; do
+        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; then
+            printf '%s\n' "$name"
+            return
+        fi
+    done
+    fail "no Python 3.10, 3.11, 3.12 or 3.13 found; install one (python3.12 is a good choice) and call this script again"
+}
+
+# The stamp of an environment that is up to date: this checkout's place (the install points to it) and its needs.
+wanted() { printf '%s %s\n' "$root" "$(cksum <"$root/setup.py")"; }
+
+is_installed() { [[ -x $python && ! -e $unfinished && -f $stamp && $(<"$stamp") == "$(wanted)" ]]; }
+
+make_venv() {
+    local base
+    if [[ -e $venv && ! -f $venv/pyvenv.cfg && -n $(ls -A -- "$venv") ]]; then
+        fail "$venv is not a virtual environment; remove it or name another place in CAPTIONBEAM_VENV"
+    fi
+    base=$(find_python)
+    # --clear: nothing half-installed may survive.
+    "$base" -m venv --clear "$venv" >&2 ||
+        fail "$base cannot make a virtual environment in $venv; on Debian or Ubuntu install python3-venv"
+}
+
 install() {
-    local extra=$1 stamp wanted python
-    stamp=$venv/captionbeam-installed$extra
-    wanted=$(cksum <"$root/setup.py")
-    if [[ -f $stamp && $(<"$stamp") == "$wanted" ]]; then
-        return
+    is_installed && return # another call did it while this one waited
+    if [[ -e $unfinished ]]; then
+        say "the last installation was interrupted; starting afresh"
     fi
-    echo "Installing captionbeam$extra into $venv (a few minutes, about 2 GB) ..." >&2
-    if [[ ! -x $venv/bin/python ]]; then
-        python=$(find_python)
-        "$python" -m venv "$venv"
+    if [[ -e $unfinished ]] || ! "$python" -m pip --version >/dev/null 2>&1; then
+        make_venv
     fi
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root$extra"
-    printf '%s\n' "$wanted" >"$stamp"
+    say "installing captionbeam and what it needs into $venv (TensorFlow and Beam: some minutes) ..."
+    : >"$unfinished"
+    "$python" -m pip install --quiet --disable-pip-version-check --editable "$root[dev]" >&2 ||
+        fail "the installation failed; pip's message is above. Call this script again to retry"
+    wanted >"$stamp.new"
+    mv -- "$stamp.new" "$stamp"
+    rm -- "$unfinished"
+    say "installed"
 }
 
-install_alone() {
-    mkdir -p "$venv"
+# One installation at a time, where the system has flock. The lock is this script itself: it ends with the subshell.
+ensure_installed() {
+    is_installed && return
     if command -v flock >/dev/null; then
-        # Two calls at once: the second waits and then finds everything done.
         (
-            flock 9
-            install "$1"
-        ) 9>"$venv/.install-lock"
+            flock --nonblock 9 || {
+                say "waiting for another call that is installing ..."
+                flock 9
+            }
+            install 9<&-
+        ) 9<"$root/run_local.sh"
     else
-        install "$1"
+        (install)
     fi
 }
 
-if [[ ${1-} == test ]]; then
-    shift
-    install_alone "[dev]"
-    cd "$root"
-    "$venv/bin/ruff" check .
-    "$venv/bin/ruff" format --check .
-    "$venv/bin/mypy"
-    exec "$venv/bin/python" -m pytest -n "${CAPTIONBEAM_TEST_PROCESSES:-2}" "$@"
-fi
+run_tests() {
+    cd -- "$root"
+    local pytest_args=("$@")
+    # All tests at once: two processes, each file in one of them so that a file's models are built once.
+    ((${#pytest_args[@]})) || pytest_args=(--numprocesses 2 --dist loadfile)
+    "$python" -m ruff check .
+    "$python" -m ruff format --check .
+    "$python" -m mypy
+    exec "$python" -m pytest "${pytest_args[@]}"
+}
 
-install_alone ""
-if [[ $# -eq 0 ]]; then
-    cd "$root"
-    set -- demo --output output/demo
-fi
-exec "$venv/bin/captionbeam" "$@"
+ensure_installed
+case ${1:-} in
+    "") exec "$venv/bin/captionbeam" demo --output "$root/output/demo" ;;
+    test)
+        shift
+        run_tests "$@"
+        ;;
+    bench)
+        [[ -f $root/benchmarks/${2:-}.py ]] ||
+            fail "bench ${2:-}: expected one of $(cd -- "$root/benchmarks" && ls -- *.py | sed 's/\.py$//' | paste -s -d ' ' -)"
+        exec "$python" "$root/benchmarks/$2.py" "${@:3}"
+        ;;
+    *) exec "$venv/bin/captionbeam" "$@" ;;
+esac

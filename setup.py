@@ -1,46 +1,44 @@
-"""captionbeam as a package: installed by run_local.sh, and shipped to workers by Beam's --setup_file."""
+"""Installs captionbeam; also what Beam ships to remote workers with `--setup_file ./setup.py`."""
 
 from pathlib import Path
 
 from setuptools import setup
 
-REQUIREMENTS = [
-    # Pipelines that run on a laptop and on a cluster alike; maintained by the Apache Foundation.
-    "apache-beam>=2.70,<3",
-    # Encoder, captioner, tf.data. tensorflow-io's last release loads only with 2.16, hence the exact version.
-    "tensorflow==2.16.2; python_version < '3.13'",
-    "tensorflow>=2.20; python_version >= '3.13'",
-    # s3://, az:// and hdfs:// for tf.data. It has wheels for these platforms alone; elsewhere everything local works.
-    "tensorflow-io==0.37.1; python_version < '3.13' and sys_platform == 'linux' and platform_machine == 'x86_64'",
-    "tensorflow-io==0.37.1; python_version < '3.13' and sys_platform == 'darwin'",
-    # Arrays; TensorFlow's pin decides the version.
-    "numpy",
-    # Decodes every image format that we read; releases the interpreter lock and reads JPEG at reduced scale.
-    "pillow>=11.3",
-    # The reference code of the COCO caption scores, so that ours can be compared with published ones.
-    "pycocoevalcap==1.2",
-    # Progress bars with an ETA on terminals and in logs.
-    "tqdm>=4.66",
-]
-DEVELOPMENT = [
-    "pytest>=8",
-    "pytest-xdist>=3.6",  # the suite on both cores
-    "hypothesis>=6.100",  # properties of merges, ledgers and codecs
-    "ruff==0.17.6",  # lint and format; pinned, since a new release may find new faults
-    "mypy==2.4.1",
-]
+# tensorflow-io 0.37.1 is the last release and loads only with TensorFlow 2.16; it has no wheel for Windows and for
+# Python 3.13. There a newer TensorFlow does without it, and only training from a remote path is missing.
+TFIO = "python_version < '3.13' and sys_platform != 'win32'"
+NO_TFIO = "python_version >= '3.13' or sys_platform == 'win32'"
 
 setup(
     name="captionbeam",
     version="0.1.0",
-    description="Captions image collections in bulk and says which words matter in them.",
+    description="Captions image collections in bulk and says which words matter in them",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.10,<3.14",
     packages=["beam_pipeline", "training"],
     package_data={"beam_pipeline": ["*.txt"]},
-    install_requires=REQUIREMENTS,
-    extras_require={"dev": DEVELOPMENT},
-    entry_points={"console_scripts": ["captionbeam=beam_pipeline.cli:main"]},
+    entry_points={"console_scripts": ["captionbeam = beam_pipeline.cli:main"]},
+    install_requires=[
+        f"tensorflow==2.16.2; {TFIO}",  # InceptionV3, tf.data and training; the release that tensorflow-io loads with
+        f"tensorflow-io==0.37.1; {TFIO}",  # s3://, az://, hdfs:// and http(s):// for tf.data
+        f"tensorflow>=2.20,<3; {NO_TFIO}",  # first release with wheels for Python 3.13
+        "apache-beam>=2.70,<3",  # the two pipelines, on one machine or on a cluster
+        "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3
+        "numpy>=1.26,<3",  # features between Beam and TensorFlow; TensorFlow 2.16 narrows it to below 2
+        "pillow>=11,<13",  # decodes pictures
+        "pycocoevalcap==1.2",  # BLEU, ROUGE-L, CIDEr and METEOR as the COCO caption challenge counts them
+        "tqdm>=4.66,<5",  # progress with a time to go
+    ],
+    extras_require={
+        # Exact where another version would judge the same code differently.
+        "dev": [
+            "hypothesis>=6.100,<7",  # properties over generated input
+            "mypy==2.4.1",  # types
+            "pytest>=9,<10",  # tests
+            "pytest-xdist>=3.6,<4",  # tests on both cores
+            "ruff==0.17.6",  # lint and format
+        ],
+    },
 )

@@ -218,7 +218,7 @@ def _beam_options(stage: str, flags: list[str]):
     """
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known: Any = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         # Two of Beam's classes share a flag; the first one's word will do.
         with contextlib.suppress(argparse.ArgumentError, AttributeError):

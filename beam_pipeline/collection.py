@@ -158,7 +158,7 @@ def _walk(folder: str, ancestors: frozenset[str]) -> Iterator[str | InputFile]:
 
 
 def _matches(pattern: str) -> Iterator[str]:
-    return (path for path in glob.iglob(pattern, recursive=True, include_hidden=True) if not os.path.isdir(path))
+    return (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))
 
 
 def not_an_input(path: str, guess: bool) -> str:

@@ -138,7 +138,7 @@ class Outputs:
 
     def __init__(self, main: PCollection, counts: PCollection, notes: PCollection | None = None):
         self.main = main
-        self._tagged = {COUNTS: counts, NOTES: notes}
+        self._tagged: dict[str, Any] = {COUNTS: counts, NOTES: notes}
 
     def __getitem__(self, tag: str) -> PCollection:
         return self._tagged[tag]

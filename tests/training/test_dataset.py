@@ -146,7 +146,7 @@ def test_a_shard_damaged_while_training_is_named(copied, tmp_path):
     data[len(data) // 4] ^= 1
     damaged.write_bytes(data)
     with pytest.raises(JobFailed, match=f"^{damaged}: damaged shard; run the same .captionbeam extract. command again"):
-        list(checked(dataset, copied.path))
+        list(checked(dataset, *copied.shard_paths()))
 
 
 def test_a_shard_with_fewer_records_than_the_manifest_says_is_named(copied, tmp_path):

@@ -62,7 +62,7 @@ def test_missing_words_are_drawn_with_the_statistics_of_the_found_ones(tmp_path)
     names = [f"known{number}" for number in range(500)]
     text = "".join(f"{name} {x} {y}\n" for name, (x, y) in zip(names, found, strict=True))
     vocabulary = Vocabulary((*names, *(f"missing{number}" for number in range(2000))))
-    _, coverage, table = load(tmp_path, text, vocabulary, Counter({name: 1 for name in vocabulary.words}))
+    _, coverage, table = load(tmp_path, text, vocabulary, Counter(dict.fromkeys(vocabulary.words, 1)))
     drawn = table[SPECIALS + 500 :]
     np.testing.assert_allclose(drawn.mean(axis=0), found.mean(axis=0), atol=0.15)
     np.testing.assert_allclose(drawn.std(axis=0), found.std(axis=0), rtol=0.05)
