@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import WORDS, CaptionOptions, caption
+from beam_pipeline.contact_sheet import draw_contact_sheet
 from beam_pipeline.encoder import keras_imagenet_weights
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.scenes import Scene, SceneScores, draw_collection, read_truth, score_captions, true_word_counts
@@ -91,8 +92,10 @@ def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
     shown = [scene for scene in scenes if scene.image in generated]
     _print_scores(scores, said)
     _print_words(shown, os.path.join(captions, WORDS))
-    _print_captions(shown, generated)
-    print(f"\nEverything is in {output}; it took {(time.monotonic() - began) / 60:.1f} minutes.")
+    sheet = os.path.join(output, "contact_sheet.png")
+    draw_contact_sheet([_shown(scene, images, generated[scene.image]) for scene in shown[:12]], sheet)
+    print(f"\nSome of them with their captions: {sheet}")
+    print(f"Everything is in {output}; it took {(time.monotonic() - began) / 60:.1f} minutes.")
     return scores
 
 
@@ -189,6 +192,6 @@ def plural(shape: str) -> str:
     return f"{shape}es" if shape.endswith(("s", "x")) else f"{shape}s"
 
 
-def _print_captions(shown: list[Scene], generated: dict[str, str]) -> None:
-    for scene in shown[:5]:
-        print(f"  {scene.image}: {generated[scene.image]}")
+def _shown(scene: Scene, images: str, caption: str) -> tuple[str, str, bool]:
+    """A scene as the contact sheet takes it."""
+    return os.path.join(images, scene.image), caption, score_captions([scene], {scene.image: caption}).both == 1

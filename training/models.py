@@ -182,12 +182,16 @@ def build_model(config: ModelConfig, feature_shape: tuple[int, ...]) -> MergeMod
     """ModelConfig -> a model with all its weights made, from fixed seeds.
 
     Raises:
-      UserError: the model cannot look at features of this shape.
+      UserError: the model cannot look at features of this shape, or its heads do not divide its hidden units.
     """
     if config.model == "attention" and len(feature_shape) != 2:
         raise UserError(
             "--model attention looks at the 8x8 grid, and these features are pooled; "
             "extract with --feature-kind grid, or train --model merge"
+        )
+    if config.model == "attention" and config.hidden_size % config.heads:
+        raise UserError(
+            f"hidden_size {config.hidden_size} cannot be shared by {config.heads} heads of attention; choose a multiple"
         )
     model = MODELS[config.model](config)
     memory = model.encode(tf.zeros([1, *feature_shape]), Silence())

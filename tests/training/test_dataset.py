@@ -77,7 +77,7 @@ def test_every_training_picture_with_a_caption_appears_once_an_epoch(numbered):
 
 
 def test_captions_are_cut_ended_and_filled_up_and_pictures_with_fewer_have_empty_rows(tmp_path, record, write_features):
-    feature = np.arange(2048).astype(np.float16) / 2048
+    feature = np.linspace(0, 1, 2048, dtype=np.float16)
     captions = ("A dog, a zebra runs!", "a dog", ".")
     features = write_features(tmp_path, [[record("one", feature, captions), record("two", captions=("a",))]])
     vocabulary = Vocabulary(("a", "dog", "runs"))
