@@ -19,13 +19,18 @@ COLOURS = {
     "purple": (132, 52, 168),
     "orange": (244, 128, 24),
 }
-SHAPES = ("circle", "square", "triangle", "star", "cross")
-SIZES = {"small": 0.36, "medium": 0.5, "large": 0.68}  # of the picture's side, for a shape that is alone
+# Chosen to differ in more than their outline (a hole, rays, arms): an encoder with random weights has to tell them
+# apart, and that one cannot well tell a circle from a square or a five-pointed star from a cross.
+SHAPES = ("square", "ring", "triangle", "star", "cross")
+SIZES = {"small": 0.45, "medium": 0.62, "large": 0.8}  # of the picture's side, for a shape that is alone
 POSITIONS = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1), "middle": (0, 0)}  # (x, y) directions
-BACKGROUNDS = {"white": (246, 245, 242), "grey": (176, 180, 186), "black": (38, 40, 46), "beige": (226, 211, 184)}
+BACKGROUNDS = {"white": (246, 245, 242), "grey": (176, 180, 186), "beige": (226, 211, 184)}
 TEXTURES = ("plain", "shaded", "striped", "dotted")
 
 SIDE = 300  # pixels; not the encoder's 299, so that the pictures are resized as photos are
+_RING_BAND = 0.48  # of its radius
+_STAR_RAYS = 8
+_REACH = 1.2  # farthest that a shape's shadow or corner gets from its centre, in radii
 _OVERSAMPLING = 2  # drawn at twice the size and averaged: smooth edges
 _CANVAS = SIDE * _OVERSAMPLING
 
@@ -49,20 +54,19 @@ def _layout(scene: Scene, rng: np.random.Generator) -> tuple[list[_Point], float
     middle = _CANVAS / 2
     radius = SIZES[scene.size] * _CANVAS / 2
     if scene.count == 1:
-        free = middle - radius * 1.15  # how far the centre can move before the shape leaves the picture
+        free = middle - radius * _REACH  # how far the centre can move before the shape leaves the picture
         x, y = (middle + free * (0.85 * step + rng.uniform(-0.15, 0.15)) for step in POSITIONS[scene.position])
         return [(x, y)], radius
-    # Several stand on a ring around the middle, turned by chance, and are small enough not to overlap.
-    radius = min(radius * 0.75, _CANVAS * (0.23 if scene.count == 2 else 0.19))
+    # Several stand on a ring around the middle, turned by chance, too small to touch each other or the edge.
+    radius = min(radius * 0.75, _CANVAS * (0.2 if scene.count == 2 else 0.18))
     turn = rng.uniform(0, 2 * math.pi)
     angles = [turn + 2 * math.pi * i / scene.count for i in range(scene.count)]
-    ring = _CANVAS * 0.255
-    return [(middle + ring * math.cos(angle), middle + ring * math.sin(angle)) for angle in angles], radius
+    return [(middle + middle / 2 * math.cos(angle), middle + middle / 2 * math.sin(angle)) for angle in angles], radius
 
 
 def _background(scene: Scene, rng: np.random.Generator) -> Image.Image:
     base = np.array(BACKGROUNDS[scene.background]) + rng.uniform(-8, 8)
-    pattern = _rgb(base + (14 if base.mean() < 128 else -14))
+    pattern = _rgb(base - 14)
     canvas = Image.new("RGB", (_CANVAS, _CANVAS), _rgb(base))
     pen = ImageDraw.Draw(canvas)
     if scene.texture == "shaded":
@@ -82,16 +86,27 @@ def _background(scene: Scene, rng: np.random.Generator) -> Image.Image:
 
 
 def _draw_shape(canvas: Image.Image, scene: Scene, centre: _Point, radius: float, rng: np.random.Generator) -> None:
-    """One filled shape with its shadow and a darker rim, tilted a little as things in photos are."""
+    """One shape with its shadow and a darker rim, tilted a little as things in photos are."""
     colour = np.array(COLOURS[scene.colour]) + rng.uniform(-12, 12, 3)
-    corners = _outline(scene.shape, tilt=rng.uniform(-0.2, 0.2))
-    outline = [(centre[0] + radius * x, centre[1] + radius * y) for x, y in corners]
+    shadow = np.array(BACKGROUNDS[scene.background]) * 0.8
+    tilt = rng.uniform(-0.06, 0.06)
     pen = ImageDraw.Draw(canvas)
-    shadow = 0.05 * radius
-    pen.polygon(
-        [(x + shadow, y + shadow) for x, y in outline], fill=_rgb(np.array(BACKGROUNDS[scene.background]) * 0.8)
-    )
-    pen.polygon(outline, fill=_rgb(colour), outline=_rgb(colour * 0.72), width=max(2, round(radius * 0.04)))
+    rim_width = max(2, round(radius * 0.04))
+    for shift, fill, rim in ((0.05 * radius, shadow, shadow), (0, colour, colour * 0.72)):
+        x, y = centre[0] + shift, centre[1] + shift
+        if scene.shape == "ring":
+            band = round(radius * _RING_BAND)
+            _circle(pen, x, y, radius, fill, band)
+            _circle(pen, x, y, radius, rim, rim_width)
+            _circle(pen, x, y, radius - band + rim_width, rim, rim_width)
+        else:
+            corners = [(x + radius * dx, y + radius * dy) for dx, dy in _outline(scene.shape, tilt)]
+            pen.polygon(corners, fill=_rgb(fill), outline=_rgb(rim), width=rim_width)
+
+
+def _circle(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, colour: np.ndarray, width: int) -> None:
+    """A line of this width just inside the circle."""
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=_rgb(colour), width=width)
 
 
 def _outline(shape: str, tilt: float) -> list[_Point]:
@@ -100,10 +115,9 @@ def _outline(shape: str, tilt: float) -> list[_Point]:
         arm = 0.3
         quarter = [(arm, -1.0), (arm, -arm), (1.0, -arm)]
         return [_turned(x, y, tilt + turn * math.pi / 2) for turn in range(4) for x, y in quarter]
-    points = {"circle": 72, "square": 4, "triangle": 3, "star": 10}[shape]
+    points = {"square": 4, "triangle": 3, "star": 2 * _STAR_RAYS}[shape]
     start = math.pi / 4 if shape == "square" else -math.pi / 2
-    reach = {"square": 1.12, "triangle": 1.12}.get(shape, 1.0)  # brings their areas nearer to the circle's
-    lengths = [0.42 if shape == "star" and i % 2 else reach for i in range(points)]
+    lengths = [0.5 if shape == "star" and i % 2 else 1.1 for i in range(points)]
     return [_turned(length, 0, start + tilt + 2 * math.pi * i / points) for i, length in enumerate(lengths)]
 
 

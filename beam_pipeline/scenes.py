@@ -43,7 +43,7 @@ class Scene:
       shape: one of SHAPES.
       count: 1 to 3 shapes.
       size: a key of SIZES.
-      position: a key of POSITIONS; "middle" where there are several.
+      position: a key of POSITIONS; "middle" for several shapes and for a large one.
       background: a key of BACKGROUNDS.
       texture: one of TEXTURES, of the background.
     """
@@ -173,14 +173,16 @@ def _compose(pictures: int, seed: int) -> list[Scene]:
             deck = rng.permutation(len(pairs)).tolist()
         colour, shape = pairs[deck.pop()]
         count = int(rng.choice(3, p=_COUNT_ODDS)) + 1
+        size = str(rng.choice(list(SIZES)))
+        position = str(rng.choice(list(POSITIONS)))
         scenes.append(
             Scene(
                 image=f"scene-{number:05d}.{'png' if number % 10 == 9 else 'jpg'}",
                 colour=colour,
                 shape=shape,
                 count=count,
-                size=str(rng.choice(list(SIZES))),
-                position=str(rng.choice(list(POSITIONS))) if count == 1 else "middle",
+                size=size,
+                position=position if count == 1 and size != "large" else "middle",
                 background=str(rng.choice(list(BACKGROUNDS))),
                 texture=str(rng.choice(TEXTURES)),
             )

@@ -17,12 +17,13 @@ from training.feature_records import FEATURE_SHAPES
 from training.feature_set import EncoderIdentity, encoder_from_json
 from training.files import read_json, write_json
 from training.models import ModelConfig, build_model
-from training.vocabulary import Vocabulary, load_vocabulary
+from training.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
 
 WEIGHTS = "captioner.weights.h5"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 SCHEMA_VERSION = 1
+_PARTS = ("model", "max_words", "encoder", "trained_with")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def read_config(path: str) -> dict[str, Any]:
     """Directory -> content of `config.json`.
 
     Raises:
-      UserError: there is none, or it is of another schema version.
+      UserError: there is none, it lacks a part, or it is of another schema version.
     """
     where = posixpath.join(path, CONFIG)
     if not tf.io.gfile.exists(where):
@@ -95,8 +96,13 @@ def read_config(path: str) -> dict[str, Any]:
         document = read_json(where)
     except ValueError as error:
         raise UserError(f"{where}: not JSON ({error}); train the captioner again") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{where}: not the settings of a captioner; train the captioner again")
     if document.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{where}: schema version {document.get('schema_version')}, not {SCHEMA_VERSION}; train again")
+    missing = [name for name in _PARTS if name not in document]
+    if missing:
+        raise UserError(f"{where}: lacks {', '.join(missing)}; train the captioner again")
     return document
 
 
@@ -107,9 +113,18 @@ def load_captioner(path: str) -> Captioner:
       UserError: it is no captioner, or not a finished one.
     """
     document = read_config(path)
-    encoder = encoder_from_json(document["encoder"])
     vocabulary = load_vocabulary(path)
-    model = build_model(ModelConfig(**document["model"]), FEATURE_SHAPES[encoder.feature_kind])
+    try:
+        encoder = encoder_from_json(document["encoder"])
+        config = ModelConfig(**document["model"])
+        model = build_model(config, FEATURE_SHAPES[encoder.feature_kind])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{posixpath.join(path, CONFIG)}: not for this captionbeam ({error}); train again") from error
+    if len(vocabulary) != config.vocabulary_size:
+        raise UserError(
+            f"{posixpath.join(path, VOCABULARY)}: holds {len(vocabulary.words)} words where {CONFIG} says "
+            f"{config.vocabulary_size - SPECIALS}; restore the file as training wrote it, or train again"
+        )
     weights = posixpath.join(path, WEIGHTS)
     if not tf.io.gfile.exists(weights):
         raise UserError(f"--captioner {path}: no {WEIGHTS} yet; let its training finish an epoch")
@@ -119,7 +134,9 @@ def load_captioner(path: str) -> Captioner:
         try:
             model.load_weights(local)
         except (ValueError, OSError, KeyError) as error:
-            raise UserError(f"{weights}: does not fit {CONFIG} ({str(error).splitlines()[0]}); train again") from error
+            raise UserError(
+                f"{weights}: does not fit {CONFIG} ({str(error).strip().partition(chr(10))[0]}); train again"
+            ) from error
     return Captioner(path, model, vocabulary, encoder, document["max_words"], _model_id(model, vocabulary, encoder))
 
 

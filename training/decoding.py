@@ -60,7 +60,8 @@ def beam_search(
       whether the end mark was said, bool [B].
     """
     batch, width = pictures, beam_width
-    candidates_each = width + 3  # K, and some more for those that trigram blocking takes away
+    # M: K, and as many more as trigram blocking can take away: a pair of words fits that often before the last one.
+    wanted = width + max(max_words - 2, 0) // 3
 
     def extend(t, ids, said, scores, ended, state):
         """One word more for every hypothesis; said is [B, K, T], scores and ended are [B, K]."""
@@ -69,6 +70,7 @@ def beam_search(
         forbidden = tf.reduce_sum(tf.one_hot([PAD, START, UNKNOWN], vocabulary), axis=0)
         forbidden += tf.where(t == 0, tf.one_hot(END, vocabulary), 0.0)
         log_probabilities += NEVER * forbidden
+        candidates_each = min(wanted, log_probabilities.shape[2])
         best, words = tf.math.top_k(log_probabilities, candidates_each)  # (B, K, M)
         best += NEVER * tf.cast(_repeats_trigram(said, words, t), tf.float32)
         # A hypothesis that has ended stays as it is: its one continuation is padding, for nothing.
@@ -101,6 +103,8 @@ def beam_search(
         initial,
     )
     lengths = tf.reduce_sum(tf.cast(said != PAD, tf.float32), axis=2)  # (B, K), the end mark counted
+    # Where there are fewer words than beams, some beams hold what must not be said; none of those counts as ended.
+    ended = tf.logical_and(ended, scores > NEVER / 2)
     # A hypothesis that never said the end mark is the answer only where no other of its picture did.
     ranking = scores / lengths**LENGTH_POWER + tf.where(ended, 0.0, NEVER)
     winner = tf.argmax(ranking, axis=1)

@@ -7,6 +7,7 @@ import io
 import logging
 import posixpath
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,6 +31,8 @@ log = logging.getLogger("captionbeam")
 
 Captions = Mapping[str, str]  # picture -> generated caption
 References = Mapping[str, Sequence[str]]  # picture -> what people wrote
+
+METEOR_SECONDS = 600  # its Java program loads a paraphrase table of 60 MB, then scores some hundred captions a second
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,11 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     references: dict[str, Sequence[str]] = {}
     flags = 0
     wanted = pictures_of(features, lambda sha256, uris: not image_names(uris).isdisjoint(listed))
-    for picture, hypothesis in caption_pictures(decoder, wanted):
+    for picture, hypothesis in caption_pictures(decoder, (pair for pair in wanted if pair[0].captions)):
         flags += bool(hypothesis.flags)
         for name in sorted(image_names(picture.uris) & listed.keys()):
-            if picture.captions:
-                generated[listed[name]] = hypothesis.caption
-                references[listed[name]] = picture.captions
+            generated[listed[name]] = hypothesis.caption
+            references[listed[name]] = picture.captions
     if not generated:
         raise UserError(
             f"--list {options.list}: none of its {len(listed)} pictures is in {options.features} with captions"
@@ -180,15 +182,36 @@ def _tokenized(generated: Captions, references: References):
     return hypotheses, truths
 
 
-def _meteor(truths, hypotheses) -> tuple[float | None, str]:
+def _meteor(truths, hypotheses, limit_s: float = METEOR_SECONDS) -> tuple[float | None, str]:
+    """METEOR, or None and why; its Java program is ended after `limit_s` seconds."""
     if shutil.which("java") is None:
         return None, "it needs Java, and none was found"
     from pycocoevalcap.meteor.meteor import Meteor
 
     try:
-        value, _ = Meteor().compute_score(truths, hypotheses)
-    except (OSError, ValueError, BrokenPipeError) as error:
-        return None, f"its Java program failed ({error})"
+        meteor = Meteor()
+    except OSError as error:
+        return None, f"its Java program cannot be started ({error})"
+    too_slow = threading.Event()
+
+    def stop() -> None:
+        too_slow.set()
+        meteor.meteor_p.kill()
+
+    timer = threading.Timer(limit_s, stop)
+    timer.start()
+    try:
+        value, _ = meteor.compute_score(truths, hypotheses)
+    except (OSError, ValueError) as error:
+        why = f"did not answer within {limit_s:g} s" if too_slow.is_set() else f"failed ({error})"
+        return None, f"its Java program {why}"
+    finally:
+        timer.cancel()
+        # After a failure Meteor still holds its lock, and waits for it for ever when it is deleted.
+        if meteor.lock.locked():
+            meteor.lock.release()
+        with contextlib.suppress(OSError):
+            meteor.meteor_p.stdin.close()
     return float(value), ""
 
 

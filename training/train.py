@@ -388,7 +388,8 @@ class Progress:
         self._manager.save()
 
     def is_better(self, value: float) -> bool:
-        return value > self.best
+        """Whether to keep this epoch's weights; where nothing has scored yet (always so with one dev picture), yes."""
+        return value > self.best or value == self.best == 0.0
 
     def end_epoch(self, value: float) -> None:
         """Takes note of an epoch's score on the dev pictures."""

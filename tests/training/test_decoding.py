@@ -12,7 +12,7 @@ BEFORE = {PAD, START, UNKNOWN}  # never said
 
 def table_step(table):
     """Step function that draws the next word by the last one: probabilities [V, V] -> (step, state, log-probabilities)."""
-    log_probabilities = np.log(np.asarray(table, np.float32) + 1e-12)
+    log_probabilities = np.where(table > 0, np.log(np.maximum(table, 1e-9)), -1e9).astype(np.float32)
 
     def step(ids, state):
         return tf.gather(tf.constant(log_probabilities), ids), state
@@ -132,7 +132,7 @@ def test_marks_are_never_said_and_the_end_never_comes_first():
 
 
 def test_a_caption_that_wants_to_go_round_in_a_circle_says_no_three_words_twice():
-    words = "a hat on top of dog runs".split()
+    words = ["a", "hat", "on", "top", "of", "dog", "runs"]
     cycle = range(SPECIALS, SPECIALS + 5)
     likely = {word: {following: 0.9} for word, following in zip(cycle, [*cycle[1:], cycle[0]], strict=True)}
     likely[START] = {cycle[0]: 0.9}
@@ -143,6 +143,16 @@ def test_a_caption_that_wants_to_go_round_in_a_circle_says_no_three_words_twice(
         assert said[:5] == list(cycle)
         assert len(set(zip(said, said[1:], said[2:], strict=False))) == len(said) - 2
         assert not repeats([words[word - SPECIALS] for word in said])
+
+
+def test_a_word_is_left_however_many_ways_to_go_on_are_used_up():
+    a, b, *others = range(SPECIALS, SPECIALS + 7)
+    likely = {START: {a: 0.9}, a: {b: 0.9}, b: dict(zip(others, (0.4, 0.3, 0.2, 0.1, 0.05), strict=True))}
+    likely |= {word: {a: 0.9} for word in others}
+    step, state, _ = table_step(chain(likely, words=SPECIALS + 7, other=0.001))
+    ids, scores, _ = search(step, state, beam_width=1, max_words=16)
+    assert ids == [[a, b, others[0], a, b, others[1], a, b, others[2], a, b, others[3], a, b, others[4], a]]
+    assert scores[0] > -2
 
 
 def test_without_end_the_best_unfinished_caption_is_cut_at_the_limit():

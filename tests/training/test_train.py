@@ -1,0 +1,289 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training import train as module
+from training.captioner import load_captioner
+from training.dataset import pictures_of
+from training.decoding import CaptionDecoder
+from training.errors import UserError
+from training.splits import make_split
+from training.train import Progress, Trainer, TrainOptions, train
+from training.vocabulary import SPECIALS, load_vocabulary
+
+STEPS = 42  # an epoch: a picture each
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in `training` may catch it."""
+
+
+@pytest.fixture(scope="module")
+def pooled_options(pooled_features):
+    """Function (output, ...) -> options of a training of seconds on pooled features."""
+
+    def make(output, **changed):
+        directory = Path(pooled_features.path)
+        chosen = TrainOptions(
+            features=pooled_features.path,
+            output=str(output),
+            model="merge",
+            train_list=str(directory / "train.txt"),
+            dev_list=str(directory / "dev.txt"),
+            epochs=3,
+            seed=1,
+            batch_size=1,
+            embedding_size=16,
+            hidden_size=128,
+            max_words=7,
+            learning_rate=1e-2,
+            checkpoint_steps=16,
+        )
+        return replace(chosen, **changed)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, pooled_options):
+    """A finished training: its options and metrics."""
+    options = pooled_options(tmp_path_factory.mktemp("undisturbed") / "out")
+    return options, train(options)
+
+
+def weights(directory):
+    return [variable.numpy() for variable in load_captioner(str(directory)).model.variables]
+
+
+def assert_same_weights(one, other):
+    for first, second in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def last_checkpoint(directory):
+    """Name -> value of everything that a training needs to go on."""
+    reader = tf.train.load_checkpoint(f"{directory}/checkpoint")
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(("array", "note"))]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def kill_after(monkeypatch, steps):
+    """The next training stops as if killed when it asks for one step more than `steps`."""
+    real, done = Trainer.step, [0]
+
+    def step(self, features, ids):
+        if done[0] == steps:
+            raise Killed
+        done[0] += 1
+        return real(self, features, ids)
+
+    monkeypatch.setattr(Trainer, "step", step)
+
+
+def test_it_learns_what_the_features_determine(undisturbed, pooled_features):
+    options, metrics = undisturbed
+    assert metrics["history"][-1] > metrics["history"][0] and metrics["dev_cider"] > 5
+    captioner = load_captioner(options.output)
+    split = make_split(options.train_list, options.dev_list, pooled_features.records)
+    judging = list(pictures_of(pooled_features, lambda sha256, uris: split.of(sha256, uris) == 1))
+    decoder = CaptionDecoder(captioner, batch_size=8)
+    said = [one.caption for one in decoder.decode(np.stack([feature for _, feature in judging]))]
+    decoder.close()
+    right = [caption == picture.captions[0] for caption, (picture, _) in zip(said, judging, strict=True)]
+    assert len(right) == 6 and sum(right) >= 4
+
+
+def test_metrics_tell_what_was_done(undisturbed):
+    options, metrics = undisturbed
+    assert json.loads(Path(options.output, "metrics.json").read_text()) == metrics
+    parameters = sum(one.size for one in weights(options.output))
+    assert metrics == {
+        "dev_cider": max(metrics["history"]),
+        "best_epoch": 1 + int(np.argmax(metrics["history"])),
+        "epochs": 3,
+        "history": metrics["history"],
+        "train_pictures": 42,
+        "train_captions": 84,
+        "dev_pictures": 6,
+        "vocabulary": 4 + 9,  # a, runs, on, the, three animals, two places
+        "parameters": parameters,
+    }
+    assert len(metrics["history"]) == 3
+
+
+def test_loss_and_cider_are_written_for_tensorboard(undisturbed):
+    options, metrics = undisturbed
+    found = {}
+    for path in Path(options.output, "log").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    assert found["dev_cider"] == pytest.approx({STEPS * (n + 1): v for n, v in enumerate(metrics["history"])})
+    assert set(found) == {"dev_cider", "loss"}
+
+
+def test_a_finished_training_run_again_does_nothing(undisturbed, monkeypatch, capsys):
+    options, metrics = undisturbed
+    before = {path: path.stat().st_mtime_ns for path in Path(options.output).rglob("*")}
+    kill_after(monkeypatch, 0)
+    assert train(options) == metrics
+    assert {path: path.stat().st_mtime_ns for path in Path(options.output).rglob("*")} == before
+    assert "training is finished already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"seed": 2}, "--seed 1"), ({"epochs": 4}, "--epochs 3"), ({"glove": "glove.txt"}, "--glove None")],
+)
+def test_an_output_of_other_settings_is_refused(undisturbed, changed, told):
+    options, _ = undisturbed
+    with pytest.raises(UserError) as refused:
+        train(replace(options, **changed))
+    assert str(refused.value) == (
+        f"--output {options.output}: holds a captioner trained with {told}; choose another --output"
+    )
+
+
+def test_an_output_of_other_features_is_refused(undisturbed, tmp_path, record, write_features):
+    options, _ = undisturbed
+    write_features(tmp_path, [[record("one")]])
+    with pytest.raises(UserError, match="holds a captioner trained with other feature shards; choose another --output"):
+        train(replace(options, features=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "kills", [(5, 20), (STEPS, 20)], ids=["before and after a checkpoint", "between epochs and inside one"]
+)
+def test_a_training_killed_twice_goes_on_as_if_nothing_had_happened(undisturbed, tmp_path, monkeypatch, kills):
+    options, metrics = undisturbed
+    again = replace(options, output=str(tmp_path / "out"))
+    for steps in kills:
+        with monkeypatch.context() as patched:
+            kill_after(patched, steps)
+            with pytest.raises(Killed):
+                train(again)
+    assert not Path(again.output, "metrics.json").exists()
+    assert train(again) == metrics
+    assert_same_weights(again.output, options.output)
+    assert_same_state(again.output, options.output)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(module, "_dev_cider"), (Progress, "end_epoch")])
+def test_a_training_killed_around_its_judging_goes_on(undisturbed, tmp_path, monkeypatch, owner, name):
+    options, metrics = undisturbed
+    again = replace(options, output=str(tmp_path / "out"))
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, _killed)
+        with pytest.raises(Killed):
+            train(again)
+    assert train(again) == metrics
+    assert_same_weights(again.output, options.output)
+    assert_same_state(again.output, options.output)
+
+
+def _killed(*_):
+    raise Killed
+
+
+def assert_same_state(one, other):
+    first, second = last_checkpoint(one), last_checkpoint(other)
+    assert first.keys() == second.keys() and len(first) > 10
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])
+
+
+def test_one_seed_twice_gives_one_training_and_another_seed_another(pooled_options, tmp_path):
+    for name, seed in (("one", 5), ("again", 5), ("other", 6)):
+        train(pooled_options(tmp_path / name, seed=seed, epochs=1))
+    assert_same_weights(tmp_path / "one", tmp_path / "again")
+    one, other = weights(tmp_path / "one"), weights(tmp_path / "other")
+    assert any(not np.array_equal(first, second) for first, second in zip(one, other, strict=True))
+
+
+def test_attention_learns_from_grids(tmp_path, grid_features, pooled_options):
+    directory = Path(grid_features.path)
+    options = pooled_options(
+        tmp_path / "out",
+        features=grid_features.path,
+        model="attention",
+        batch_size=2,
+        hidden_size=64,
+        train_list=str(directory / "train.txt"),
+        dev_list=str(directory / "dev.txt"),
+    )
+    metrics = train(options)
+    assert metrics["history"][-1] > metrics["history"][0] and metrics["dev_cider"] > 5
+
+
+def test_word_vectors_start_from_glove(tmp_path, pooled_options, monkeypatch, caplog):
+    path = tmp_path / "glove.txt"
+    numbers = {word: np.random.default_rng(len(word)).normal(size=16).round(3) for word in ("a", "dog", "horse")}
+    path.write_text("".join(f"{word} {' '.join(map(str, vector))}\n" for word, vector in numbers.items()))
+    tables = []
+
+    def look(self, features, ids):
+        tables.append(self.model.words.embeddings.numpy())
+        raise Killed
+
+    monkeypatch.setattr(Trainer, "step", look)
+    with caplog.at_level("INFO", logger="captionbeam"), pytest.raises(Killed):
+        train(pooled_options(tmp_path / "out", glove=str(path)))
+    words = load_vocabulary(str(tmp_path / "out")).words
+    table = dict(zip(words, tables[0][SPECIALS:], strict=True))
+    shrunk = table["dog"] / numbers["dog"]  # GloVe's direction, at another length
+    np.testing.assert_allclose(shrunk, np.full(16, shrunk[0]), rtol=1e-3)
+    np.testing.assert_allclose(table["horse"], shrunk[0] * numbers["horse"], atol=1e-4)
+    assert tables[0].std() == pytest.approx(0.1, abs=1e-3)
+    assert any("3 of 9 words" in message for message in caplog.messages)
+
+
+def no_step(monkeypatch):
+    """Training goes through its epochs without learning, which takes no time."""
+    monkeypatch.setattr(Trainer, "step", lambda *_: tf.constant(0.0))
+
+
+def test_one_picture_that_judges_tells_no_epochs_apart_so_the_last_one_is_kept(
+    tmp_path, pooled_options, monkeypatch, caplog
+):
+    no_step(monkeypatch)
+    (tmp_path / "dev.txt").write_text("dog-beach-0.jpg\n")
+    options = pooled_options(tmp_path / "out", dev_list=str(tmp_path / "dev.txt"), epochs=3, patience=1)
+    with caplog.at_level("INFO", logger="captionbeam"):
+        metrics = train(options)
+    assert (metrics["epochs"], metrics["best_epoch"], metrics["history"]) == (3, 3, [0.0, 0.0, 0.0])
+    assert any("42 pictures with 84 captions train, 1 pictures judge" in message for message in caplog.messages)
+
+
+def test_training_stops_when_nothing_is_gained(tmp_path, pooled_options, monkeypatch):
+    no_step(monkeypatch)
+    values = iter([0.5, 0.7, 0.6, 0.7, 0.9])
+    monkeypatch.setattr(module, "_dev_cider", lambda *_: next(values))
+    metrics = train(pooled_options(tmp_path / "out", epochs=5, patience=2))
+    assert (metrics["best_epoch"], metrics["epochs"], metrics["dev_cider"]) == (2, 4, 0.7)
+    assert metrics["history"] == [0.5, 0.7, 0.6, 0.7]
+
+
+def test_pictures_in_both_lists_are_told_and_do_not_train(tmp_path, pooled_options, monkeypatch, caplog):
+    kill_after(monkeypatch, 0)
+    names = Path(pooled_options(tmp_path).train_list).read_text() + "dog-beach-0.jpg\ncat-street-0.jpg\n"
+    (tmp_path / "train.txt").write_text(names)
+    with caplog.at_level("INFO", logger="captionbeam"), pytest.raises(Killed):
+        train(pooled_options(tmp_path / "out", train_list=str(tmp_path / "train.txt")))
+    assert caplog.messages[:2] == [
+        "42 pictures with 84 captions train, 6 pictures judge",
+        "2 pictures are in both lists, by name or by content: they judge and do not train",
+    ]
+
+
+def test_statistics_of_a_random_encoder_go_with_the_captioner(tmp_path, pooled_features, pooled_options, monkeypatch):
+    kill_after(monkeypatch, 0)
+    features = shutil.copytree(pooled_features.path, tmp_path / "features")
+    (features / "random_encoder.npz").write_bytes(b"statistics")
+    with pytest.raises(Killed):
+        train(pooled_options(tmp_path / "out", features=str(features)))
+    assert (tmp_path / "out" / "random_encoder.npz").read_bytes() == b"statistics"
