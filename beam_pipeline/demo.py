@@ -120,14 +120,14 @@ def choose_weights(weights: str) -> tuple[str, str]:
 
 
 def training_options(features: str, captioner: str, collection: str, seed: int) -> TrainOptions:
-    """A captioner for a few dozen words and a few hundred pictures: small, and trained in a minute or two."""
+    """A captioner for a few dozen words and a few hundred pictures: small, and trained in minutes."""
     return TrainOptions(
         features=features,
         output=captioner,
         train_list=os.path.join(collection, "train.txt"),
         dev_list=os.path.join(collection, "dev.txt"),
         seed=seed,
-        epochs=20,
+        epochs=12,
         batch_size=16,
         embedding_size=64,
         hidden_size=256,

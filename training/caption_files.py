@@ -185,10 +185,8 @@ def _parse_csv(lines: Iterator[_Line]) -> Iterator[CaptionRow | tuple[int, str]]
                 record = dict(zip(columns, fields, strict=True))
                 yield _row(record["image"], record["caption"], number)
             else:
-                yield (
-                    number,
-                    f"{len(fields)} fields where the header has {len(columns)}; quote a caption that holds commas",
-                )
+                count = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
+                yield number, f"{count} where the header has {len(columns)}; quote a caption that holds commas"
 
 
 def _csv_fields(first: bytes, source: _PushBack) -> list[str]:

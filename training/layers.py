@@ -36,6 +36,24 @@ class Silence:
         return values
 
 
+class Standardize(keras.layers.Layer):
+    """Features [..., C] -> the same with mean 0 and variance 1 for each channel, by statistics that are set once."""
+
+    def build(self, shape):
+        self.mean = self.add_weight(name="mean", shape=shape[-1:], initializer="zeros", trainable=False)
+        self.scale = self.add_weight(name="scale", shape=shape[-1:], initializer="ones", trainable=False)
+        self.built = True
+
+    def fit(self, features: np.ndarray) -> None:
+        """Takes the statistics from features [..., C]."""
+        flat = features.reshape(-1, features.shape[-1]).astype(np.float32)
+        self.mean.assign(flat.mean(axis=0))
+        self.scale.assign(1.0 / (flat.std(axis=0) + 1e-3))
+
+    def call(self, features):
+        return (features - self.mean) * self.scale
+
+
 class Lstm(keras.layers.Layer):
     """An LSTM (Hochreiter and Schmidhuber 1997, forget gate of Gers et al. 2000) with one step for decoding and a
     packed run over whole captions for training. `inputs` turns what is read [..., I] into gates [..., 4H], for as

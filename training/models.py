@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from training.errors import UserError
-from training.layers import Lstm, Noise, Silence
+from training.layers import Lstm, Noise, Silence, Standardize
 
 Tensors = tuple[tf.Tensor, ...]
 WORD_SPREAD = 0.1  # standard deviation of the numbers of a word embedding before training
@@ -33,6 +33,7 @@ class ModelConfig:
       heads: attention heads; divides H.
       feature_dropout, word_dropout, output_dropout: shares dropped of the projected picture, of the word embeddings and
         of what the next word is drawn from.
+      standardize: give every channel of the features mean 0 and variance 1 first.
     """
 
     model: str
@@ -43,6 +44,7 @@ class ModelConfig:
     feature_dropout: float = 0.3
     word_dropout: float = 0.3
     output_dropout: float = 0.5
+    standardize: bool = False
 
 
 def _dense(size: int, name: str, seed: int, **options) -> keras.layers.Dense:
@@ -56,6 +58,10 @@ def _embedding(config: ModelConfig) -> keras.layers.Embedding:
     )
 
 
+def _standardize(config: ModelConfig) -> Standardize | None:
+    return Standardize(name="standardize") if config.standardize else None
+
+
 class MergeModel(keras.Model):
     """The picture joins after the language model: an LSTM reads the words alone, and its state meets the pooled image
     vector just before the softmax (Tanti, Gatt and Camilleri 2018, "Where to put the image in an image caption
@@ -65,6 +71,7 @@ class MergeModel(keras.Model):
     def __init__(self, config: ModelConfig):
         super().__init__(name="merge")
         self.config = config
+        self.standardize = _standardize(config)
         self.words = _embedding(config)
         self.image_norm = keras.layers.LayerNormalization(name="image_norm")
         self.image = _dense(config.hidden_size, "image", 3, activation="relu")
@@ -75,6 +82,7 @@ class MergeModel(keras.Model):
 
     def encode(self, features: tf.Tensor, noise: Noise | Silence) -> Tensors:
         """float32 [B, P, C] or [B, C] -> image vectors [B, H]."""
+        features = self.standardize(features) if self.standardize else features
         pooled = tf.reduce_mean(features, axis=1) if features.shape.rank == 3 else features  # (B, C)
         image = noise.drop(self.image(self.image_norm(pooled)), self.config.feature_dropout)
         return (self.join_image(image),)
@@ -113,6 +121,7 @@ class AttentionModel(keras.Model):
         super().__init__(name="attention")
         self.config = config
         hidden = config.hidden_size
+        self.standardize = _standardize(config)
         self.words = _embedding(config)
         self.grid = _dense(hidden, "grid", 3, activation="relu")
         self.grid_norm = keras.layers.LayerNormalization(name="grid_norm")
@@ -127,6 +136,7 @@ class AttentionModel(keras.Model):
 
     def encode(self, features: tf.Tensor, noise: Noise | Silence) -> Tensors:
         """float32 [B, P, C] -> values [B, P, H], keys [B, P, H] and the scene [B, H]."""
+        features = self.standardize(features) if self.standardize else features
         values = noise.drop(self.grid_norm(self.grid(features)), self.config.feature_dropout)
         return values, self.keys(values), tf.reduce_mean(values, axis=1)
 

@@ -13,6 +13,7 @@ import posixpath
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import keras
@@ -32,12 +33,13 @@ from training.files import read_json, write_json
 from training.glove import load_glove, project
 from training.layers import Noise
 from training.models import WORD_SPREAD, ModelConfig, build_model
-from training.splits import DEV, Split, make_split
+from training.splits import DEV, TRAIN, Split, make_split
 from training.vocabulary import PAD, SPECIALS, START, VOCABULARY, Vocabulary, build_vocabulary
 
 log = logging.getLogger("captionbeam")
 
 EPOCHS = {"attention": 8, "merge": 8}
+STANDARDIZED_BY = 256  # training pictures whose channels are measured
 AVERAGING = 0.998  # of the weights that are kept: about the last 500 steps (Polyak and Juditsky 1992)
 
 
@@ -104,7 +106,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     found = scan(features, split)
     vocabulary = build_vocabulary(found.word_counts, options.min_count)
     _tell(found, vocabulary, features, options)
-    model = _make_model(options, features, vocabulary, found)
+    model = _make_model(options, features, split, vocabulary, found)
     store.write_config(
         options.output, model.config, features.encoder, options.max_words, _settings(options, features, epochs)
     )
@@ -230,14 +232,19 @@ def _tell(found: Scan, vocabulary: Vocabulary, features: FeatureSet, options: Tr
     )
 
 
-def _make_model(options: TrainOptions, features: FeatureSet, vocabulary: Vocabulary, found: Scan):
+def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocabulary: Vocabulary, found: Scan):
     config = ModelConfig(
         model=options.model,
         vocabulary_size=len(vocabulary),
         embedding_size=options.embedding_size,
         hidden_size=options.hidden_size,
+        # Random weights give channels whose common part is far larger than what tells pictures apart.
+        standardize=features.encoder.weights == "random",
     )
     model = build_model(config, FEATURE_SHAPES[features.encoder.feature_kind])
+    if model.standardize:
+        training = pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == TRAIN)
+        model.standardize.fit(np.stack([feature for _, feature in islice(training, STANDARDIZED_BY)]))
     if options.glove:
         vectors, coverage = load_glove(options.glove, vocabulary, found.word_counts, options.seed)
         vectors = project(vectors, options.embedding_size, options.seed)

@@ -1,6 +1,7 @@
 import json
 import time
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_skipping_the_batches_done_goes_on_in_the_same_order(numbered, done):
 def test_every_training_picture_with_a_caption_appears_once_an_epoch(numbered):
     words = order(batches(numbered, 5, 3))
     assert [len(batch) for batch in words] == [6, 6, 6, 2]
-    assert Counter(sum(words, [])) == Counter(NUMBERS.words)
+    assert Counter(chain.from_iterable(words)) == Counter(NUMBERS.words)
 
 
 def test_captions_are_cut_ended_and_filled_up_and_pictures_with_fewer_have_empty_rows(tmp_path, record, write_features):
@@ -169,7 +170,7 @@ def test_parsed_pictures_come_in_one_order_every_time(numbered):
 
 def test_an_empty_folder_is_told_at_once(tmp_path):
     began = time.process_time()
-    with pytest.raises(UserError, match="no manifest.json here, so no finished shards; run `captionbeam extract"):
+    with pytest.raises(UserError, match=r"no manifest.json here, so no finished shards; run `captionbeam extract"):
         train(TrainOptions(str(tmp_path), str(tmp_path / "out")))
     assert time.process_time() - began < 10
 
@@ -181,7 +182,7 @@ def test_an_empty_shard_is_told_before_an_epoch_begins(copied, tmp_path, adjuste
     if adjusted:
         adjust_manifest(tmp_path)
     began = time.process_time()
-    with pytest.raises(JobFailed, match=f"{damaged}: .*(is empty|0 records) where the manifest says") as failure:
+    with pytest.raises(JobFailed, match=rf"{damaged}: .*(is empty|0 records) where the manifest says") as failure:
         train(TrainOptions(str(tmp_path), str(tmp_path / "out"), model="merge"))
     assert time.process_time() - began < 10 and "\n" not in str(failure.value)
 

@@ -11,7 +11,7 @@ BEFORE = {PAD, START, UNKNOWN}  # never said
 
 
 def table_step(table):
-    """Step function that draws the next word by the last one: probabilities [V, V] -> (step, state, log-probabilities)."""
+    """Step function that draws the next word by the last one: probabilities [V, V] -> (step, state, their logs)."""
     log_probabilities = np.where(table > 0, np.log(np.maximum(table, 1e-9)), -1e9).astype(np.float32)
 
     def step(ids, state):

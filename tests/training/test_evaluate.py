@@ -198,11 +198,11 @@ def test_flagged_captions_of_scored_pictures_are_counted(tmp_path, tiny_captione
 
 
 def test_a_list_of_which_nothing_has_features_is_told(tmp_path, tiny_captioner, pictures):
-    with pytest.raises(UserError, match="list.txt: none of its 2 pictures is in .* with captions"):
+    with pytest.raises(UserError, match=r"list.txt: none of its 2 pictures is in .* with captions"):
         evaluate(options(tmp_path, tiny_captioner(), pictures, ["gone.jpg", "silent.jpg"]))
     assert not (tmp_path / "out").exists()
 
 
 def test_features_of_another_encoder_are_refused(tmp_path, tiny_captioner, pictures):
-    with pytest.raises(UserError, match="trained on features of InceptionV3 .* and given those of InceptionV3"):
+    with pytest.raises(UserError, match=r"trained on features of InceptionV3 .* and given those of InceptionV3"):
         evaluate(options(tmp_path, tiny_captioner(weights="bb"), pictures, ["street.jpg"]))

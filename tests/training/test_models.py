@@ -130,7 +130,7 @@ def test_merge_sees_the_mean_of_a_grid():
 
 
 def test_heads_that_do_not_divide_the_hidden_units_are_refused():
-    with pytest.raises(UserError, match="hidden_size 20 .* 8 heads"):
+    with pytest.raises(UserError, match=r"hidden_size 20 .* 8 heads"):
         build_model(ModelConfig("attention", WORDS, hidden_size=20), (64, 2048))
 
 
