@@ -89,7 +89,7 @@ def run(captioner: Captioner, features: np.ndarray) -> None:
 
 
 class Clocked:
-    """A decoder, its captions, and the seconds that they took: by the clock, and of all processor cores together."""
+    """A decoder, its captions, and the seconds that they took, by the clock and of all processor cores."""
 
     def __init__(self, decoder: CaptionDecoder):
         self.decoder = decoder

@@ -38,7 +38,13 @@ from training.vocabulary import PAD, SPECIALS, START, VOCABULARY, Vocabulary, bu
 
 log = logging.getLogger("captionbeam")
 
-EPOCHS = {"attention": 8, "merge": 8}
+EPOCHS = {"attention": 8, "merge": 7}
+# The merge model's LSTM never sees the picture and its image vector is one for all words: less has to be dropped.
+DROPOUTS: dict[str, dict[str, Any]] = {
+    "attention": {"feature_dropout": 0.3, "word_dropout": 0.3, "output_dropout": 0.5},
+    "merge": {"feature_dropout": 0.2, "word_dropout": 0.2, "output_dropout": 0.4},
+}
+BATCH_SIZES = {"attention": 32, "merge": 16}
 STANDARDIZED_BY = 256  # training pictures whose channels are measured
 AVERAGING = 0.998  # of the weights that are kept: about the last 500 steps (Polyak and Juditsky 1992)
 
@@ -55,7 +61,7 @@ class TrainOptions:
       train_list, dev_list: files of image names; None for a split by content.
       epochs: at most; None for the model's own number.
       seed: of everything random.
-      batch_size: pictures a step, each with all its captions.
+      batch_size: pictures a step, each with all its captions; None for the model's own number.
       embedding_size, hidden_size: of the model.
       min_count: how often a word must stand in the training captions to be learnt.
       max_words: longer captions are cut.
@@ -74,7 +80,7 @@ class TrainOptions:
     dev_list: str | None = None
     epochs: int | None = None
     seed: int = 0
-    batch_size: int = 32
+    batch_size: int | None = None
     embedding_size: int = 128
     hidden_size: int = 512
     min_count: int = 5
@@ -95,6 +101,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     """
     features = load_feature_set(options.features)
     epochs = options.epochs or EPOCHS[options.model]
+    batch_size = options.batch_size or BATCH_SIZES[options.model]
     finished = _look_at_output(options, features, epochs)
     if finished is not None:
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
@@ -113,14 +120,14 @@ def train(options: TrainOptions) -> dict[str, Any]:
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
     _copy_encoder_statistics(options)
 
-    steps = math.ceil(found.train_pictures / options.batch_size)
+    steps = math.ceil(found.train_pictures / batch_size)
     trainer = Trainer(model, FEATURE_SHAPES[features.encoder.feature_kind], options, steps * epochs)
     progress = Progress(options.output, trainer)
     writer = tf.summary.create_file_writer(posixpath.join(options.output, "log"))
     began = time.monotonic()
     while progress.epoch < epochs and progress.epochs_without_gain < options.patience:
         batches = training_batches(
-            features, split, vocabulary, options.batch_size, options.max_words, options.seed, progress.epoch
+            features, split, vocabulary, batch_size, options.max_words, options.seed, progress.epoch
         )
         bar = tqdm(
             total=steps,
@@ -238,6 +245,7 @@ def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocab
         vocabulary_size=len(vocabulary),
         embedding_size=options.embedding_size,
         hidden_size=options.hidden_size,
+        **DROPOUTS[options.model],
         # Random weights give channels whose common part is far larger than what tells pictures apart.
         standardize=features.encoder.weights == "random",
     )

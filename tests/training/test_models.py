@@ -165,3 +165,15 @@ def test_training_drops_a_share_of_words_picture_and_output(model):
 
     assert loss([0, 1]) == loss([0, 1])
     assert loss([0, 1]) != loss([0, 2])
+
+
+@pytest.mark.parametrize("model", ["attention", "merge"])
+def test_standardised_features_of_any_scale_and_offset_look_alike(model):
+    features = np.random.default_rng(0).normal(size=(8, 64, 2048)).astype(np.float32)
+    memories = []
+    for scale, offset in ((1.0, 0.0), (0.5, 3.0)):
+        built = build_model(ModelConfig(model, 10, embedding_size=4, hidden_size=16, standardize=True), (64, 2048))
+        built.standardize.fit(features * scale + offset)
+        memories.append(built.encode(tf.constant(features * scale + offset), Silence())[0].numpy())
+    np.testing.assert_allclose(*memories, atol=0.02)
+    assert not any("standardize" in variable.path for variable in built.trainable_variables)
