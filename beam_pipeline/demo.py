@@ -127,7 +127,7 @@ def training_options(features: str, captioner: str, collection: str, seed: int) 
         train_list=os.path.join(collection, "train.txt"),
         dev_list=os.path.join(collection, "dev.txt"),
         seed=seed,
-        epochs=12,
+        epochs=16,
         batch_size=16,
         embedding_size=64,
         hidden_size=256,
