@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +16,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
-from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection
 from apache_beam.utils.shared import Shared
@@ -27,8 +24,8 @@ from beam_pipeline import storage
 from beam_pipeline.collection import resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.images import DEFAULT_MAX_MEGAPIXELS
-from beam_pipeline.ledger import DONE, OUTCOMES, LedgerLine, to_jsonl
-from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey, count, read_ledger_in_order, shard_key
+from beam_pipeline.ledger import DONE, LedgerLine
+from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.reading import encode_pictures
 from beam_pipeline.runs import (
     GatherResults,
@@ -36,20 +33,21 @@ from beam_pipeline.runs import (
     add_up,
     balance_in_words,
     check_balance,
+    commit_shard,
+    count_outcomes,
     exclusive,
+    log_shard,
     run_pipeline,
     standing,
     write_rejected,
 )
 from beam_pipeline.sharding import ShardId, parse_shard
-from beam_pipeline.word_importance import CountWords, WordTally, to_csv
+from beam_pipeline.word_importance import CountWords, WordTally, ledger_of_shard, to_csv
 from training.captioner import Captioner, load_captioner
 from training.decoding import CaptionDecoder
 from training.errors import JobFailed, UserError
 from training.feature_records import deserialize
-from training.feature_set import load_feature_set
-
-log = logging.getLogger("captionbeam")
+from training.feature_set import REPAIR, load_feature_set
 
 SUMMARY = "summary.json"
 WORDS = "word_importance.csv"
@@ -126,7 +124,6 @@ def caption(
     with exclusive(output):
         state = standing(output)
         _write_summary(output, made_with)
-        rejected_list = storage.join(output, "rejected.txt")
 
         def build(pipeline: beam.Pipeline) -> None:
             made = from_source(pipeline, output, state)
@@ -237,7 +234,6 @@ class CaptionShard(beam.DoFn):
         self.max_megapixels = max_megapixels
         self.load = load
         self.shared_encoder, self.shared_decoder = Shared(), Shared()
-        self.outcomes = {outcome: Metrics.counter("captionbeam", outcome) for outcome in OUTCOMES}
 
     def encoder(self) -> Encoder:
         return self.shared_encoder.acquire(lambda: self.load(self.encoder_spec), tag=self.encoder_spec.identity.id)
@@ -248,9 +244,7 @@ class CaptionShard(beam.DoFn):
     def process(self, element: tuple[ShardKey, Iterable[Picture]]):
         key, pictures = element
         lines = caption_pictures(ShardId(*key), pictures, self.encoder, self.decoder, self.output, self.max_megapixels)
-        for outcome, number in Counter(line.outcome for line in lines).items():
-            self.outcomes[outcome].inc(number)
-            yield count(outcome, number)
+        yield from count_outcomes(lines)
         yield key
 
 
@@ -273,7 +267,7 @@ def caption_pictures(
                 yield encoded.read.picture.sha256, uri, encoded.feature
 
     write_captions(shard, features(), decoder, output)
-    storage.write_atomic(storage.join(output, shard.ledger()), to_jsonl(sorted(lines, key=lambda line: line.uri)))
+    commit_shard(output, shard, lines)
     return lines
 
 
@@ -345,17 +339,14 @@ def read_features(path: str) -> Iterator[tuple[str, str, np.ndarray]]:
                 record = deserialize(serialized.numpy())
                 yield record.sha256, record.uris[0], record.feature
         except tf.errors.DataLossError as error:
-            raise JobFailed(
-                f"{path}: damaged shard; run `captionbeam extract` again, it redoes only that shard"
-            ) from error
+            raise JobFailed(f"{path}: damaged shard; {REPAIR}") from error
 
 
 def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[str, tuple[str, bool, str]]]:
     """(ShardKey, made in this run) -> (uri, (ledger name, made in this run, outcome)) of its ledger lines."""
     key, new = keyed
-    path = storage.join(output, ShardId(*key).ledger())
-    for name, line in read_ledger_in_order(path):
-        yield line.uri, (name, new, line.outcome)
+    for uri, (name, line) in ledger_of_shard(key, output):
+        yield uri, (name, new, line.outcome)
 
 
 def count_last_line(group: tuple[str, Iterable[tuple[str, bool, str]]]) -> Iterator[tuple[str, int]]:
@@ -388,15 +379,7 @@ def write_captions(
             }
             rows.append(json.dumps(row) + "\n")
     storage.write_atomic(storage.join(output, shard.captions()), "".join(rows).encode())
-    seconds = time.monotonic() - began
-    log.info(
-        "shard %d of %d (run %d): %d captions, %.1f img/s",
-        shard.index + 1,
-        shard.count,
-        shard.run,
-        len(rows),
-        len(rows) / seconds,
-    )
+    log_shard(shard, len(rows), "captions", began)
 
 
 def write_results(results: Results, output: str, made_with: dict[str, Any]) -> None:

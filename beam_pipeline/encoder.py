@@ -21,11 +21,10 @@ from beam_pipeline import storage
 from beam_pipeline.images import INPUT_SIZE, RESIZE
 from training.errors import JobFailed, UserError
 from training.feature_records import FEATURE_DTYPE
-from training.feature_set import EncoderIdentity
+from training.feature_set import RANDOM_STATISTICS, EncoderIdentity
 
 # One fixed shape for every batch, short ones padded: a picture's features then never depend on its neighbours.
 ENCODER_BATCH = 16
-RANDOM_STATISTICS = "random_encoder.npz"
 STATISTICS_PICTURES = (
     48  # enough for stable batch-norm statistics of every channel (each sees at least 64 positions a picture)
 )

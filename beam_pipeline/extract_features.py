@@ -9,13 +9,11 @@ import json
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
@@ -23,8 +21,8 @@ from beam_pipeline import storage
 from beam_pipeline.collection import resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.images import DEFAULT_MAX_MEGAPIXELS
-from beam_pipeline.ledger import OUTCOMES, REJECTED, LedgerLine, to_jsonl
-from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey, count
+from beam_pipeline.ledger import REJECTED, LedgerLine
+from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey
 from beam_pipeline.reading import EncodedPicture, encode_pictures, sample_pixels
 from beam_pipeline.runs import (
     GatherResults,
@@ -33,7 +31,10 @@ from beam_pipeline.runs import (
     add_up,
     balance_in_words,
     check_balance,
+    commit_shard,
+    count_outcomes,
     exclusive,
+    log_shard,
     run_pipeline,
     standing,
     write_rejected,
@@ -216,7 +217,6 @@ class EncodeShard(beam.DoFn):
         self.max_megapixels = max_megapixels
         self.load = load
         self.shared = Shared()
-        self.outcomes = {outcome: Metrics.counter("captionbeam", outcome) for outcome in OUTCOMES}
 
     def encoder(self) -> Encoder:
         return self.shared.acquire(lambda: self.load(self.spec), tag=self.spec.identity.id)
@@ -224,9 +224,7 @@ class EncodeShard(beam.DoFn):
     def process(self, element: tuple[ShardKey, Iterable[Picture]]):
         key, pictures = element
         shard, lines = encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.max_megapixels)
-        for outcome, number in Counter(line.outcome for line in lines).items():
-            self.outcomes[outcome].inc(number)
-            yield count(outcome, number)
+        yield from count_outcomes(lines)
         yield shard
 
 
@@ -256,16 +254,8 @@ def encode_shard(
     if not records:
         storage.remove(path)
         size_bytes, digest = 0, ""
-    storage.write_atomic(storage.join(output, shard.ledger()), to_jsonl(sorted(lines, key=lambda line: line.uri)))
-    seconds = time.monotonic() - began
-    log.info(
-        "shard %d of %d (run %d): %d pictures, %.1f img/s",
-        shard.index + 1,
-        shard.count,
-        shard.run,
-        records,
-        records / seconds,
-    )
+    commit_shard(output, shard, lines)
+    log_shard(shard, records, "pictures", began)
     return Shard(shard.features(), records, captions, size_bytes, digest), lines
 
 

@@ -7,19 +7,22 @@ import logging
 import os
 import re
 import tempfile
+import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.pvalue import AsDict, AsList, PCollection
+from apache_beam.pvalue import AsDict, AsList, PCollection, TaggedOutput
 
 from beam_pipeline import storage
 from beam_pipeline.collection import format_list_entry
-from beam_pipeline.ledger import OUTCOMES, rejected_inputs
-from beam_pipeline.planning import NOTES_KEPT
+from beam_pipeline.ledger import OUTCOMES, LedgerLine, rejected_inputs, to_jsonl
+from beam_pipeline.planning import NOTES_KEPT, count
 from beam_pipeline.sharding import ShardId, UnfinishedRun, committed_shards, ledger_paths, new_run, unfinished_runs
 from training.errors import JobFailed, UserError
 
@@ -128,6 +131,33 @@ def one_line(error: Exception) -> str:
     )
     what = (last or type(error).__name__)[:300]
     return f"the pipeline failed: {what}; details in {path}; run again to go on from the finished shards"
+
+
+def commit_shard(output: str, shard: ShardId, lines: Iterable[LedgerLine]) -> None:
+    """Writes a shard's ledger; all that the shard holds must be written before."""
+    ordered = sorted(lines, key=lambda line: line.uri)
+    storage.write_atomic(storage.join(output, shard.ledger()), to_jsonl(ordered))
+
+
+def count_outcomes(lines: Iterable[LedgerLine]) -> Iterator[TaggedOutput]:
+    """Ledger lines of a shard -> the count of each outcome, and the same as Beam metrics for who watches the job."""
+    for outcome, number in Counter(line.outcome for line in lines).items():
+        Metrics.counter("captionbeam", outcome).inc(number)
+        yield count(outcome, number)
+
+
+def log_shard(shard: ShardId, number: int, what: str, began: float) -> None:
+    """Says that a shard is made: how many pictures or captions, and how fast since `began` (`time.monotonic`)."""
+    seconds = time.monotonic() - began
+    log.info(
+        "shard %d of %d (run %d): %d %s, %.1f img/s",
+        shard.index + 1,
+        shard.count,
+        shard.run,
+        number,
+        what,
+        number / seconds,
+    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from training.errors import JobFailed, UserError
 
 MANIFEST = "manifest.json"
+RANDOM_STATISTICS = "random_encoder.npz"  # with random encoder weights only: what they are made from
 SCHEMA_VERSION = 1
 REPAIR = "run the same `captionbeam extract` command again: it redoes only that shard"
 

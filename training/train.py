@@ -28,7 +28,7 @@ from training.decoding import CaptionDecoder
 from training.errors import UserError
 from training.evaluate import caption_pictures, cider
 from training.feature_records import FEATURE_SHAPES
-from training.feature_set import FeatureSet, load_feature_set
+from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import read_json, write_json
 from training.glove import load_glove, project
 from training.layers import Noise
@@ -123,6 +123,8 @@ def train(options: TrainOptions) -> dict[str, Any]:
     steps = math.ceil(found.train_pictures / batch_size)
     trainer = Trainer(model, FEATURE_SHAPES[features.encoder.feature_kind], options, steps * epochs)
     progress = Progress(options.output, trainer)
+    view = Captioner(options.output, model, vocabulary, features.encoder, options.max_words, model_id="")
+    judge = CaptionDecoder(view, beam_width=1)  # reads the model's variables as they are: one graph serves every epoch
     writer = tf.summary.create_file_writer(posixpath.join(options.output, "log"))
     began = time.monotonic()
     while progress.epoch < epochs and progress.epochs_without_gain < options.patience:
@@ -150,7 +152,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
                 progress.save()
         bar.close()
         with trainer.averaged_weights():
-            value = _dev_cider(options, features, split, model, vocabulary)
+            value = _dev_cider(judge, features, split)
             if progress.is_better(value):
                 store.save_weights(model, options.output)
         with writer.as_default(step=trainer.steps_done()):
@@ -264,22 +266,18 @@ def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocab
 
 def _copy_encoder_statistics(options: TrainOptions) -> None:
     """Random encoder weights are made from statistics that lie with the features; new pictures need them too."""
-    name = "random_encoder.npz"
-    source = posixpath.join(options.features, name)
+    source = posixpath.join(options.features, RANDOM_STATISTICS)
     if tf.io.gfile.exists(source):
-        tf.io.gfile.copy(source, posixpath.join(options.output, name), overwrite=True)
+        tf.io.gfile.copy(source, posixpath.join(options.output, RANDOM_STATISTICS), overwrite=True)
 
 
-def _dev_cider(options: TrainOptions, features: FeatureSet, split: Split, model, vocabulary: Vocabulary) -> float:
+def _dev_cider(decoder: CaptionDecoder, features: FeatureSet, split: Split) -> float:
     """CIDEr of greedy captions of the dev pictures, 0 to 10; one picture alone is compared by nothing and gives 0."""
-    view = Captioner(options.output, model, vocabulary, features.encoder, options.max_words, model_id="")
-    decoder = CaptionDecoder(view, beam_width=1)
     wanted = pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == DEV)
     generated, references = {}, {}
     for picture, hypothesis in caption_pictures(decoder, (pair for pair in wanted if pair[0].captions)):
         generated[picture.sha256] = hypothesis.caption
         references[picture.sha256] = picture.captions
-    decoder.close()
     return cider(generated, references) or 0.0
 
 
