@@ -97,17 +97,27 @@ def beam_search(
         tf.zeros([batch, width], tf.bool),
         state,
     )
-    _, _, said, scores, ended, _ = tf.while_loop(
-        lambda t, ids, said, scores, ended, state: tf.logical_and(t < max_words, tf.logical_not(tf.reduce_all(ended))),
-        extend,
-        initial,
-    )
-    lengths = tf.reduce_sum(tf.cast(said != PAD, tf.float32), axis=2)  # (B, K), the end mark counted
-    # Where there are fewer words than beams, some beams hold what must not be said; none of those counts as ended.
-    ended = tf.logical_and(ended, scores > NEVER / 2)
+
+    def ranked(said, scores, ended):
+        """What hypotheses are compared by, their lengths and whether they ended, [B, K] each."""
+        lengths = tf.reduce_sum(tf.cast(said != PAD, tf.float32), axis=2)  # the end mark counted
+        # Where there are fewer words than beams, some beams hold what must not be said; none of those counts as ended.
+        ended = tf.logical_and(ended, scores > NEVER / 2)
+        return scores / tf.maximum(lengths, 1.0) ** LENGTH_POWER, lengths, ended
+
+    def undecided(t, ids, said, scores, ended, state):
+        """Whether some picture's answer may still change. A hypothesis only gets less likely, so it can at most come
+        to its present score over the full length; where that is less than what an ended one has, the search is over.
+        """
+        ranking, _, ended = ranked(said, scores, ended)
+        reached = tf.reduce_max(tf.where(ended, ranking, 2 * NEVER), axis=1)
+        possible = tf.reduce_max(tf.where(ended, 2 * NEVER, scores / max_words**LENGTH_POWER), axis=1)
+        return tf.logical_and(t < max_words, tf.reduce_any(possible >= reached))
+
+    _, _, said, scores, ended, _ = tf.while_loop(undecided, extend, initial)
+    ranking, lengths, ended = ranked(said, scores, ended)
     # A hypothesis that never said the end mark is the answer only where no other of its picture did.
-    ranking = scores / lengths**LENGTH_POWER + tf.where(ended, 0.0, NEVER)
-    winner = tf.argmax(ranking, axis=1)
+    winner = tf.argmax(ranking + tf.where(ended, 0.0, NEVER), axis=1)
     pick = lambda values: tf.gather(values, winner, batch_dims=1)  # noqa: E731
     return pick(said), pick(scores / lengths), pick(ended)
 

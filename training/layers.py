@@ -95,14 +95,14 @@ class Lstm(keras.layers.Layer):
         Captions are sorted by length, so that step t computes only those that still have a word; what lies behind a
         caption's end is zero.
         """
-        count, steps = tf.shape(gates)[0], gates.shape[1]
+        count = tf.shape(gates)[0]
         order = tf.argsort(lengths, direction="DESCENDING", stable=True)
         gates = tf.gather(gates, order)
         hidden, cell = tf.gather(hidden, order), tf.gather(cell, order)
         outputs = []
-        for t in range(steps):
+        for t, now in enumerate(tf.unstack(gates, axis=1)):
             alive = tf.reduce_sum(tf.cast(lengths > t, tf.int32))
-            hidden, cell = self(gates[:alive, t], hidden[:alive], cell[:alive])
+            hidden, cell = self(now[:alive], hidden[:alive], cell[:alive])
             outputs.append(tf.pad(hidden, [[0, count - alive], [0, 0]]))
         stacked = tf.stack(outputs, axis=1)  # (N, T, H), sorted
         return tf.gather(stacked, tf.argsort(order))

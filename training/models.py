@@ -135,41 +135,48 @@ class AttentionModel(keras.Model):
         self.output_words = _dense(config.vocabulary_size, "output_words", 10)
 
     def encode(self, features: tf.Tensor, noise: Noise | Silence) -> Tensors:
-        """float32 [B, P, C] -> values [B, P, H], keys [B, P, H] and the scene [B, H]."""
+        """float32 [B, P, C] -> all that every word needs of the picture, D = H / heads: keys [B, heads, D, P], values
+        [B, heads, P, D], the scene's part of the gates [B, 4H], and the state before the first word [B, 2H].
+        """
         features = self.standardize(features) if self.standardize else features
-        values = noise.drop(self.grid_norm(self.grid(features)), self.config.feature_dropout)
-        return values, self.keys(values), tf.reduce_mean(values, axis=1)
+        grid = noise.drop(self.grid_norm(self.grid(features)), self.config.feature_dropout)  # (B, P, H)
+        scene = tf.reduce_mean(grid, axis=1)
+        keys = tf.transpose(self._heads(self.keys(grid)), [0, 2, 3, 1])
+        values = tf.transpose(self._heads(grid), [0, 2, 1, 3])
+        return keys, values, self.scene(scene), self.first(scene)
 
     def start(self, memory: Tensors, captions: int) -> Tensors:
         """Memory -> hidden and cell state [B, R, H] before the first word, for R = `captions` of each picture."""
-        first = tf.repeat(self.first(memory[2])[:, None], captions, axis=1)  # (B, R, 2H)
+        first = tf.repeat(memory[3][:, None], captions, axis=1)  # (B, R, 2H)
         hidden, cell = tf.split(first, 2, axis=-1)
         return hidden, cell
 
     def step(self, memory: Tensors, state: Tensors, ids: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
         """Ids [B, R] of the words just said -> (what the next word is drawn from [B, R, H], state)."""
-        gates = self.lstm.inputs(self.words(ids)) + self.scene(memory[2])[:, None]
+        gates = self.lstm.inputs(self.words(ids)) + memory[2][:, None]
         hidden, cell = self.lstm(gates, *state)
         return self._look(memory, hidden), (hidden, cell)
 
     def teach(self, memory: Tensors, ids: tf.Tensor, lengths: tf.Tensor, noise: Noise | Silence) -> tf.Tensor:
         """Said words [B, R, T] and their number [B, R] -> what each next word is drawn from [B, R*T, H]."""
         words = noise.drop(self.words(ids), self.config.word_dropout)  # (B, R, T, E)
-        gates = self.lstm.inputs(words) + self.scene(memory[2])[:, None, None]  # (B, R, T, 4H)
+        gates = self.lstm.inputs(words) + memory[2][:, None, None]  # (B, R, T, 4H)
         hidden = _run(self.lstm, gates, lengths, self.start(memory, tf.shape(ids)[1]))
         return noise.drop(self._look(memory, hidden), self.config.output_dropout)
 
     def _look(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
         """Hidden states [B, Q, H] -> joined with the part of the grid that each attends to [B, Q, H]."""
-        values, keys, _ = memory
-        heads, size, positions = self.config.heads, self.config.hidden_size // self.config.heads, values.shape[1]
-        query = tf.reshape(self.query(hidden), [tf.shape(hidden)[0], -1, heads, size])
-        keys = tf.reshape(keys, [-1, positions, heads, size])
-        values = tf.reshape(values, [-1, positions, heads, size])
-        scores = tf.einsum("bqhd,bphd->bhqp", query, keys) * size**-0.5
-        context = tf.einsum("bhqp,bphd->bqhd", tf.nn.softmax(scores), values)
+        keys, values, *_ = memory
+        query = tf.transpose(self._heads(self.query(hidden)), [0, 2, 1, 3])  # (B, heads, Q, D)
+        attention = tf.nn.softmax(tf.matmul(query, keys) * query.shape[-1] ** -0.5)  # (B, heads, Q, P)
+        context = tf.transpose(tf.matmul(attention, values), [0, 2, 1, 3])
         context = tf.reshape(context, tf.shape(hidden))  # (B, Q, H)
         return tf.tanh(self.join_context(context) + self.join_hidden(hidden))
+
+    def _heads(self, values: tf.Tensor) -> tf.Tensor:
+        """[B, N, H] -> [B, N, heads, D]"""
+        heads, size = self.config.heads, self.config.hidden_size // self.config.heads
+        return tf.reshape(values, [tf.shape(values)[0], -1, heads, size])
 
     def logits(self, drawn_from: tf.Tensor) -> tf.Tensor:
         """[..., H] -> unnormalised log-probabilities [..., V]."""

@@ -171,6 +171,20 @@ def test_an_ended_caption_wins_over_a_likelier_one_that_never_ends():
     assert ids == [[CAT, END, PAD, PAD]] and ended == [True]
 
 
+def test_the_search_ends_as_soon_as_no_picture_can_find_anything_better():
+    likely = {START: {DOG: 0.9, CAT: 0.05}, DOG: {END: 0.95}, CAT: {RUNS: 0.5}, RUNS: {SITS: 0.5}, SITS: {RUNS: 0.4}}
+    step, state, _ = table_step(chain(likely, words=8))
+    asked = []
+
+    def counted(ids, state):
+        asked.append(ids)
+        return step(ids, state)
+
+    ids, _, ended = search(counted, state, beam_width=3, max_words=17)
+    assert ids == [[DOG, END] + [PAD] * 15] and ended == [True]
+    assert len(asked) < 5  # the other hypotheses go on, but even for nothing they would stay behind
+
+
 def test_a_vocabulary_smaller_than_the_beam_gives_what_there_is():
     likely = {START: {DOG: 0.9}, DOG: {END: 0.9}}
     ids, _, ended = search(*table_step(chain(likely, words=5))[:2], beam_width=4, max_words=4)
