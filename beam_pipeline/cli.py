@@ -107,6 +107,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--dev-list", metavar="FILE", help="names of the pictures that choose the best epoch, one a line"
     )
     train.add_argument("--epochs", type=_positive, metavar="N", help="epochs at most (default: the model's own)")
+    train.add_argument(
+        "--self-critical-epochs",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="then go on for N epochs at most with CIDEr as the reward of sampled captions (default: 0)",
+    )
     train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
 
     evaluate = stage("evaluate", _evaluate, "Captions a split and scores it by the COCO protocol.")
@@ -186,6 +193,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return value
 
 

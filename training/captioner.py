@@ -125,6 +125,16 @@ def load_captioner(path: str) -> Captioner:
             f"{posixpath.join(path, VOCABULARY)}: holds {len(vocabulary.words)} words where {CONFIG} says "
             f"{config.vocabulary_size - SPECIALS}; restore the file as training wrote it, or train again"
         )
+    load_weights(model, path)
+    return Captioner(path, model, vocabulary, encoder, document["max_words"], _model_id(model, vocabulary, encoder))
+
+
+def load_weights(model: keras.Model, path: str) -> None:
+    """Gives the model the weights that `save_weights` wrote into the directory `path`.
+
+    Raises:
+      UserError: there are none, or they are of another model.
+    """
     weights = posixpath.join(path, WEIGHTS)
     if not tf.io.gfile.exists(weights):
         raise UserError(f"--captioner {path}: no {WEIGHTS} yet; let its training finish an epoch")
@@ -137,7 +147,6 @@ def load_captioner(path: str) -> Captioner:
             raise UserError(
                 f"{weights}: does not fit {CONFIG} ({str(error).strip().partition(chr(10))[0]}); train again"
             ) from error
-    return Captioner(path, model, vocabulary, encoder, document["max_words"], _model_id(model, vocabulary, encoder))
 
 
 def _model_id(model: keras.Model, vocabulary: Vocabulary, encoder: EncoderIdentity) -> str:

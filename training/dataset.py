@@ -154,16 +154,30 @@ def training_batches(
     )
 
 
+def encode_caption(text: bytes, vocabulary: Vocabulary, max_words: int) -> list[int]:
+    """UTF-8 of a caption -> ids of its first `max_words` words, and END."""
+    return [*vocabulary.encode(tokenize(text.decode()))[:max_words], END]
+
+
+def training_references(
+    features: FeatureSet, split: Split, vocabulary: Vocabulary, max_words: int
+) -> Iterator[list[list[int]]]:
+    """The captions of each training picture as `training_batches` gives them, without reading a feature."""
+    for path in features.shard_paths():
+        for record in checked(tf.data.TFRecordDataset(path), path):
+            fields = tf.train.Example.FromString(record.numpy()).features.feature
+            captions = fields[records.CAPTIONS].bytes_list.value
+            sha256 = fields[records.SHA256].bytes_list.value[0].decode()
+            if captions and split.of(sha256, decode_uris(fields[records.URI].bytes_list.value)) == TRAIN:
+                yield [encode_caption(text, vocabulary, max_words) for text in captions]
+
+
 def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, max_words: int) -> tf.data.Dataset:
     """Parsed pictures -> (split, feature, ids int32 [R, T]); a picture without captions counts as OUTSIDE."""
 
     def encode(sha256, uris, captions):
         part = split.of(sha256.decode(), decode_uris(uris))
-        rows = (
-            [[*vocabulary.encode(tokenize(text.decode()))[:max_words], END] for text in captions]
-            if part == TRAIN
-            else []
-        )
+        rows = [encode_caption(text, vocabulary, max_words) for text in captions] if part == TRAIN else []
         ids = np.full([len(rows), max(map(len, rows), default=0)], PAD, np.int32)
         for number, row in enumerate(rows):
             ids[number, : len(row)] = row

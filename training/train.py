@@ -6,12 +6,12 @@ checkpoint, as if nothing had happened.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import posixpath
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from training import captioner as store
 from training.captioner import Captioner
-from training.dataset import Scan, checked, pictures_of, scan, training_batches
+from training.dataset import Scan, checked, pictures_of, scan, training_batches, training_references
 from training.decoding import CaptionDecoder
 from training.errors import UserError
 from training.evaluate import caption_pictures, cider
@@ -31,10 +31,11 @@ from training.feature_records import FEATURE_SHAPES
 from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import read_json, write_json
 from training.glove import load_glove, project
-from training.layers import Noise
 from training.models import WORD_SPREAD, ModelConfig, build_model
+from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
-from training.vocabulary import PAD, SPECIALS, START, VOCABULARY, Vocabulary, build_vocabulary
+from training.trainer import Progress, Trainer
+from training.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary
 
 log = logging.getLogger("captionbeam")
 
@@ -45,8 +46,8 @@ DROPOUTS: dict[str, dict[str, Any]] = {
     "merge": {"feature_dropout": 0.2, "word_dropout": 0.2, "output_dropout": 0.4},
 }
 BATCH_SIZES = {"attention": 32, "merge": 16}
+LABELS = ("loss", "reward")  # what the steps of each stage show
 STANDARDIZED_BY = 256  # training pictures whose channels are measured
-AVERAGING = 0.998  # of the weights that are kept: about the last 500 steps (Polyak and Juditsky 1992)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class TrainOptions:
       label_smoothing: share of the target spread over the vocabulary.
       patience: epochs without a better CIDEr on the dev pictures before training stops.
       checkpoint_steps: steps between checkpoints.
+      self_critical_epochs: at most, of the second stage; see `training.self_critical`.
+      self_critical_rate: learning rate at its start.
     """
 
     features: str
@@ -90,6 +93,8 @@ class TrainOptions:
     label_smoothing: float = 0.1
     patience: int = 4
     checkpoint_steps: int = 100
+    self_critical_epochs: int = 0
+    self_critical_rate: float = 5e-5
 
 
 def train(options: TrainOptions) -> dict[str, Any]:
@@ -121,52 +126,25 @@ def train(options: TrainOptions) -> dict[str, Any]:
     _copy_encoder_statistics(options)
 
     steps = math.ceil(found.train_pictures / batch_size)
-    trainer = Trainer(model, FEATURE_SHAPES[features.encoder.feature_kind], options, steps * epochs)
+    trainer = Trainer(
+        model,
+        FEATURE_SHAPES[features.encoder.feature_kind],
+        options,
+        steps * epochs,
+        steps * options.self_critical_epochs,
+    )
     progress = Progress(options.output, trainer)
-    view = Captioner(options.output, model, vocabulary, features.encoder, options.max_words, model_id="")
-    judge = CaptionDecoder(view, beam_width=1)  # reads the model's variables as they are: one graph serves every epoch
-    writer = tf.summary.create_file_writer(posixpath.join(options.output, "log"))
+    loop = _Loop(options, features, split, vocabulary, trainer, progress, steps, batch_size)
     began = time.monotonic()
-    while progress.epoch < epochs and progress.epochs_without_gain < options.patience:
-        batches = training_batches(
-            features, split, vocabulary, batch_size, options.max_words, options.seed, progress.epoch
-        )
-        bar = tqdm(
-            total=steps,
-            initial=progress.step,
-            desc=f"epoch {progress.epoch + 1}/{epochs}",
-            unit="step",
-            file=sys.stderr,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
-        )
-        losses = []
-        for batch in checked(batches.skip(progress.step).prefetch(4), *features.shard_paths()):
-            losses.append(trainer.step(*batch))
-            progress.step += 1
-            bar.update()
-            if progress.step % 20 == 0:
-                bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-                with writer.as_default(step=trainer.steps_done()):
-                    tf.summary.scalar("loss", losses[-1])
-            if progress.step % options.checkpoint_steps == 0:
-                progress.save()
-        bar.close()
-        with trainer.averaged_weights():
-            value = _dev_cider(judge, features, split)
-            if progress.is_better(value):
-                store.save_weights(model, options.output)
-        with writer.as_default(step=trainer.steps_done()):
-            tf.summary.scalar("dev_cider", value)
-        writer.flush()
-        loss = float(np.mean([float(loss) for loss in losses])) if losses else float("nan")
-        log.info(
-            "epoch %d: loss %.3f, CIDEr on dev %.1f%s",
-            progress.epoch + 1,
-            loss,
-            100 * value,
-            " (best)" if progress.is_better(value) else "",
-        )
-        progress.end_epoch(value)
+    loop.run(0, "epoch", epochs, trainer.step)
+    if options.self_critical_epochs:
+        if progress.stage == 0:
+            store.load_weights(model, options.output)
+            trainer.begin_second_stage()
+            progress.begin_stage(1)
+        reward = CiderReward(training_references(features, split, vocabulary, options.max_words))
+        critic = SelfCritical(trainer, reward)
+        loop.run(1, "self-critical epoch", options.self_critical_epochs, critic.step)
 
     metrics = {
         "dev_cider": progress.best,
@@ -185,6 +163,84 @@ def train(options: TrainOptions) -> dict[str, Any]:
         f"best CIDEr on dev {100 * progress.best:.1f} (epoch {progress.best_epoch})"
     )
     return metrics
+
+
+class _Loop:
+    """Epochs over the training pictures, each judged by captions of the dev pictures."""
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        features: FeatureSet,
+        split: Split,
+        vocabulary: Vocabulary,
+        trainer: Trainer,
+        progress: Progress,
+        steps: int,
+        batch_size: int,
+    ):
+        self.options, self.features, self.split, self.vocabulary = options, features, split, vocabulary
+        self.trainer, self.progress, self.steps, self.batch_size = trainer, progress, steps, batch_size
+        view = Captioner(options.output, trainer.model, vocabulary, features.encoder, options.max_words, model_id="")
+        self._judge = CaptionDecoder(view, beam_width=1)  # reads the model's variables as they are
+        self._writer = tf.summary.create_file_writer(posixpath.join(options.output, "log"))
+
+    def run(self, stage: int, name: str, epochs: int, step: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> None:
+        """Runs what is left of a stage: `epochs` at most, as long as the last ones of `patience` gained something.
+
+        Args:
+          stage: its number; one that is behind already is left out.
+          name: what to call its epochs.
+          step: (features, ids) of a batch -> what it shows while it learns, a scalar.
+        """
+        progress, patience = self.progress, self.options.patience
+        while (
+            progress.stage == stage
+            and progress.epoch - progress.stage_began < epochs
+            and progress.epochs_without_gain < patience
+        ):
+            title = f"{name} {progress.epoch - progress.stage_began + 1}/{epochs}"
+            shown = self._epoch(title, step)
+            with self.trainer.averaged_weights():
+                value = _dev_cider(self._judge, self.features, self.split)
+                better = progress.is_better(value)
+                if better:
+                    store.save_weights(self.trainer.model, self.options.output)
+            with self._writer.as_default(step=self.trainer.steps_done()):
+                tf.summary.scalar("dev_cider", value)
+            self._writer.flush()
+            best = " (best)" if better else ""
+            log.info("%s: %s %.3f, CIDEr on dev %.1f%s", title, LABELS[stage], shown, 100 * value, best)
+            progress.end_epoch(value)
+
+    def _epoch(self, title: str, step: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> float:
+        """What is left of an epoch; returns the mean of what its steps show."""
+        progress, options = self.progress, self.options
+        batches = training_batches(
+            self.features, self.split, self.vocabulary, self.batch_size, options.max_words, options.seed, progress.epoch
+        )
+        bar = tqdm(
+            total=self.steps,
+            initial=progress.step,
+            desc=title,
+            unit="step",
+            file=sys.stderr,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )
+        label = LABELS[progress.stage]
+        shown = []
+        for batch in checked(batches.skip(progress.step).prefetch(4), *self.features.shard_paths()):
+            shown.append(step(*batch))
+            progress.step += 1
+            bar.update()
+            if progress.step % 20 == 0:
+                bar.set_postfix({label: f"{shown[-1]:.3f}"}, refresh=False)
+                with self._writer.as_default(step=self.trainer.steps_done()):
+                    tf.summary.scalar(label, shown[-1])
+            if progress.step % options.checkpoint_steps == 0:
+                progress.save()
+        bar.close()
+        return float(np.mean([float(value) for value in shown])) if shown else float("nan")
 
 
 def _settings(options: TrainOptions, features: FeatureSet, epochs: int) -> dict[str, Any]:
@@ -279,137 +335,3 @@ def _dev_cider(decoder: CaptionDecoder, features: FeatureSet, split: Split) -> f
         generated[picture.sha256] = hypothesis.caption
         references[picture.sha256] = picture.captions
     return cider(generated, references) or 0.0
-
-
-class Trainer:
-    """One step of AdamW (Loshchilov and Hutter 2019) and a running average of the weights."""
-
-    def __init__(self, model, feature_shape: tuple[int, ...], options: TrainOptions, total_steps: int):
-        self.model = model
-        self.options = options
-        self.variables = model.trainable_variables
-        warm_up = min(200, total_steps // 10)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            options.learning_rate / 100,
-            total_steps - warm_up,
-            warmup_target=options.learning_rate,
-            warmup_steps=warm_up,
-        )
-        self.optimizer = keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay, global_clipnorm=5.0)
-        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        self.optimizer.build(self.variables)
-        self.averages = [tf.Variable(variable.value, trainable=False) for variable in self.variables]
-        shape = tf.TensorSpec([None, None, None], tf.int32)
-        feature = tf.TensorSpec([None, *feature_shape], tf.float16)
-        self._step = tf.function(self._train_step, input_signature=[feature, shape], autograph=False)
-
-    def step(self, features: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """Features float16 [B, ...] and ids int32 [B, R, T] of one batch -> loss, a scalar."""
-        return self._step(features, ids)
-
-    def steps_done(self) -> int:
-        return int(self.optimizer.iterations)
-
-    def averaged_weights(self):
-        """Context in which the model has the averaged weights."""
-        return _Swapped(self.variables, self.averages)
-
-    def _train_step(self, features: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        done = tf.cast(self.optimizer.iterations.value, tf.int32)
-        noise = Noise(tf.stack([tf.constant(self.options.seed, tf.int32), done]))
-        with tf.GradientTape() as tape:
-            loss = caption_loss(
-                self.model, features, ids, self.options.max_words + 1, self.options.label_smoothing, noise
-            )
-        gradients = tape.gradient(loss, [variable.value for variable in self.variables])
-        self.optimizer.apply(gradients, self.variables)
-        # Few steps in, the average must not remember the untrained weights.
-        keep = tf.minimum(AVERAGING, (1.0 + tf.cast(done, tf.float32)) / (10.0 + tf.cast(done, tf.float32)))
-        for average, variable in zip(self.averages, self.variables, strict=True):
-            average.assign(keep * average + (1.0 - keep) * variable.value)
-        return loss
-
-
-def caption_loss(
-    model, features: tf.Tensor, ids: tf.Tensor, steps: int, label_smoothing: float, noise: Noise
-) -> tf.Tensor:
-    """Mean cross-entropy of the next word, over all words of all captions of the batch.
-
-    Args:
-      features: float16 [B, ...].
-      ids: int32 [B, R, T <= steps], each caption's words and end mark, filled up with PAD; an empty row is no caption.
-      steps: T that the model is unrolled to.
-      label_smoothing: Szegedy et al. 2016.
-    """
-    missing = steps - tf.shape(ids)[2]
-    targets = tf.ensure_shape(tf.pad(ids, [[0, 0], [0, 0], [0, missing]]), [None, None, steps])
-    said = tf.concat([tf.fill(tf.shape(targets[..., :1]), START), targets[..., :-1]], axis=2)
-    real = targets != PAD  # (B, R, T)
-    lengths = tf.reduce_sum(tf.cast(real, tf.int32), axis=2)
-    memory = model.encode(tf.cast(features, tf.float32), noise)
-    drawn_from = model.teach(memory, said, lengths, noise)  # (B, R*T, H)
-    # Only real words meet the vocabulary, which is the largest product of all.
-    drawn_from = tf.boolean_mask(drawn_from, tf.reshape(real, [tf.shape(real)[0], -1]))  # (words, H)
-    log_probabilities = tf.nn.log_softmax(model.logits(drawn_from))  # (words, V)
-    right = tf.gather(log_probabilities, tf.boolean_mask(targets, real), batch_dims=1)
-    loss = (1.0 - label_smoothing) * right + label_smoothing * tf.reduce_mean(log_probabilities, axis=1)
-    return -tf.reduce_mean(loss)
-
-
-class _Swapped:
-    """Exchanges the values of two lists of variables, and back on leaving."""
-
-    def __init__(self, ours, others):
-        self.ours, self.others = ours, others
-
-    def _swap(self) -> None:
-        for mine, other in zip(self.ours, self.others, strict=True):
-            value = tf.identity(mine.value)
-            mine.assign(other.value() if callable(other.value) else other)
-            other.assign(value)
-
-    def __enter__(self) -> None:
-        self._swap()
-
-    def __exit__(self, *_) -> None:
-        self._swap()
-
-
-class Progress:
-    """Where the training stands, and its checkpoints: weights, averages, optimizer, epoch, step and the best so far."""
-
-    def __init__(self, output: str, trainer: Trainer):
-        self.epoch = self.step = self.best_epoch = self.epochs_without_gain = 0
-        self.best = -1.0
-        self.history: list[float] = []
-        self._note = tf.Variable("", dtype=tf.string)
-        arrays = [*(variable.value for variable in trainer.variables), *trainer.averages]
-        arrays += [variable.value for variable in trainer.optimizer.variables]
-        checkpoint = tf.train.Checkpoint(
-            note=self._note, **{f"array{number}": array for number, array in enumerate(arrays)}
-        )
-        self._manager = tf.train.CheckpointManager(checkpoint, posixpath.join(output, "checkpoint"), max_to_keep=1)
-        if self._manager.latest_checkpoint:
-            checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
-            self.__dict__.update(json.loads(self._note.numpy()))
-            log.info("going on from epoch %d, step %d", self.epoch + 1, self.step)
-
-    def save(self) -> None:
-        """Writes a checkpoint; the one before is kept until it is whole."""
-        stands = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-        self._note.assign(json.dumps(stands))
-        self._manager.save()
-
-    def is_better(self, value: float) -> bool:
-        """Whether to keep this epoch's weights; where nothing has scored yet (always so with one dev picture), yes."""
-        return value > self.best or value == self.best == 0.0
-
-    def end_epoch(self, value: float) -> None:
-        """Takes note of an epoch's score on the dev pictures."""
-        self.history.append(value)
-        self.epoch, self.step = self.epoch + 1, 0
-        if self.is_better(value):
-            self.best, self.best_epoch, self.epochs_without_gain = value, self.epoch, 0
-        else:
-            self.epochs_without_gain += 1
-        self.save()

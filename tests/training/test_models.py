@@ -5,7 +5,7 @@ import tensorflow as tf
 from training.errors import UserError
 from training.layers import Noise, Silence
 from training.models import ModelConfig, build_model
-from training.train import caption_loss
+from training.trainer import caption_loss
 from training.vocabulary import END, PAD, START
 
 WORDS = 9  # V

@@ -12,8 +12,10 @@ from training.captioner import load_captioner
 from training.dataset import pictures_of
 from training.decoding import CaptionDecoder
 from training.errors import UserError
+from training.self_critical import SelfCritical
 from training.splits import make_split
-from training.train import Progress, Trainer, TrainOptions, train
+from training.train import TrainOptions, train
+from training.trainer import Progress, Trainer
 from training.vocabulary import SPECIALS, load_vocabulary
 
 STEPS = 42  # an epoch: a picture each
@@ -72,9 +74,9 @@ def last_checkpoint(directory):
     return {name: reader.get_tensor(name) for name in names}
 
 
-def kill_after(monkeypatch, steps):
+def kill_after(monkeypatch, steps, owner=Trainer):
     """The next training stops as if killed when it asks for one step more than `steps`."""
-    real, done = Trainer.step, [0]
+    real, done = owner.step, [0]
 
     def step(self, features, ids):
         if done[0] == steps:
@@ -82,7 +84,7 @@ def kill_after(monkeypatch, steps):
         done[0] += 1
         return real(self, features, ids)
 
-    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(owner, "step", step)
 
 
 def test_it_learns_what_the_features_determine(undisturbed, pooled_features):
@@ -287,3 +289,44 @@ def test_statistics_of_a_random_encoder_go_with_the_captioner(tmp_path, pooled_f
     with pytest.raises(Killed):
         train(pooled_options(tmp_path / "out", features=str(features)))
     assert (tmp_path / "out" / "random_encoder.npz").read_bytes() == b"statistics"
+
+
+@pytest.fixture(scope="module")
+def self_critical(tmp_path_factory, pooled_options):
+    """A finished training of both stages: its options and metrics."""
+    options = pooled_options(
+        tmp_path_factory.mktemp("self_critical") / "out",
+        epochs=2,
+        batch_size=2,
+        self_critical_epochs=2,
+        self_critical_rate=1e-3,
+    )
+    return options, train(options)
+
+
+def test_the_second_stage_goes_on_from_the_first_and_earns_more(self_critical):
+    options, metrics = self_critical
+    assert metrics["epochs"] == 4 and len(metrics["history"]) == 4
+    rewards = [
+        float(tf.make_ndarray(value.tensor))
+        for path in Path(options.output, "log").iterdir()
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag == "reward"
+    ]
+    assert len(rewards) == 2 and rewards[-1] > 0
+    assert max(metrics["history"][2:]) > metrics["history"][0]
+
+
+@pytest.mark.parametrize("kills", [(5,), (21 + 3, 7)], ids=["in the second epoch", "twice"])
+def test_a_second_stage_killed_goes_on_as_if_nothing_had_happened(self_critical, tmp_path, monkeypatch, kills):
+    options, metrics = self_critical
+    again = replace(options, output=str(tmp_path / "out"), checkpoint_steps=4)
+    for steps in kills:
+        with monkeypatch.context() as patched:
+            kill_after(patched, steps, SelfCritical)
+            with pytest.raises(Killed):
+                train(again)
+    assert train(again) == metrics
+    assert_same_weights(again.output, options.output)
+    assert_same_state(again.output, options.output)
