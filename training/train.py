@@ -12,7 +12,7 @@ import posixpath
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -43,9 +43,10 @@ EPOCHS = {"attention": 8, "merge": 7}
 # The merge model's LSTM never sees the picture and its image vector is one for all words: less has to be dropped.
 DROPOUTS: dict[str, dict[str, Any]] = {
     "attention": {"feature_dropout": 0.3, "word_dropout": 0.3, "output_dropout": 0.5},
-    "merge": {"feature_dropout": 0.2, "word_dropout": 0.2, "output_dropout": 0.4},
+    "merge": {"feature_dropout": 0.1, "word_dropout": 0.1, "output_dropout": 0.3},
 }
 BATCH_SIZES = {"attention": 32, "merge": 16}
+LEARNING_RATES = {"attention": 1e-3, "merge": 2e-3}
 LABELS = ("loss", "reward")  # what the steps of each stage show
 STANDARDIZED_BY = 256  # training pictures whose channels are measured
 
@@ -66,7 +67,7 @@ class TrainOptions:
       embedding_size, hidden_size: of the model.
       min_count: how often a word must stand in the training captions to be learnt.
       max_words: longer captions are cut.
-      learning_rate: peak, after the warm-up and before the cosine decay.
+      learning_rate: peak, after the warm-up and before the cosine decay; None for the model's own.
       weight_decay: of AdamW.
       label_smoothing: share of the target spread over the vocabulary.
       patience: epochs without a better CIDEr on the dev pictures before training stops.
@@ -88,7 +89,7 @@ class TrainOptions:
     hidden_size: int = 512
     min_count: int = 5
     max_words: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.01
     label_smoothing: float = 0.1
     patience: int = 4
@@ -107,6 +108,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     features = load_feature_set(options.features)
     epochs = options.epochs or EPOCHS[options.model]
     batch_size = options.batch_size or BATCH_SIZES[options.model]
+    options = replace(options, learning_rate=options.learning_rate or LEARNING_RATES[options.model])
     finished = _look_at_output(options, features, epochs)
     if finished is not None:
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
