@@ -26,13 +26,14 @@ from training.captioner import Captioner
 from training.dataset import Scan, checked, pictures_of, scan, training_batches
 from training.decoding import CaptionDecoder
 from training.errors import UserError
-from training.evaluate import caption_pictures, cider
+from training.evaluate import caption_pictures
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import read_json, write_json
 from training.glove import load_glove, project
 from training.layers import Noise
 from training.models import WORD_SPREAD, ModelConfig, build_model
+from training.scores import cider
 from training.splits import DEV, TRAIN, Split, make_split
 from training.vocabulary import PAD, SPECIALS, START, VOCABULARY, Vocabulary, build_vocabulary
 
