@@ -1,5 +1,6 @@
 """Installs captionbeam; also what Beam ships to remote workers with `--setup_file ./setup.py`."""
 
+import re
 from pathlib import Path
 
 from setuptools import setup
@@ -9,11 +10,14 @@ from setuptools import setup
 TFIO = "python_version < '3.13' and sys_platform != 'win32'"
 NO_TFIO = "python_version >= '3.13' or sys_platform == 'win32'"
 
+HERE = Path(__file__).parent
+VERSION = re.findall(r'^__version__ = "(.+)"', (HERE / "training" / "__init__.py").read_text(encoding="utf-8"), re.M)[0]
+
 setup(
     name="captionbeam",
-    version="0.1.0",
+    version=VERSION,
     description="Captions image collections in bulk and says which words matter in them",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",

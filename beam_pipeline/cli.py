@@ -116,15 +116,29 @@ def build_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
 
-    evaluate = stage("evaluate", _evaluate, "Captions a split and scores it by the COCO protocol.")
-    evaluate.add_argument("--captioner", required=True, metavar="CAPTIONER", help="directory that train made")
+    evaluate = stage("evaluate", _evaluate, "Captions a split, or takes captions of it, and scores them.")
+    scored = evaluate.add_mutually_exclusive_group(required=True)
+    scored.add_argument("--captioner", metavar="CAPTIONER", help="directory that train made")
+    scored.add_argument(
+        "--captions",
+        metavar="FILE.json",
+        help='captions made elsewhere, in COCO\'s results form: [{"image_id": name, "caption": ...}, ...]',
+    )
     evaluate.add_argument(
         "--features", required=True, metavar="FEATURES", help="feature set that holds the split and its captions"
     )
     evaluate.add_argument("--list", required=True, metavar="FILE", help="names of the pictures to score, one a line")
     evaluate.add_argument("--output", required=True, metavar="DIR", help="directory for scores.json and captions.json")
     evaluate.add_argument(
-        "--beam-width", type=_positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)"
+        "--beam-width", type=_positive, metavar="N", help="hypotheses kept while decoding (default: 3)"
+    )
+    evaluate.add_argument(
+        "--train-list",
+        metavar="FILE",
+        help="names of the training pictures, one a line, for the rows that need them (default: the captioner's own)",
+    )
+    evaluate.add_argument(
+        "--all-protocols", action="store_true", help="score the same captions by other habits of counting too"
     )
 
     caption = stage("caption", _caption, "Images or features -> captions and word importance.", takes_beam=True)

@@ -79,7 +79,8 @@ def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
 
     _heading("captionbeam evaluate: the scenes held out from training")
     held_out = os.path.join(collection, "test.txt")
-    evaluate(EvaluateOptions(captioner, features, held_out, os.path.join(output, "scores")))
+    scores_directory = os.path.join(output, "scores")
+    evaluate(EvaluateOptions(captioner=captioner, features=features, list=held_out, output=scores_directory))
 
     _heading("captionbeam caption: the held-out scenes, from their image files")
     captions = os.path.join(output, "captions")

@@ -99,7 +99,9 @@ def test_photos_go_through_every_stage(shared_data, photos, tmp_path):
             min_count=2,
         )
     )
-    scores = evaluate(EvaluateOptions(captioner, features.path, str(names), str(tmp_path / "scores")))
+    scores = evaluate(
+        EvaluateOptions(captioner=captioner, features=features.path, list=str(names), output=str(tmp_path / "scores"))
+    )
     assert scores["pictures"] == PHOTOS
     assert 0 <= scores["scores"]["CIDEr"] < 10
     results = json.loads((tmp_path / "scores" / "captions.json").read_text())

@@ -1,13 +1,9 @@
-"""Captions a split and scores it by the COCO protocol (Chen et al. 2015), with a tokenizer that needs no Java."""
+"""`captionbeam evaluate`: captions a split, or takes captions made elsewhere, and writes their scorecard."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import posixpath
-import shutil
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,105 +13,195 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from training import __version__
+from training.baselines import (
+    ScoredPictures,
+    TrainingCaptions,
+    diversity,
+    leave_one_out,
+    read_training,
+    training_split,
+)
 from training.caption_files import normalized_name, read_image_list
-from training.captioner import load_captioner
-from training.dataset import pictures_of
+from training.captioner import load_captioner, read_config
 from training.decoding import CaptionDecoder
 from training.errors import UserError
-from training.feature_set import load_feature_set
+from training.feature_set import FeatureSet, load_feature_set
 from training.files import write_json
-from training.splits import image_names
-from training.tokenizer import count_tokens, tokenize
+from training.java_metrics import java_statistics
+from training.protocols import protocol_scores
+from training.results import match_results, read_results, refuse_marks, write_results
+from training.scorecard import COMMONEST, HUMAN, LESS_ONE, NEAREST, render
+from training.scores import (
+    LEVEL,
+    ONE_PICTURE_HAS_NO_CIDER,
+    RESAMPLES,
+    SEED,
+    References,
+    Row,
+    cut,
+    intervals_of,
+    make_row,
+    scores_of,
+    statistics_of,
+)
+from training.tokenizer import count_tokens, detokenize
 
 log = logging.getLogger("captionbeam")
 
-Captions = Mapping[str, str]  # picture -> generated caption
-References = Mapping[str, Sequence[str]]  # picture -> what people wrote
-
-METEOR_SECONDS = 600  # its Java program loads a paraphrase table of 60 MB, then scores some hundred captions a second
+BEAM_WIDTH = 3
+_MODEL = "model"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
     """Settings of `captionbeam evaluate`.
 
     Attributes:
-      captioner: directory that train made.
       features: feature set that holds the split and its captions.
       list: file of the split's image names, one a line.
-      output: directory for `scores.json` and `captions.json`.
-      beam_width: hypotheses kept while decoding.
+      output: directory for `scores.json` and, with a captioner, `captions.json`.
+      captioner: directory that train made; or None, and `captions` says what to score.
+      beam_width: hypotheses kept while decoding; None for 3.
+      captions: file in COCO's results form with captions made elsewhere; or None.
+      train_list: file of the training pictures' names; None for those that the captioner was trained on.
+      all_protocols: also score by the other habits of counting in `training.protocols`.
     """
 
-    captioner: str
     features: str
     list: str
     output: str
-    beam_width: int = 3
+    captioner: str | None = None
+    beam_width: int | None = None
+    captions: str | None = None
+    train_list: str | None = None
+    all_protocols: bool = False
+
+
+@dataclass(frozen=True)
+class _Captioned:
+    """Captions to score.
+
+    Attributes:
+      pictures: what they are captions of.
+      generated: listed name -> caption.
+      source: option and value that they come from, for messages.
+      told: what scores.json says of their origin; None for what only a captioner, or only a file, has.
+    """
+
+    pictures: ScoredPictures
+    generated: dict[str, str]
+    source: str
+    told: dict[str, Any]
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
-    """Captions the listed pictures, writes both files and returns the content of `scores.json`.
+    """Scores captions of the listed pictures, writes and prints the card, returns the content of `scores.json`.
 
     Raises:
-      UserError: no listed picture has features and captions, or the captioner is for another encoder.
+      UserError: no listed picture has features and captions, the captioner is for another encoder, or the captions
+        do not fit the list or hold a decoder's mark.
     """
-    captioner = load_captioner(options.captioner)
+    if (options.captioner is None) == (options.captions is None):
+        raise UserError("give either --captioner, whose captions are scored, or --captions made elsewhere")
+    if options.captions and options.beam_width is not None:
+        raise UserError("--beam-width goes with --captioner; the captions of --captions are made already")
     features = load_feature_set(options.features)
-    captioner.require_encoder(features.encoder)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
+    trained_with = read_config(options.captioner)["trained_with"] if options.captioner else None
+    split, why_not = training_split(options.train_list, trained_with, features)
+    done = _read_captions(options, features, listed) if options.captions else _caption(options, features, listed)
+    generated, references = done.generated, done.pictures.references
+    refuse_marks(generated, done.source)
 
-    decoder = CaptionDecoder(captioner, beam_width=options.beam_width)
-    generated: dict[str, str] = {}
-    references: dict[str, Sequence[str]] = {}
-    flags = 0
-    wanted = pictures_of(features, lambda sha256, uris: not image_names(uris).isdisjoint(listed))
-    for picture, hypothesis in caption_pictures(decoder, (pair for pair in wanted if pair[0].captions)):
-        flags += bool(hypothesis.flags)
-        for name in sorted(image_names(picture.uris) & listed.keys()):
-            generated[listed[name]] = hypothesis.caption
-            references[listed[name]] = picture.captions
-    if not generated:
-        raise UserError(
-            f"--list {options.list}: none of its {len(listed)} pictures is in {options.features} with captions"
-        )
-    if len(generated) < len(listed):
-        log.info(
-            "%d of the %d listed pictures have no features or no captions", len(listed) - len(generated), len(listed)
-        )
-
-    scores = score(generated, references)
+    model = make_row(generated, references)
+    training = None
+    if split is not None:
+        training = read_training(features, split, done.pictures, {texts[0] for texts in model.hypotheses.values()})
+        why_not = f"no training picture with captions is in {features.path}"
+    rows, notes, left_out = _rows_beside(generated, references, model, training, why_not)
+    scored, not_scored = score_rows({_MODEL: model, **rows})
+    if len(generated) == 1:
+        not_scored = {"CIDEr": ONE_PICTURE_HAS_NO_CIDER, **not_scored}
     document = {
-        "signature": signature(references),
-        "captioner": captioner.model_id,
-        "encoder": captioner.encoder.id,
-        "beam_width": options.beam_width,
+        "signature": signature(references, done.told["beam_width"]),
+        **done.told,
+        "encoder": features.encoder.id,
         "pictures": len(generated),
         "pictures_without_features": len(listed) - len(generated),
-        "flagged": flags,
-        **scores,
-        "distinct_captions": len(set(generated.values())),
-        "mean_words": round(float(np.mean([len(tokenize(caption)) for caption in generated.values()])), 3),
-        "unknown_share_of_references": round(
-            captioner.vocabulary.unknown_share(count_tokens(chain(*references.values()))), 5
-        ),
+        **scored.pop(_MODEL),
+        "not_scored": not_scored,
+        "bootstrap": {"of": "pictures", "resamples": RESAMPLES, "seed": SEED, "level": LEVEL},
+        "rows": {name: {"pictures": len(rows[name].hypotheses), **scored[name], **notes[name]} for name in rows},
+        "rows_left_out": left_out,
+        "diversity": diversity(generated, training.copied.__contains__ if training else None),
     }
+    if options.all_protocols:
+        document["protocols"] = protocol_scores(model)
     tf.io.gfile.makedirs(options.output)
-    results = [{"image_id": name, "caption": caption} for name, caption in sorted(generated.items())]
-    write_json(posixpath.join(options.output, "captions.json"), results)
+    if options.captioner:
+        write_results(posixpath.join(options.output, "captions.json"), generated)
     write_json(posixpath.join(options.output, "scores.json"), document)
-    print(
-        f"{len(generated)} pictures: "
-        + ", ".join(f"{name} {_shown(value)}" for name, value in scores["scores"].items())
-    )
-    print(document["signature"])
-    for name, why in scores["not_scored"].items():
-        print(f"{name} is not given: {why}")
+    print(render(document))
     return document
 
 
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str, str]) -> _Captioned:
+    captioner = load_captioner(str(options.captioner))
+    captioner.require_encoder(features.encoder)
+    beam_width = options.beam_width or BEAM_WIDTH
+    decoder = CaptionDecoder(captioner, beam_width=beam_width)
+    pictures = ScoredPictures()
+    generated: dict[str, str] = {}
+    flagged = 0
+    for picture, hypothesis in caption_pictures(decoder, pictures.read(features, listed)):
+        flagged += bool(hypothesis.flags)
+        generated |= dict.fromkeys(pictures.names(picture, listed), hypothesis.caption)
+    _require_pictures(pictures, options, len(listed))
+    words = count_tokens(chain(*pictures.references.values()))
+    told = {
+        "captioner": captioner.model_id,
+        "captions": None,
+        "beam_width": beam_width,
+        "flagged": flagged,
+        "captions_left_over": None,
+        "unknown_share_of_references": round(captioner.vocabulary.unknown_share(words), 5),
+    }
+    return _Captioned(pictures, generated, f"--captioner {options.captioner}", told)
+
+
+def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str, str]) -> _Captioned:
+    path = str(options.captions)
+    results = read_results(path)
+    pictures = ScoredPictures()
+    for _ in pictures.read(features, listed):
+        pass
+    _require_pictures(pictures, options, len(listed))
+    generated, left_over = match_results(results, pictures.references, path, options.list)
+    if left_over:
+        log.info(
+            "%d of the %d captions are of pictures that the list does not name or that cannot be scored, such as %s",
+            len(left_over),
+            len(results),
+            left_over[0],
+        )
+    told = {
+        "captioner": None,
+        "captions": path,
+        "beam_width": None,
+        "flagged": None,
+        "captions_left_over": len(left_over),
+        "unknown_share_of_references": None,
+    }
+    return _Captioned(pictures, generated, f"--captions {path}", told)
+
+
+def _require_pictures(pictures: ScoredPictures, options: EvaluateOptions, listed: int) -> None:
+    found = len(pictures.references)
+    if not found:
+        raise UserError(f"--list {options.list}: none of its {listed} pictures is in {options.features} with captions")
+    if found < listed:
+        log.info("%d of the %d listed pictures have no features or no captions", listed - found, listed)
 
 
 def caption_pictures(decoder: CaptionDecoder, pictures):
@@ -136,87 +222,69 @@ def caption_pictures(decoder: CaptionDecoder, pictures):
         yield from flush()
 
 
-def score(generated: Captions, references: References) -> dict[str, Any]:
-    """Scores by pycocoevalcap's own classes.
-
-    Returns:
-      "scores": name -> value (BLEU, ROUGE-L and METEOR 0 to 1, CIDEr 0 to 10), None where undefined;
-      "not_scored": name -> why it is None or left out.
-    """
-    from pycocoevalcap.bleu.bleu import Bleu
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    hypotheses, truths = _tokenized(generated, references)
-    with contextlib.redirect_stdout(io.StringIO()):  # Bleu prints its lengths
-        bleu, _ = Bleu(4).compute_score(truths, hypotheses, verbose=0)
-        rouge, _ = Rouge().compute_score(truths, hypotheses)
-    scores: dict[str, float | None] = {f"BLEU-{n + 1}": float(value) for n, value in enumerate(bleu)}
-    scores["ROUGE-L"] = float(rouge)
-    scores["CIDEr"] = cider(generated, references)
-    not_scored = {}
-    if scores["CIDEr"] is None:
-        not_scored["CIDEr"] = "it weighs words by how few of the scored pictures use them, so one picture has no CIDEr"
-    meteor, why = _meteor(truths, hypotheses)
-    if meteor is None:
-        not_scored["METEOR"] = why
+def _rows_beside(
+    generated: Mapping[str, str],
+    references: References,
+    model: Row,
+    training: TrainingCaptions | None,
+    why_no_training: str,
+) -> tuple[dict[str, Row], dict[str, dict[str, Any]], dict[str, str]]:
+    """Rows to score beside the captions themselves, what scores.json says of each, and why the others are missing."""
+    rows: dict[str, Row] = {}
+    notes: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
+    if training is None:
+        left_out |= dict.fromkeys((NEAREST, COMMONEST), why_no_training)
     else:
-        scores["METEOR"] = meteor
-    return {"scores": scores, "not_scored": not_scored}
+        if len(training.nearest) == len(generated):
+            rows[NEAREST] = Row(cut({name: [text] for name, text in training.nearest.items()}), model.truths)
+            notes[NEAREST] = {"training_pictures": training.pictures}
+        else:
+            left_out[NEAREST] = "a picture has no training picture but itself"
+        text, times = training.commonest
+        rows[COMMONEST] = Row({name: [text] for name in model.hypotheses}, model.truths)
+        notes[COMMONEST] = {
+            "caption": detokenize(text.split()),
+            "times": times,
+            "training_captions": training.captions,
+        }
+    held, others = leave_one_out(references)
+    if held:
+        rows[LESS_ONE] = make_row({name: generated[name] for name in held}, others)
+        rows[HUMAN] = make_row(held, others)
+        notes[LESS_ONE] = {"references": reference_counts(others)}
+        notes[HUMAN] = {"references": reference_counts(others), "diversity": diversity(held)}
+    else:
+        left_out[HUMAN] = "no picture has two captions, one to score and one to score it by"
+    return rows, notes, left_out
 
 
-def cider(generated: Captions, references: References) -> float | None:
-    """CIDEr-D of the whole set, 0 to 10 (Vedantam et al. 2015); None for a single picture, where it is undefined."""
-    from pycocoevalcap.cider.cider import Cider
+def score_rows(rows: Mapping[str, Row]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Rows of captions -> "scores" and "intervals" of each row, and why METEOR or SPICE is left out, where it is.
 
-    if len(generated) < 2:
-        return None
-    hypotheses, truths = _tokenized(generated, references)
-    value, _ = Cider().compute_score(truths, hypotheses)
-    return float(value)
-
-
-def _tokenized(generated: Captions, references: References):
-    names = sorted(generated)
-    hypotheses = {name: [" ".join(tokenize(generated[name]))] for name in names}
-    truths = {name: [" ".join(tokenize(text)) for text in references[name]] for name in names}
-    return hypotheses, truths
+    The CIDEr of a single picture is None: it is undefined.
+    """
+    java, not_scored = java_statistics(rows)
+    scored: dict[str, dict[str, Any]] = {}
+    for name, row in rows.items():
+        statistics = [*statistics_of(row), *java[name]]
+        scores: dict[str, float | None] = {**scores_of(statistics)}
+        scores.setdefault("CIDEr", None)
+        intervals = {metric: list(bounds) for metric, bounds in intervals_of(statistics).items()}
+        scored[name] = {"scores": scores, "intervals": intervals}
+    return scored, not_scored
 
 
-def _meteor(truths, hypotheses, limit_s: float = METEOR_SECONDS) -> tuple[float | None, str]:
-    """METEOR, or None and why; its Java program is ended after `limit_s` seconds."""
-    if shutil.which("java") is None:
-        return None, "it needs Java, and none was found"
-    from pycocoevalcap.meteor.meteor import Meteor
-
-    try:
-        meteor = Meteor()
-    except OSError as error:
-        return None, f"its Java program cannot be started ({error})"
-    too_slow = threading.Event()
-
-    def stop() -> None:
-        too_slow.set()
-        meteor.meteor_p.kill()
-
-    timer = threading.Timer(limit_s, stop)
-    timer.start()
-    try:
-        value, _ = meteor.compute_score(truths, hypotheses)
-    except (OSError, ValueError) as error:
-        why = f"did not answer within {limit_s:g} s" if too_slow.is_set() else f"failed ({error})"
-        return None, f"its Java program {why}"
-    finally:
-        timer.cancel()
-        # After a failure Meteor still holds its lock, and waits for it for ever when it is deleted.
-        if meteor.lock.locked():
-            meteor.lock.release()
-        with contextlib.suppress(OSError):
-            meteor.meteor_p.stdin.close()
-    return float(value), ""
-
-
-def signature(references: References) -> str:
+def signature(references: References, beam_width: int | None = None) -> str:
     """What a score can be compared by: protocol, tokenizer, references and versions, in one line."""
-    sizes = sorted({len(texts) for texts in references.values()})
-    counts = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]}-{sizes[-1]}"
-    return f"COCO|tok:captionbeam-ptb|refs:{counts}|pictures:{len(references)}|pycocoevalcap:{version('pycocoevalcap')}"
+    parts = ["coco", "tok:captionbeam-ptb", f"refs:{reference_counts(references)}", f"pictures:{len(references)}"]
+    if beam_width is not None:
+        parts.append(f"beam:{beam_width}")
+    parts += [f"pycocoevalcap:{version('pycocoevalcap')}", f"captionbeam:{__version__}"]
+    return "|".join(parts)
+
+
+def reference_counts(references: Mapping[str, Sequence[str]]) -> str:
+    """How many captions pictures have: "5", or "1-5"."""
+    sizes = {len(texts) for texts in references.values()}
+    return f"{min(sizes)}" if len(sizes) == 1 else f"{min(sizes)}-{max(sizes)}"

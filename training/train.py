@@ -26,12 +26,13 @@ from training.captioner import Captioner
 from training.dataset import Scan, checked, pictures_of, scan, training_batches, training_references
 from training.decoding import CaptionDecoder
 from training.errors import UserError
-from training.evaluate import caption_pictures, cider
+from training.evaluate import caption_pictures
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import read_json, write_json
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
+from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
 from training.trainer import Progress, Trainer

@@ -18,6 +18,9 @@ def fails(capsys, *argv) -> tuple[int, str]:
     return status, error
 
 
+SPLIT = ("--features", "x", "--list", "l", "--output", "o")
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -40,6 +43,16 @@ def fails(capsys, *argv) -> tuple[int, str]:
             "unknown option --epoch, did you mean --epochs?",
         ),
         (["caption", "--captioner", "x", "--output", "y"], "one of the arguments --images --features is required"),
+        (["evaluate", *SPLIT], "one of the arguments --captioner --captions is required"),
+        (
+            ["evaluate", *SPLIT, "--captioner", "x", "--captions", "y"],
+            "--captions: not allowed with argument --captioner",
+        ),
+        (
+            ["evaluate", *SPLIT, "--captions", "y", "--beam-width", "2"],
+            "--beam-width goes with --captioner; the captions of --captions are made already",
+        ),
+        (["evaluate", *SPLIT, "--captions", "y"], "x: no manifest.json here"),
         (["extract", "--images", "no_such_folder", "--output", "y"], "--images no_such_folder: no such file or folder"),
         (["train", "--features", "no_such_features", "--output", "y"], "no_such_features: no manifest.json here"),
         (["caption", "--images", "x", "--captioner", "none", "--output", "y"], "--captioner none: no config.json here"),

@@ -1,0 +1,91 @@
+"""The scorecard as a person reads it: a table, then a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Keys of the rows in scores.json, and what the table calls them.
+NEAREST = "nearest_training_picture"
+COMMONEST = "most_frequent_training_caption"
+LESS_ONE = "against_the_other_references"
+HUMAN = "human_against_the_other_references"
+_LABELS = {
+    NEAREST: "nearest training picture's caption",
+    COMMONEST: "most frequent training caption",
+    LESS_ONE: "  these captions",
+    HUMAN: "  one human caption of each picture",
+}
+_CELL = 8
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """Content of `scores.json` -> what `captionbeam evaluate` prints; scores are shown times 100."""
+    rows, metrics = document["rows"], list(document["scores"])
+    lines = [_heading(document), "", *_table(document, metrics), ""]
+    if COMMONEST in rows:
+        row = rows[COMMONEST]
+        lines.append(
+            f'Most frequent training caption: "{row["caption"]}" ({row["times"]} of {row["training_captions"]:,})'
+        )
+    lines.append(f"Diversity: {_diversity(document['diversity'])}")
+    if HUMAN in rows:
+        lines.append(f"   people: {_diversity(rows[HUMAN]['diversity'])}")
+    if "protocols" in document:
+        lines += ["", *_protocols(document["protocols"])]
+    lines += ["", document["signature"]]
+    lines += [f"{name} is not given: {why}" for name, why in document["not_scored"].items()]
+    lines += [f"{_LABELS[name].strip()}: left out, {why}" for name, why in document["rows_left_out"].items()]
+    return "\n".join(lines)
+
+
+def _heading(document: Mapping[str, Any]) -> str:
+    count = document["pictures"]
+    what = f"{count:,} {'picture' if count == 1 else 'pictures'}"
+    if document["captioner"]:
+        return f"{what}, captioner {document['captioner']}, beam width {document['beam_width']}"
+    return f"{what}, captions of {document['captions']}"
+
+
+def _table(document: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    rows = document["rows"]
+    body: list[tuple[str, Mapping[str, float | None]]] = [("these captions", document["scores"])]
+    for number, label in enumerate(("  95 % interval: from", "                 to")):
+        bounds = {name: interval[number] for name, interval in document["intervals"].items()}
+        if bounds:
+            body.append((label, bounds))
+    body += [(_LABELS[name], rows[name]["scores"]) for name in (NEAREST, COMMONEST) if name in rows]
+    if HUMAN in rows:
+        count = rows[HUMAN]["pictures"]
+        note = "" if count == document["pictures"] else f", {count:,} pictures"
+        body.append((f"one reference of each picture set aside{note}:", {}))
+        body += [(_LABELS[name], rows[name]["scores"]) for name in (LESS_ONE, HUMAN)]
+    return _columns(metrics, body)
+
+
+def _protocols(protocols: Mapping[str, Mapping[str, float]]) -> list[str]:
+    metrics = list(dict.fromkeys(name for scores in protocols.values() for name in scores))
+    return ["The same captions as others count:", *_columns(metrics, list(protocols.items()))]
+
+
+def _columns(metrics: Sequence[str], rows: Sequence[tuple[str, Mapping[str, float | None]]]) -> list[str]:
+    """Rows of label and scores -> lines; a row without any score is a line between the others."""
+    width = max(len(label) for label, scores in rows if scores)
+    lines = [" " * width + "".join(f"{name:>{_CELL}}" for name in metrics)]
+    for label, scores in rows:
+        cells = "".join(f"{_shown(scores.get(name)):>{_CELL}}" for name in metrics) if scores else ""
+        lines.append(f"{label:<{width}}{cells}" if cells else label)
+    return lines
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _diversity(found: Mapping[str, Any]) -> str:
+    line = (
+        f"{found['distinct_captions']:,} distinct captions, {found['distinct_words']:,} different words, "
+        f"{found['mean_words']:.1f} words a caption"
+    )
+    copied = found["copied_from_training"]
+    return line if copied is None else f"{line}, {100 * copied:.1f} % are training captions word for word"
