@@ -43,7 +43,7 @@ from beam_pipeline.runs import (
 )
 from beam_pipeline.sharding import ShardId, parse_shard
 from beam_pipeline.word_importance import CountWords, WordTally, ledger_of_shard, to_csv
-from training.captioner import Captioner, load_captioner
+from training.captioner import Captioner, load_captioner, member_paths
 from training.decoding import CaptionDecoder
 from training.errors import JobFailed, UserError
 from training.feature_records import deserialize
@@ -59,7 +59,7 @@ class CaptionOptions:
     """Settings of `captionbeam caption`; exactly one of images and features is given.
 
     Attributes:
-      captioner: directory that `captionbeam train` made.
+      captioner: directory that `captionbeam train` made, or several separated by commas: an ensemble.
       output: directory for captions, ledger and word importance.
       images: folder, glob pattern or LIST.txt.
       features: feature set.
@@ -115,7 +115,8 @@ def caption(
         "source": "images" if options.images else "features",
     }
     _refuse_another_model(output, made_with)
-    decoder = DecoderSpec(storage.absolute(options.captioner), options.beam_width)
+    members = [storage.absolute(member) for member in member_paths(options.captioner)]
+    decoder = DecoderSpec(",".join(members), options.beam_width)
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images
@@ -193,7 +194,7 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
         options.weights or wanted.weights,
         wanted.feature_kind,
         wanted.precision,
-        storage.absolute(options.captioner),
+        storage.absolute(member_paths(options.captioner)[0]),
         no_sample,
     )
     captioner.require_encoder(spec.identity)

@@ -118,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = stage("evaluate", _evaluate, "Captions a split, or takes captions of it, and scores them.")
     scored = evaluate.add_mutually_exclusive_group(required=True)
-    scored.add_argument("--captioner", metavar="CAPTIONER", help="directory that train made")
+    _add_captioner(scored)
     scored.add_argument(
         "--captions",
         metavar="FILE.json",
@@ -145,7 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     source = caption.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", metavar="DIR|GLOB|LIST.txt", help="as for extract")
     source.add_argument("--features", metavar="FEATURES", help="feature set that extract made")
-    caption.add_argument("--captioner", required=True, metavar="CAPTIONER", help="directory that train made")
+    _add_captioner(caption.add_mutually_exclusive_group(required=True))
     caption.add_argument(
         "--output", required=True, metavar="DIR", help="directory for captions, ledger and word_importance.csv"
     )
@@ -200,6 +200,16 @@ def _add_collection_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--retry-rejected", action="store_true", help="take inputs up again that an earlier run rejected"
+    )
+
+
+def _add_captioner(group: argparse._MutuallyExclusiveGroup) -> None:
+    group.add_argument("--captioner", metavar="CAPTIONER", help="directory that train made")
+    group.add_argument(
+        "--ensemble",
+        dest="captioner",
+        metavar="A,B,...",
+        help="several of them, asked together: the mean of what they give each next word",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from training.ensemble import Ensemble
 from training.errors import UserError
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import EncoderIdentity, encoder_from_json
@@ -31,7 +32,7 @@ class Captioner:
     """A trained model with all that is needed to caption features.
 
     Attributes:
-      path: the directory it came from.
+      path: the directory it came from, or several separated by commas.
       model: see `training.models`.
       vocabulary: ids of its words.
       encoder: identity of the encoder whose features it was trained on.
@@ -106,12 +107,38 @@ def read_config(path: str) -> dict[str, Any]:
     return document
 
 
+def member_paths(path: str) -> list[str]:
+    """What --captioner or --ensemble names -> directories; a path that exists is one, whatever commas it holds."""
+    return [path] if "," not in path or tf.io.gfile.exists(path) else path.split(",")
+
+
 def load_captioner(path: str) -> Captioner:
-    """Directory that `captionbeam train` made -> Captioner.
+    """Directory that `captionbeam train` made, or several separated by commas -> Captioner; several are an ensemble.
 
     Raises:
-      UserError: it is no captioner, or not a finished one.
+      UserError: one is no captioner, or not a finished one, or they differ in vocabulary or encoder.
     """
+    first, *others = [_load_member(member) for member in member_paths(path)]
+    if not others:
+        return first
+    for other in others:
+        for name, one, two in (
+            ("vocabulary", first.vocabulary, other.vocabulary),
+            ("encoder", first.encoder.id, other.encoder.id),
+        ):
+            if one != two:
+                raise UserError(
+                    f"--ensemble {path}: {first.path} and {other.path} differ in their {name}; "
+                    "train them on the same feature set and the same training pictures"
+                )
+    members = [first, *others]
+    model = Ensemble([member.model for member in members])
+    model_id = _model_id(model, first.vocabulary, first.encoder)
+    max_words = min(member.max_words for member in members)
+    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id)
+
+
+def _load_member(path: str) -> Captioner:
     document = read_config(path)
     vocabulary = load_vocabulary(path)
     try:
@@ -149,7 +176,7 @@ def load_weights(model: keras.Model, path: str) -> None:
             ) from error
 
 
-def _model_id(model: keras.Model, vocabulary: Vocabulary, encoder: EncoderIdentity) -> str:
+def _model_id(model: keras.Model | Ensemble, vocabulary: Vocabulary, encoder: EncoderIdentity) -> str:
     # Of the values and not of the file: HDF5 stores times and layout too.
     digest = hashlib.sha256(encoder.id.encode())
     for variable in model.variables:

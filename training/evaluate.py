@@ -23,7 +23,7 @@ from training.baselines import (
     training_split,
 )
 from training.caption_files import normalized_name, read_image_list
-from training.captioner import load_captioner, read_config
+from training.captioner import load_captioner, member_paths, read_config
 from training.decoding import CaptionDecoder
 from training.errors import UserError
 from training.feature_set import FeatureSet, load_feature_set
@@ -61,7 +61,8 @@ class EvaluateOptions:
       features: feature set that holds the split and its captions.
       list: file of the split's image names, one a line.
       output: directory for `scores.json` and, with a captioner, `captions.json`.
-      captioner: directory that train made; or None, and `captions` says what to score.
+      captioner: directory that train made, or several separated by commas, an ensemble; or None, and `captions` says
+        what to score.
       beam_width: hypotheses kept while decoding; None for 3.
       captions: file in COCO's results form with captions made elsewhere; or None.
       train_list: file of the training pictures' names; None for those that the captioner was trained on.
@@ -108,7 +109,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         raise UserError("--beam-width goes with --captioner; the captions of --captions are made already")
     features = load_feature_set(options.features)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
-    trained_with = read_config(options.captioner)["trained_with"] if options.captioner else None
+    trained_with = read_config(member_paths(options.captioner)[0])["trained_with"] if options.captioner else None
     split, why_not = training_split(options.train_list, trained_with, features)
     done = _read_captions(options, features, listed) if options.captions else _caption(options, features, listed)
     generated, references = done.generated, done.pictures.references

@@ -43,7 +43,7 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
             "unknown option --epoch, did you mean --epochs?",
         ),
         (["caption", "--captioner", "x", "--output", "y"], "one of the arguments --images --features is required"),
-        (["evaluate", *SPLIT], "one of the arguments --captioner --captions is required"),
+        (["evaluate", *SPLIT], "one of the arguments --captioner --ensemble --captions is required"),
         (
             ["evaluate", *SPLIT, "--captioner", "x", "--captions", "y"],
             "--captions: not allowed with argument --captioner",

@@ -2,10 +2,13 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from training.captioner import CONFIG, WEIGHTS, load_captioner, read_config
 from training.errors import UserError
+from training.layers import Silence
 from training.vocabulary import VOCABULARY
 
 
@@ -120,3 +123,48 @@ def test_config_is_readable_before_any_weights(saved):
     (saved / WEIGHTS).unlink()
     document = read_config(str(saved))
     assert document["model"]["vocabulary_size"] == 6 and document["max_words"] == 8
+
+
+def test_an_ensemble_gives_each_word_the_mean_of_its_members_probabilities(tiny_captioner, random_features):
+    first, second = tiny_captioner(), tiny_captioner(end_bias=2.0)
+    both = load_captioner(f"{first.path},{second.path}")
+    features = tf.cast(random_features(2), tf.float32)
+    ids = tf.constant([[5, 6], [7, 4]])
+
+    def probabilities(model):
+        memory = model.encode(features, Silence())
+        _, state = model.step(memory, model.start(memory, 2), tf.fill([2, 2], 1))
+        drawn_from, _ = model.step(memory, state, ids)
+        return tf.nn.softmax(model.logits(drawn_from)).numpy()
+
+    one, other = probabilities(first.model), probabilities(second.model)
+    assert np.abs(one - other).max() > 0.01
+    np.testing.assert_allclose(probabilities(both.model), (one + other) / 2, atol=1e-6)
+
+
+def test_an_ensemble_of_a_captioner_with_itself_says_what_it_says_alone(tiny_captioner, random_features, decoder):
+    alone = tiny_captioner(kind="grid")
+    twice = load_captioner(f"{alone.path},{alone.path}")
+    assert twice.model_id != alone.model_id
+    features = random_features(3, "grid")
+    said, again = (decoder(one, batch_size=4).decode(features) for one in (alone, twice))
+    assert [one.caption for one in said] == [one.caption for one in again]
+    np.testing.assert_allclose([one.score for one in said], [one.score for one in again], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "told"), [({"words": tuple("abcdefg")}, "vocabulary"), ({"weights": "bb"}, "encoder")]
+)
+def test_captioners_that_do_not_fit_together_are_no_ensemble(tiny_captioner, variant, told):
+    first, other = tiny_captioner(), tiny_captioner(**variant)
+    with pytest.raises(UserError) as refused:
+        load_captioner(f"{first.path},{other.path}")
+    assert str(refused.value) == (
+        f"--ensemble {first.path},{other.path}: {first.path} and {other.path} differ in their {told}; "
+        "train them on the same feature set and the same training pictures"
+    )
+
+
+def test_a_directory_with_a_comma_in_its_name_is_one_captioner(tiny_captioner, tmp_path):
+    path = shutil.copytree(tiny_captioner().path, tmp_path / "one, two")
+    assert load_captioner(str(path)).model_id == tiny_captioner().model_id
