@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -35,17 +35,19 @@ class Hypothesis:
       score: mean natural log-probability of its words, the end mark included where it was said.
       flags: "unfinished" if it was cut at the length limit, "repeats" if a phrase of three words stands three times in
         a row.
+      alternatives: the next best that the search ended with, best first; themselves without alternatives.
     """
 
     caption: str
     score: float
     flags: tuple[str, ...] = ()
+    alternatives: tuple[Hypothesis, ...] = ()
 
 
 def beam_search(
-    step: StepFunction, state: tuple[tf.Tensor, ...], pictures: int, beam_width: int, max_words: int
+    step: StepFunction, state: tuple[tf.Tensor, ...], pictures: int, beam_width: int, max_words: int, answers: int = 1
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Finds the best caption of each picture.
+    """Finds the best captions of each picture.
 
     A hypothesis never says padding, start or unknown, never ends before its first word, and never says three words in
     a row that it said before. Among equals the lower beam and the lower id win.
@@ -54,10 +56,11 @@ def beam_search(
       step: one step of the model.
       state: before the first word, [B, K, ...] each.
       pictures, beam_width, max_words: B, K, and T, the end mark included.
+      answers: A, captions wanted of each picture, K at most; best first.
 
     Returns:
-      ids int32 [B, T], filled up with PAD after the end mark; mean log-probability per word float32 [B];
-      whether the end mark was said, bool [B].
+      ids int32 [B, A, T], filled up with PAD after the end mark; mean log-probability per word float32 [B, A];
+      whether the end mark was said, bool [B, A].
     """
     batch, width = pictures, beam_width
     # M: K, and as many more as trigram blocking can take away: a pair of words fits that often before the last one.
@@ -106,19 +109,20 @@ def beam_search(
         return scores / tf.maximum(lengths, 1.0) ** LENGTH_POWER, lengths, ended
 
     def undecided(t, ids, said, scores, ended, state):
-        """Whether some picture's answer may still change. A hypothesis only gets less likely, so it can at most come
-        to its present score over the full length; where that is less than what an ended one has, the search is over.
+        """Whether some picture's answers may still change. A hypothesis only gets less likely, so it can at most come
+        to its present score over the full length; where that is less than what the ended ones have, the search is
+        over.
         """
         ranking, _, ended = ranked(said, scores, ended)
-        reached = tf.reduce_max(tf.where(ended, ranking, 2 * NEVER), axis=1)
+        reached = tf.math.top_k(tf.where(ended, ranking, 2 * NEVER), answers).values[:, -1]
         possible = tf.reduce_max(tf.where(ended, 2 * NEVER, scores / max_words**LENGTH_POWER), axis=1)
         return tf.logical_and(t < max_words, tf.reduce_any(possible >= reached))
 
     _, _, said, scores, ended, _ = tf.while_loop(undecided, extend, initial)
     ranking, lengths, ended = ranked(said, scores, ended)
     # A hypothesis that never said the end mark is the answer only where no other of its picture did.
-    winner = tf.argmax(ranking + tf.where(ended, 0.0, NEVER), axis=1)
-    pick = lambda values: tf.gather(values, winner, batch_dims=1)  # noqa: E731
+    best = tf.math.top_k(ranking + tf.where(ended, 0.0, NEVER), answers).indices  # (B, A)
+    pick = lambda values: tf.gather(values, best, batch_dims=1)  # noqa: E731
     return pick(said), pick(scores / lengths), pick(ended)
 
 
@@ -143,9 +147,10 @@ class CaptionDecoder:
       captioner: what `load_captioner` gave.
       beam_width: hypotheses kept.
       batch_size: pictures decoded together.
+      alternatives: captions beside the best one, fewer than `beam_width`.
     """
 
-    def __init__(self, captioner: Captioner, beam_width: int = 3, batch_size: int = 64):
+    def __init__(self, captioner: Captioner, beam_width: int = 3, batch_size: int = 64, alternatives: int = 0):
         self.vocabulary = captioner.vocabulary
         self.batch_size = batch_size
         self.feature_shape = captioner.feature_shape
@@ -159,7 +164,9 @@ class CaptionDecoder:
                 drawn_from, state = model.step(memory, state, ids)
                 return tf.nn.log_softmax(model.logits(drawn_from)), state
 
-            return beam_search(step, model.start(memory, beam_width), batch_size, beam_width, max_words)
+            return beam_search(
+                step, model.start(memory, beam_width), batch_size, beam_width, max_words, 1 + alternatives
+            )
 
         self._search = search
         # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.
@@ -180,7 +187,13 @@ class CaptionDecoder:
             found += [self._hypothesis(*row) for row in rows]
         return found
 
-    def _hypothesis(self, ids: np.ndarray, score: float, ended: bool) -> Hypothesis:
+    def _hypothesis(self, ids: np.ndarray, scores: np.ndarray, ended: np.ndarray) -> Hypothesis:
+        """Ids [A, T], scores and whether they ended [A] of one picture."""
+        best, *others = [self._read(*one) for one in zip(ids, scores, ended, strict=True)]
+        # Where fewer captions can be said than were asked for, the search holds impossible ones.
+        return replace(best, alternatives=tuple(other for other in others if other.score > NEVER / 2 / len(ids[0])))
+
+    def _read(self, ids: np.ndarray, score: float, ended: bool) -> Hypothesis:
         words = self.vocabulary.decode(ids)
         flags = (() if ended else ("unfinished",)) + (("repeats",) if repeats(words) else ())
         return Hypothesis(detokenize(words), float(score), flags)

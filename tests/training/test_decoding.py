@@ -55,7 +55,9 @@ def allowed(said, word):
 
 
 def reference_beam_search(next_log_probabilities, vocabulary, beam_width, max_words):
-    """One hypothesis at a time, in plain Python -> (ids with END, mean log-probability, whether it ended)."""
+    """One hypothesis at a time, in plain Python -> [(ids with END, mean log-probability, whether it ended)], the best
+    first; one that never ended comes after all that did.
+    """
     beams = [((), 0.0)]
     for _ in range(max_words):
         grown = []
@@ -68,15 +70,14 @@ def reference_beam_search(next_log_probabilities, vocabulary, beam_width, max_wo
                 ((*said, word), score + log_probabilities[word]) for word in range(vocabulary) if allowed(said, word)
             ]
         beams = sorted(grown, key=lambda beam: -beam[1])[:beam_width]
-    ended = [beam for beam in beams if beam[0][-1] == END]
-    said, score = max(ended or beams, key=lambda beam: beam[1] / len(beam[0]) ** LENGTH_POWER)
-    return list(said), score / len(said), bool(ended)
+    beams.sort(key=lambda beam: (beam[0][-1] != END, -beam[1] / len(beam[0]) ** LENGTH_POWER))
+    return [(list(said), score / len(said), said[-1] == END) for said, score in beams]
 
 
 def search(step, state, pictures=1, beam_width=3, max_words=6):
     ids, scores, ended = beam_search(step, state, pictures, beam_width, max_words)
-    assert ids.shape == (pictures, max_words)
-    return ids.numpy().tolist(), scores.numpy(), ended.numpy().tolist()
+    assert ids.shape == (pictures, 1, max_words)
+    return ids[:, 0].numpy().tolist(), scores[:, 0].numpy(), ended[:, 0].numpy().tolist()
 
 
 def chain(likely, words, other=0.01):
@@ -200,16 +201,20 @@ def test_a_vocabulary_smaller_than_the_beam_gives_what_there_is():
 def test_many_pictures_at_once_give_what_a_plain_beam_search_gives_for_each(seed, beam_width):
     pictures, vocabulary, max_words = 5, 14, 9
     step, state, next_log_probabilities = history_step(seed, vocabulary, pictures, beam_width)
-    ids, scores, ended = search(step, state, pictures, beam_width, max_words)
     expected = [
         reference_beam_search(
             lambda said, p=picture: next_log_probabilities(p, said), vocabulary, beam_width, max_words
         )
         for picture in range(pictures)
     ]
-    assert ids == [said + [PAD] * (max_words - len(said)) for said, _, _ in expected]
-    assert ended == [one for _, _, one in expected]
-    np.testing.assert_allclose(scores, [score for _, score, _ in expected], atol=1e-4)
+    for answers in {1, min(2, beam_width), beam_width}:
+        ids, scores, ended = beam_search(step, state, pictures, beam_width, max_words, answers)
+        for picture, best in enumerate(expected):
+            assert ids[picture].numpy().tolist() == [
+                said + [PAD] * (max_words - len(said)) for said, _, _ in best[:answers]
+            ]
+            assert ended[picture].numpy().tolist() == [one for _, _, one in best[:answers]]
+            np.testing.assert_allclose(scores[picture], [score for _, score, _ in best[:answers]], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -258,6 +263,25 @@ def test_a_captioner_that_never_ends_gives_flagged_captions_of_the_length_limit(
     assert [one.flags for one in captions] == [("unfinished",)] * 5
     assert {len(one.caption.split()) for one in captions} == {9}  # the end mark's place holds a word too
     assert all(-50 < one.score < 0 for one in captions)
+
+
+def test_alternatives_are_the_next_best_and_leave_the_best_one_alone(tiny_captioner, random_features, decoder):
+    captioner, features = tiny_captioner(end_bias=1.0), random_features(4)
+    alone = decoder(captioner, beam_width=3, batch_size=4).decode(features)
+    together = decoder(captioner, beam_width=3, batch_size=4, alternatives=2).decode(features)
+    for one, best in zip(alone, together, strict=True):
+        assert (best.caption, best.flags) == (one.caption, one.flags) and one.alternatives == ()
+        assert best.score == pytest.approx(one.score, abs=1e-6)
+        captions = [best.caption, *(other.caption for other in best.alternatives)]
+        assert len(captions) == len(set(captions)) == 3
+        assert all(other.alternatives == () for other in best.alternatives)
+
+
+def test_fewer_alternatives_come_where_fewer_can_be_said(tiny_captioner, random_features, decoder):
+    captioner = tiny_captioner(words=("a",), max_words=1)
+    (best,) = decoder(captioner, beam_width=4, batch_size=1, alternatives=3).decode(random_features(1))
+    assert {best.caption, *(other.caption for other in best.alternatives)} <= {"a", "a a"}
+    assert len(best.alternatives) == 1
 
 
 def test_a_captioner_that_ends_gives_no_flag_and_a_caption_to_read(tiny_captioner, random_features, decoder):
