@@ -44,7 +44,6 @@ class Scan:
       train_pictures, train_captions, dev_pictures, outside: pictures with captions, by split.
       in_both: pictures that both lists name; they judge and do not train.
       without_caption: pictures that cannot train.
-      most_captions: R, of a training picture.
     """
 
     word_counts: Counter[str] = field(default_factory=Counter)
@@ -54,7 +53,6 @@ class Scan:
     outside: int = 0
     in_both: int = 0
     without_caption: int = 0
-    most_captions: int = 0
 
 
 def read_pictures(features: FeatureSet, paths: list[str], at_once: int = _SHARDS_AT_ONCE) -> tf.data.Dataset:
@@ -95,7 +93,6 @@ def scan(features: FeatureSet, split: Split) -> Scan:
             else:
                 found.train_pictures += 1
                 found.train_captions += len(captions)
-                found.most_captions = max(found.most_captions, len(captions))
                 for text in captions:
                     found.word_counts.update(tokenize(text))
         if records_read != shard.records:

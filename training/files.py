@@ -5,6 +5,7 @@ Paths go through `tf.io.gfile`: local, `s3://`, `gs://` and whatever else Tensor
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -38,3 +39,15 @@ def read_bytes(path: str) -> bytes:
 def read_json(path: str) -> Any:
     """Raises `tf.errors.NotFoundError` if there is no such file, ValueError if it is not JSON."""
     return json.loads(read_bytes(path).decode())
+
+
+def content_hash(path: str) -> str:
+    """Path -> sha256 of the file's bytes, in hex; empty if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except tf.errors.OpError:
+        return ""
+    return digest.hexdigest()

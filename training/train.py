@@ -29,7 +29,7 @@ from training.errors import UserError
 from training.evaluate import caption_pictures
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
-from training.files import read_json, write_json
+from training.files import content_hash, read_json, write_json
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
 from training.scores import cider
@@ -49,6 +49,7 @@ DROPOUTS: dict[str, dict[str, Any]] = {
 BATCH_SIZES = {"attention": 32, "merge": 16}
 LEARNING_RATES = {"attention": 1e-3, "merge": 2e-3}
 LABELS = ("loss", "reward")  # what the steps of each stage show
+_FILES = ("glove", "train_list", "dev_list")  # options that name a file
 STANDARDIZED_BY = 256  # training pictures whose channels are measured
 
 
@@ -247,11 +248,14 @@ class _Loop:
 
 
 def _settings(options: TrainOptions, features: FeatureSet, epochs: int) -> dict[str, Any]:
-    """Everything that decides the result; what only says where or how often is left out."""
+    """Everything that decides the result; what only says how often to save is left out. Files count by content."""
     chosen = asdict(options) | {"epochs": epochs}
     for name in ("output", "features", "checkpoint_steps"):
         del chosen[name]
-    return chosen | {"feature_shards": [shard.sha256 for shard in features.shards if shard.records]}
+    return chosen | {
+        "content": {name: content_hash(chosen[name]) if chosen[name] else None for name in _FILES},
+        "feature_shards": [shard.sha256 for shard in features.shards if shard.records],
+    }
 
 
 def _look_at_output(options: TrainOptions, features: FeatureSet, epochs: int) -> dict[str, Any] | None:
@@ -264,18 +268,30 @@ def _look_at_output(options: TrainOptions, features: FeatureSet, epochs: int) ->
     if not tf.io.gfile.exists(posixpath.join(options.output, store.CONFIG)):
         return None
     there = store.read_config(options.output)["trained_with"]
-    for name, value in _settings(options, features, epochs).items():
-        if there.get(name) != value:
-            shown = (
-                "other feature shards" if name == "feature_shards" else f"--{name.replace('_', '-')} {there.get(name)}"
-            )
-            raise UserError(
-                f"--output {options.output}: holds a captioner trained with {shown}; choose another --output"
-            )
+    here = _settings(options, features, epochs)
+    other = _other_setting(there, here)
+    if other:
+        raise UserError(f"--output {options.output}: holds a captioner trained with {other}; choose another --output")
     metrics = posixpath.join(options.output, store.METRICS)
     if not tf.io.gfile.exists(metrics):
         return None
     return read_json(metrics)
+
+
+def _other_setting(there: dict[str, Any], here: dict[str, Any]) -> str | None:
+    """How the training in the output was called otherwise than this one; None if it was not."""
+    for name, value in here.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "feature_shards":
+            if there.get(name) != value:
+                return "other feature shards"
+        elif name in _FILES:
+            content = there.get("content", {}).get(name)
+            if content != here["content"][name]:
+                return f"{option} {there.get(name)}" + (" of another content" if there.get(name) == value else "")
+        elif name != "content" and there.get(name) != value:
+            return f"{option} {there.get(name)}"
+    return None
 
 
 def _tell(found: Scan, vocabulary: Vocabulary, features: FeatureSet, options: TrainOptions) -> None:

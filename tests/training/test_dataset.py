@@ -106,7 +106,6 @@ def test_scan_counts_pictures_captions_and_training_words_by_split(tmp_path, rec
         outside=1,
         in_both=1,
         without_caption=1,
-        most_captions=2,
     )
 
 

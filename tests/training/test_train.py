@@ -151,6 +151,28 @@ def test_an_output_of_other_settings_is_refused(undisturbed, changed, told):
     )
 
 
+def test_lists_count_by_their_content_wherever_they_lie(undisturbed, tmp_path):
+    options, metrics = undisturbed
+    moved = shutil.copy(options.train_list, tmp_path / "moved.txt")
+    assert train(replace(options, train_list=str(moved))) == metrics
+    Path(moved).write_text("dog-beach-1.jpg\n")
+    with pytest.raises(UserError, match=f"trained with --train-list {options.train_list}; choose"):
+        train(replace(options, train_list=str(moved)))
+
+
+def test_a_list_that_was_changed_in_its_place_is_refused(undisturbed, tmp_path, monkeypatch):
+    options, _ = undisturbed
+    changed = replace(options, output=str(tmp_path / "out"), train_list=str(tmp_path / "list.txt"))
+    shutil.copy(options.train_list, changed.train_list)
+    with monkeypatch.context() as patched:
+        kill_after(patched, 0)
+        with pytest.raises(Killed):
+            train(changed)
+    Path(changed.train_list).write_text("dog-beach-1.jpg\n")
+    with pytest.raises(UserError, match=f"trained with --train-list {changed.train_list} of another content; choose"):
+        train(changed)
+
+
 def test_an_output_of_other_features_is_refused(undisturbed, tmp_path, record, write_features):
     options, _ = undisturbed
     write_features(tmp_path, [[record("one")]])
