@@ -174,7 +174,7 @@ def _heading(text: str) -> None:
 
 
 def _print_scores(scores: SceneScores, said: str) -> None:
-    print(f"{scores.pictures} held-out scenes; {said.split('.')[0]}:")
+    print(f"{scores.pictures} held-out scenes; {said.partition('. ')[0]}:")
     print(f"  colour named right {scores.colour:6.1%}   (always the commonest: {scores.colour_chance:.1%})")
     print(f"  shape named right  {scores.shape:6.1%}   (always the commonest: {scores.shape_chance:.1%})")
 
