@@ -61,7 +61,7 @@ install() {
     fi
     say "installing captionbeam and what it needs into $venv (TensorFlow and Beam: some minutes) ..."
     : >"$unfinished"
-    "$python" -m pip install --quiet --disable-pip-version-check --editable "$root[dev]" >&2 ||
+    "$python" -m pip install --quiet --disable-pip-version-check --editable "${root}[dev]" >&2 ||
         fail "the installation failed; pip's message is above. Call this script again to retry"
     wanted >"$stamp.new"
     mv -- "$stamp.new" "$stamp"

@@ -22,7 +22,7 @@ COLOURS = {
 # Chosen to differ in more than their outline (a hole, rays, arms): an encoder with random weights has to tell them
 # apart, and that one cannot well tell a circle from a square or a five-pointed star from a cross.
 SHAPES = ("square", "ring", "triangle", "star", "cross")
-SIZES = {"small": 0.45, "medium": 0.62, "large": 0.8}  # of the picture's side, for a shape that is alone
+SIZES = {"small": 0.55, "medium": 0.67, "large": 0.8}  # of the picture's side; random weights lose what is smaller
 POSITIONS = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1), "middle": (0, 0)}  # (x, y) directions
 BACKGROUNDS = {"white": (246, 245, 242), "grey": (176, 180, 186), "beige": (226, 211, 184)}
 TEXTURES = ("plain", "shaded", "striped", "dotted")
@@ -30,7 +30,7 @@ TEXTURES = ("plain", "shaded", "striped", "dotted")
 SIDE = 300  # pixels; not the encoder's 299, so that the pictures are resized as photos are
 _RING_BAND = 0.48  # of its radius
 _STAR_RAYS = 8
-_REACH = 1.2  # farthest that a shape's shadow or corner gets from its centre, in radii
+_REACH = 1.22  # farthest that a shape's shadow or corner gets from its centre, in radii
 _OVERSAMPLING = 2  # drawn at twice the size and averaged: smooth edges
 _CANVAS = SIDE * _OVERSAMPLING
 
@@ -52,13 +52,13 @@ def draw_scene(scene: Scene, rng: np.random.Generator) -> Image.Image:
 def _layout(scene: Scene, rng: np.random.Generator) -> tuple[list[_Point], float]:
     """Scene -> centres of its shapes and their radius."""
     middle = _CANVAS / 2
-    radius = SIZES[scene.size] * _CANVAS / 2
     if scene.count == 1:
+        radius = SIZES[scene.size] * _CANVAS / 2
         free = middle - radius * _REACH  # how far the centre can move before the shape leaves the picture
         x, y = (middle + free * (0.85 * step + rng.uniform(-0.15, 0.15)) for step in POSITIONS[scene.position])
         return [(x, y)], radius
     # Several stand on a ring around the middle, turned by chance, too small to touch each other or the edge.
-    radius = min(radius * 0.75, _CANVAS * (0.2 if scene.count == 2 else 0.18))
+    radius = _CANVAS * {2: 0.2, 3: 0.18}[scene.count]
     turn = rng.uniform(0, 2 * math.pi)
     angles = [turn + 2 * math.pi * i / scene.count for i in range(scene.count)]
     return [(middle + middle / 2 * math.cos(angle), middle + middle / 2 * math.sin(angle)) for angle in angles], radius
@@ -112,8 +112,8 @@ def _circle(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, colour:
 def _outline(shape: str, tilt: float) -> list[_Point]:
     """Shape turned by `tilt` radians -> its corners, in units of the radius around (0, 0)."""
     if shape == "cross":
-        arm = 0.3
-        quarter = [(arm, -1.0), (arm, -arm), (1.0, -arm)]
+        arm, reach = 0.25, 1.05
+        quarter = [(arm, -reach), (arm, -arm), (reach, -arm)]
         return [_turned(x, y, tilt + turn * math.pi / 2) for turn in range(4) for x, y in quarter]
     points = {"square": 4, "triangle": 3, "star": 2 * _STAR_RAYS}[shape]
     start = math.pi / 4 if shape == "square" else -math.pi / 2

@@ -28,7 +28,7 @@ from beam_pipeline.scene_captions import describe
 from beam_pipeline.scene_painter import BACKGROUNDS, COLOURS, POSITIONS, SHAPES, SIZES, TEXTURES, draw_scene
 from training.errors import UserError
 
-_COUNT_ODDS = (0.7, 0.2, 0.1)  # of one, two and three shapes: most photos have one subject
+_COUNT_ODDS = (0.76, 0.17, 0.07)  # of one, two and three shapes: most photos have one subject
 _SPLITS = {"train": 0.8, "dev": 0.1, "test": 0.1}
 _CAPTIONS = 5
 
@@ -42,7 +42,7 @@ class Scene:
       colour: a key of COLOURS.
       shape: one of SHAPES.
       count: 1 to 3 shapes.
-      size: a key of SIZES.
+      size: a key of SIZES; "medium" for several shapes.
       position: a key of POSITIONS; "middle" for several shapes and for a large one.
       background: a key of BACKGROUNDS.
       texture: one of TEXTURES, of the background.
@@ -173,8 +173,8 @@ def _compose(pictures: int, seed: int) -> list[Scene]:
             deck = rng.permutation(len(pairs)).tolist()
         colour, shape = pairs[deck.pop()]
         count = int(rng.choice(3, p=_COUNT_ODDS)) + 1
-        size = str(rng.choice(list(SIZES)))
-        position = str(rng.choice(list(POSITIONS)))
+        size = str(rng.choice(list(SIZES))) if count == 1 else "medium"
+        position = str(rng.choice(list(POSITIONS))) if count == 1 and size != "large" else "middle"
         scenes.append(
             Scene(
                 image=f"scene-{number:05d}.{'png' if number % 10 == 9 else 'jpg'}",
@@ -182,7 +182,7 @@ def _compose(pictures: int, seed: int) -> list[Scene]:
                 shape=shape,
                 count=count,
                 size=size,
-                position=position if count == 1 and size != "large" else "middle",
+                position=position,
                 background=str(rng.choice(list(BACKGROUNDS))),
                 texture=str(rng.choice(TEXTURES)),
             )

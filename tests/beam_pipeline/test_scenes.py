@@ -154,7 +154,7 @@ def test_larger_shapes_cover_more():
         coloured_pixels(draw_scene(replace(RED_STAR, size=size), np.random.default_rng(5)), "red").mean()
         for size in ("small", "medium", "large")
     ]
-    assert areas[0] * 1.5 < areas[1]
+    assert areas[0] * 1.3 < areas[1]
     assert areas[1] * 1.3 < areas[2]
 
 
@@ -241,3 +241,11 @@ def test_the_truth_file_is_plain_json_lines(collection):
     directory, _ = collection
     first = json.loads((directory / "truth.jsonl").read_text().splitlines()[0])
     assert set(first) == {"image", "colour", "shape", "count", "size", "position", "background", "texture"}
+
+
+def test_size_and_place_are_told_only_where_they_can_be_seen(collection):
+    _, scenes = collection
+    several = [scene for scene in scenes if scene.count > 1]
+    assert several and all((scene.size, scene.position) == ("medium", "middle") for scene in several)
+    assert all(scene.position == "middle" for scene in scenes if scene.size == "large")
+    assert len({scene.position for scene in scenes if scene.size == "small"}) > 1
