@@ -259,13 +259,15 @@ def _he_initialise(model, seed: int) -> None:
 def _fit_random_statistics(pixels: np.ndarray, seed: int = 0) -> bytes:
     """uint8 [n, 299, 299, 3] -> statistics file (npz): the seed, and mean and variance of every batch norm."""
     import keras
+    import tensorflow as tf
 
     model = _build_model("float32")
     _he_initialise(model, seed)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in norms:
         layer.momentum = 0.0  # so that one pass in training mode leaves the batch's own statistics behind
-    model(_preprocess(pixels), training=True)
+    # As a graph: layer by layer, Keras would keep what every layer gave until the end.
+    tf.function(lambda images: model(images, training=True), autograph=False)(_preprocess(pixels))
     arrays: dict[str, np.ndarray | np.int64] = {"seed": np.int64(seed)}
     for position, layer in enumerate(norms):
         arrays[f"mean_{position}"] = np.asarray(layer.moving_mean)
