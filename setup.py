@@ -36,8 +36,10 @@ setup(
         "tqdm>=4.66,<5",  # progress with a time to go
     ],
     extras_require={
+        "heif": ["pillow-heif>=1,<2"],  # decodes the HEIC photos of iPhones; wheels bring libheif (LGPL)
         # Exact where another version would judge the same code differently.
         "dev": [
+            "pillow-heif>=1,<2",  # as in heif
             "hypothesis>=6.100,<7",  # properties over generated input
             "mypy==2.4.1",  # types
             "pytest>=9,<10",  # tests
