@@ -21,7 +21,8 @@ import apache_beam as beam
 
 from beam_pipeline import storage
 from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine
-from beam_pipeline.planning import COUNTS, Outputs, ShardKey, count, read_ledger_in_order
+from beam_pipeline.outputs import COUNTS, Outputs, count
+from beam_pipeline.planning import ShardKey, read_ledger_in_order
 from beam_pipeline.sharding import ShardId
 from training.tokenizer import tokenize
 

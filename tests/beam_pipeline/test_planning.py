@@ -6,17 +6,12 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from beam_pipeline.collection import InputFile, resolve_source
+from beam_pipeline.caption_join import CaptionedFile, match_captions
+from beam_pipeline.collection import resolve_source
+from beam_pipeline.inputs import InputFile, Member
 from beam_pipeline.ledger import LedgerLine, to_jsonl
-from beam_pipeline.planning import (
-    COUNTS,
-    CaptionedFile,
-    Picture,
-    PlanShards,
-    keep_unaccounted,
-    match_captions,
-    merge_files,
-)
+from beam_pipeline.outputs import COUNTS
+from beam_pipeline.planning import Picture, PlanShards, keep_unaccounted, merge_files
 from training.caption_files import CaptionRow, read_captions
 
 
@@ -75,6 +70,19 @@ def test_a_path_in_the_caption_file_tells_files_of_one_name_apart():
     assert [captions.captions for captions in captioned] == [(), ("second",)]
 
 
+def test_what_a_container_says_comes_first_and_is_not_said_twice():
+    own = InputFile("/p/a.tar!/a.jpg", 1, 1.0, captions=("a dog",))
+    rows = [CaptionRow("a.jpg", "a dog", 2), CaptionRow("a.jpg", "a puppy", 3)]
+    captioned, counts, _ = split(match_captions(("a.jpg", {"files": [own], "rows": rows})))
+    assert captioned == [CaptionedFile(own, ("a dog", "a puppy"))]
+    assert counts == {}
+
+
+def test_a_file_that_is_listed_twice_has_its_captions_once():
+    captioned, _, _ = match(["/p/a.jpg", "/p/a.jpg"], [CaptionRow("a.jpg", "a dog", 2)])
+    assert [captions.captions for captions in captioned] == [("a dog",), ("a dog",)]
+
+
 def test_repeated_rows_are_kept_and_counted():
     captioned, counts, _ = match(["/p/a.jpg"], [CaptionRow("a.jpg", "a dog", 2), CaptionRow("a.jpg", "a dog", 3)])
     assert captioned[0].captions == ("a dog", "a dog")
@@ -113,6 +121,17 @@ def test_an_input_listed_twice_is_one_input():
     assert counts == {"listed": 1, "listed_repeatedly": 1}
 
 
+def test_of_members_of_one_name_the_last_counts():
+    first, last = (
+        CaptionedFile(InputFile("/p/a.tar!/a.jpg", 1, 1.0, member=Member("/p/a.tar", "tar", (offset, 1))), captions)
+        for offset, captions in ((512, ("a dog",)), (1536, ()))
+    )
+    for order in ([first, last], [last, first]):
+        main, counts, _ = split(keep_unaccounted(("/p/a.tar!/a.jpg", {"files": order, "lines": []}), False))
+        assert main == [last]
+        assert counts == {"listed": 1, "listed_repeatedly": 1}
+
+
 def test_files_of_one_content_are_one_picture():
     pictures = [
         Picture("aa", (file("/p/x2.jpg"),), ("a dog", "a brown dog")),
@@ -129,7 +148,7 @@ def test_files_of_one_content_are_one_picture():
 
 def planned(folder, output, shard_size=2, ledgers=(), captions=None):
     """Runs PlanShards alone; returns what assert_that needs."""
-    return PlanShards(resolve_source(str(folder)), list(ledgers), [], 1, shard_size, captions)
+    return PlanShards(resolve_source(str(folder)), list(ledgers), [], 1, shard_size, 1 << 20, captions)
 
 
 def test_every_input_is_in_exactly_one_shard_and_empty_shards_are_made(tmp_path):
