@@ -215,7 +215,7 @@ def _read_captions(texts: list[InputFile], file: BinaryIO, ignored: Counter[str]
             read = tar_blocks if text.member.form == "tar" else zip_blocks
             content = b"".join(itertools.islice(read(file, text.member), 2))  # more is more than it says of itself
             captions.update(dict.fromkeys(captions_in(content.decode(), is_json=text.uri.lower().endswith(".json"))))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             ignored["caption"] += 1
     return tuple(captions)
 

@@ -345,14 +345,14 @@ def read_features(path: str) -> Iterator[tuple[str, str, np.ndarray]]:
             raise JobFailed(f"{path}: damaged shard; {REPAIR}") from error
 
 
-def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[str, tuple[str, bool, str]]]:
+def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[bytes, tuple[str, bool, str]]]:
     """(ShardKey, made in this run) -> (uri, (ledger name, made in this run, outcome)) of its ledger lines."""
     key, new = keyed
     for uri, (name, line) in ledger_of_shard(key, output):
         yield uri, (name, new, line.outcome)
 
 
-def count_last_line(group: tuple[str, Iterable[tuple[str, bool, str]]]) -> Iterator[tuple[str, int]]:
+def count_last_line(group: tuple[bytes, Iterable[tuple[str, bool, str]]]) -> Iterator[tuple[str, int]]:
     """Ledger lines of one uri -> its counts; the newest run has the last word."""
     _, lines = group
     _, new, outcome = max(lines)

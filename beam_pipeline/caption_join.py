@@ -9,7 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_pipeline.inputs import InputFile
+from beam_pipeline.inputs import InputFile, uri_key
 from beam_pipeline.outputs import COUNTS, NOTES, Outputs, count, note, tagged_outputs
 from training.caption_files import CaptionFile, CaptionRow, normalized_name
 
@@ -36,7 +36,7 @@ class JoinCaptions(beam.PTransform):
         rows = tagged_outputs(
             files.pipeline | "CaptionFile" >> beam.Create([self.captions]), "ReadCaptions", read_caption_rows
         )
-        by_name = files | "NameOfFile" >> beam.Map(lambda file: (_base_name(file.uri), file))
+        by_name = files | "NameOfFile" >> beam.Map(lambda file: (uri_key(_base_name(file.uri)), file))
         joined = tagged_outputs(
             {"files": by_name, "rows": rows.main} | "GroupByImageName" >> beam.CoGroupByKey(),
             "MatchCaptions",
@@ -52,14 +52,14 @@ class JoinCaptions(beam.PTransform):
 def read_caption_rows(captions: CaptionFile) -> Iterator[Any]:
     """CaptionFile -> (normalised base name of the image, CaptionRow)."""
     for row in captions:
-        yield _base_name(row.image), row
+        yield uri_key(_base_name(row.image)), row
     yield count("caption_rows", captions.rows)
     yield count("caption_lines_unreadable", captions.bad_lines)
     for problem in captions.problems:
         yield note("caption_lines_unreadable", str(problem))
 
 
-def match_captions(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+def match_captions(group: tuple[bytes, dict[str, Iterable[Any]]]) -> Iterator[Any]:
     """Files and caption rows of one base name -> CaptionedFile for every file.
 
     A row names its picture exactly, by file name or by the end of its path; where no file is called exactly so, one

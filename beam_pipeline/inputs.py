@@ -80,6 +80,16 @@ def reason(error: OSError) -> str:
     return error.strerror.lower() if error.strerror else str(error)
 
 
+def uri_key(uri: str) -> bytes:
+    """A uri as Beam can group by it: names that are not UTF-8 have no place in its coder of strings."""
+    return uri.encode(errors="surrogatepass")
+
+
+def uri_of(key: bytes) -> str:
+    """The inverse of `uri_key`."""
+    return key.decode(errors="surrogatepass")
+
+
 def is_container(path: str) -> bool:
     """Whether a path names a file whose members are the inputs; its name decides, as nothing is opened for this."""
     return path.lower().endswith(CONTAINER_SUFFIXES + COMPRESSED_SUFFIXES)
@@ -97,13 +107,13 @@ def split_member_uri(uri: str) -> tuple[str, str] | None:
     return None
 
 
-def neighbourhood(file: InputFile) -> str:
+def neighbourhood(file: InputFile) -> bytes:
     """Inputs that are best read together have one: rows of a Parquet row group, members that lie close by."""
     if file.member is None:
-        return str(zlib.crc32(os.fsencode(file.uri)) % _NEIGHBOURHOODS)
+        return b"%d" % (zlib.crc32(uri_key(file.uri)) % _NEIGHBOURHOODS)
     begin = file.member.place[0]
     part = begin if file.member.form == "parquet" else begin // _NEIGHBOURHOOD_BYTES
-    return f"{file.member.container}{SEPARATOR}{part}"
+    return uri_key(f"{file.member.container}{SEPARATOR}{part}")
 
 
 def not_an_input(path: str, guess: bool) -> str:
@@ -129,4 +139,5 @@ def not_an_input(path: str, guess: bool) -> str:
 def clean_captions(value: Any) -> list[str]:
     """A text, a list of texts or anything else -> the texts, their white space made single."""
     values = value if isinstance(value, list | tuple) else [value]
-    return [text for value in values if isinstance(value, str) and (text := " ".join(value.split()))]
+    texts = (" ".join(value.split()) for value in values if isinstance(value, str))
+    return [text.encode(errors="replace").decode() for text in texts if text]  # halves of surrogate pairs become "?"

@@ -38,4 +38,5 @@ def count(name: str, n: int = 1) -> TaggedOutput:
 
 
 def note(kind: str, text: str) -> TaggedOutput:
-    return TaggedOutput(NOTES, (kind, text))
+    # Names that are not UTF-8 are shown escaped.
+    return TaggedOutput(NOTES, (kind, text.encode(errors="backslashreplace").decode()))

@@ -67,7 +67,7 @@ def list_parquet(container: InputFile, ignored: Counter[str]) -> Iterator[InputF
                     uri = f"{container.uri}{SEPARATOR}{label}"
                     yield InputFile(uri, container.size, container.mtime, "", member, tuple(captions))
                     number += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         yield container.broken(f"not a Parquet file, or damaged ({error})")
 
 

@@ -19,7 +19,7 @@ from apache_beam.pvalue import AsSingleton, PCollection
 from beam_pipeline.caption_join import CaptionedFile, JoinCaptions
 from beam_pipeline.collection import Listing, Source
 from beam_pipeline.containers import fingerprint
-from beam_pipeline.inputs import InputFile, neighbourhood, reason
+from beam_pipeline.inputs import InputFile, neighbourhood, reason, uri_key, uri_of
 from beam_pipeline.ledger import DONE, REJECTED, LedgerLine, read_ledger
 from beam_pipeline.outputs import COUNTS, NOTES, count, tagged_outputs
 from beam_pipeline.sharding import ShardId, UnfinishedRun, assign_shard, content_key, shard_count
@@ -154,8 +154,8 @@ class SubtractLedger(beam.PTransform):
         self.retry_rejected = retry_rejected
 
     def expand(self, files):
-        by_uri = files | "UriOfFile" >> beam.Map(lambda captioned: (captioned.file.uri, captioned))
-        lines = self.ledger | "UriOfLine" >> beam.Map(lambda named: (named[1].uri, named))
+        by_uri = files | "UriOfFile" >> beam.Map(lambda captioned: (uri_key(captioned.file.uri), captioned))
+        lines = self.ledger | "UriOfLine" >> beam.Map(lambda named: (uri_key(named[1].uri), named))
         groups = {"files": by_uri, "lines": lines} | "GroupByUri" >> beam.CoGroupByKey()
         return tagged_outputs(groups, "KeepUnaccounted", keep_unaccounted, self.retry_rejected)
 
@@ -219,7 +219,7 @@ def fingerprint_file(captioned: CaptionedFile, max_bytes: int) -> tuple[str, Pic
         except OSError as error:
             problem = reason(error)
     if problem:
-        digest = hashlib.sha256(os.fsencode(file.uri)).hexdigest()
+        digest = hashlib.sha256(uri_key(file.uri)).hexdigest()
     return digest, Picture(digest, (file,), captioned.captions, problem=problem)
 
 
@@ -234,7 +234,7 @@ class DistinctPictures(beam.PTransform):
         done = (
             self.ledger
             | "KeepDone" >> beam.Filter(lambda named: named[1].outcome == DONE)
-            | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, named[1].uri))
+            | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, uri_key(named[1].uri)))
         )
         groups = {"pictures": pictures, "done": done} | "GroupByContent" >> beam.CoGroupByKey()
         return groups | "MergeFiles" >> beam.FlatMap(merge_files)
@@ -254,7 +254,7 @@ def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Picture
         captions += [text for text in picture.captions if text not in known]
     if pictures:
         files = tuple(picture.files[0] for picture in pictures)
-        known_as = tuple(sorted(set(grouped["done"])))
+        known_as = tuple(sorted(map(uri_of, set(grouped["done"]))))
         yield replace(pictures[0], files=files, captions=tuple(captions), known_as=known_as)
 
 

@@ -23,7 +23,7 @@ from beam_pipeline.collection import Listing, Source
 from beam_pipeline.containers import read_input
 from beam_pipeline.encoder import ENCODER_BATCH, STATISTICS_PICTURES, Encoder
 from beam_pipeline.images import DecodedImage, UnreadableImage
-from beam_pipeline.inputs import InputFile, reason
+from beam_pipeline.inputs import InputFile, reason, uri_key
 from beam_pipeline.isolated_decoding import Decoding, decoder_pool
 from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.planning import Picture
@@ -152,7 +152,7 @@ def sample_pixels(source: Source, decoding: Decoding) -> np.ndarray:
     """
 
     def draw(file: InputFile) -> bytes:
-        return hashlib.sha256(os.fsencode(os.path.basename(file.uri))).digest()
+        return hashlib.sha256(uri_key(os.path.basename(file.uri))).digest()
 
     drawn = heapq.nsmallest(4 * STATISTICS_PICTURES, (file for file in Listing(source) if not file.problem), key=draw)
     pixels: list[np.ndarray] = []

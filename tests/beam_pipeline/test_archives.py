@@ -84,6 +84,8 @@ def test_a_text_beside_a_picture_is_its_caption(write):
             ("s/IMG.2.txt", b"two"),
             ("s/002.jpg", b"x"),
             ("s/002.json", b"[1, 2]"),
+            ("s/003.jpg", b"x"),
+            ("s/003.json", b'{"text": "half a pair \\ud83d"}'),
         ]
     )
     files, ignored = members_of(path)
@@ -94,12 +96,15 @@ def test_a_text_beside_a_picture_is_its_caption(write):
         "s/IMG.1.jpg": ("one",),
         "s/IMG.2.jpg": ("two",),
         "s/002.jpg": (),
+        "s/003.jpg": ("half a pair ?",),
     }
     assert ignored == {}
 
 
 def test_a_caption_that_cannot_be_read_is_counted(write):
-    path = write([("a.jpg", b"x"), ("a.txt", b"\xff\xfe"), ("b.jpg", b"x"), ("b.json", b"{"), ("b.txt", b"a cat")])
+    path = write(
+        [("a.jpg", b"x"), ("a.txt", b"\xff\xfe"), ("b.jpg", b"x"), ("b.json", b"[" * 50_000), ("b.txt", b"a cat")]
+    )
     files, ignored = members_of(path)
     assert [file.captions for file in files.values()] == [(), ("a cat",)]
     assert ignored == {"caption": 2}

@@ -34,7 +34,7 @@ def split(outputs):
 
 
 def match(files, rows):
-    return split(match_captions(("x", {"files": [file(uri) for uri in files], "rows": rows})))
+    return split(match_captions((b"x", {"files": [file(uri) for uri in files], "rows": rows})))
 
 
 COMPOSED, DECOMPOSED = "M\u00fcnchen.jpg", "Mu\u0308nchen.jpg"
@@ -73,7 +73,7 @@ def test_a_path_in_the_caption_file_tells_files_of_one_name_apart():
 def test_what_a_container_says_comes_first_and_is_not_said_twice():
     own = InputFile("/p/a.tar!/a.jpg", 1, 1.0, captions=("a dog",))
     rows = [CaptionRow("a.jpg", "a dog", 2), CaptionRow("a.jpg", "a puppy", 3)]
-    captioned, counts, _ = split(match_captions(("a.jpg", {"files": [own], "rows": rows})))
+    captioned, counts, _ = split(match_captions((b"a.jpg", {"files": [own], "rows": rows})))
     assert captioned == [CaptionedFile(own, ("a dog", "a puppy"))]
     assert counts == {}
 
@@ -141,9 +141,9 @@ def test_files_of_one_content_are_one_picture():
     assert [found.uri for found in merged.files] == ["/p/x1.jpg", "/p/x2.jpg"]
     assert merged.captions == ("a dog", "a dog", "a puppy", "a brown dog")
     assert merged.known_as == ()
-    (again,) = merge_files(("aa", {"pictures": pictures, "done": ["/p/x2.jpg"]}))
+    (again,) = merge_files(("aa", {"pictures": pictures, "done": [b"/p/x2.jpg"]}))
     assert again.known_as == ("/p/x2.jpg",)
-    assert list(merge_files(("aa", {"pictures": [], "done": ["/p/x2.jpg"]}))) == []
+    assert list(merge_files(("aa", {"pictures": [], "done": [b"/p/x2.jpg"]}))) == []
 
 
 def planned(folder, output, shard_size=2, ledgers=(), captions=None):
