@@ -36,10 +36,12 @@ setup(
         "tqdm>=4.66,<5",  # progress with a time to go
     ],
     extras_require={
+        "heif": ["pillow-heif>=1,<2"],  # decodes the HEIC photos of iPhones; wheels bring libheif (LGPL)
         # Exact where another version would judge the same code differently.
         "dev": [
             "hypothesis>=6.100,<7",  # properties over generated input
             "mypy==2.4.1",  # types
+            "pillow-heif>=1,<2",  # the extra heif, tested
             "pytest>=9,<10",  # tests
             "pytest-xdist>=3.6,<4",  # tests on both cores
             "ruff==0.17.6",  # lint and format

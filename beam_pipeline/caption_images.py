@@ -23,9 +23,10 @@ from apache_beam.utils.shared import Shared
 from beam_pipeline import storage
 from beam_pipeline.collection import resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
-from beam_pipeline.images import DEFAULT_MAX_MEGAPIXELS
+from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import DONE, LedgerLine
-from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey, shard_key
+from beam_pipeline.outputs import COUNTS
+from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.reading import encode_pictures
 from beam_pipeline.runs import (
     GatherResults,
@@ -61,12 +62,12 @@ class CaptionOptions:
     Attributes:
       captioner: directory that `captionbeam train` made, or several separated by commas: an ensemble.
       output: directory for captions, ledger and word importance.
-      images: folder, glob pattern or LIST.txt.
+      images: folder, pattern, archive or list.
       features: feature set.
       beam_width: hypotheses kept while decoding.
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
       shard_size: pictures a shard, on average at most (images only).
-      max_megapixels, max_reject_rate, retry_rejected: as for extract.
+      decoding, max_reject_rate, retry_rejected: as for extract.
     """
 
     captioner: str
@@ -76,7 +77,7 @@ class CaptionOptions:
     beam_width: int = 3
     weights: str | None = None
     shard_size: int = 512
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    decoding: Decoding = DEFAULT_DECODING
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
 
@@ -206,9 +207,10 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
             list(state.unfinished),
             state.next_run,
             options.shard_size,
+            options.decoding.max_bytes,
             retry_rejected=options.retry_rejected,
         )
-        captioned = plan.shards | "CaptionShards" >> CaptionShards(spec, decoder, output, options.max_megapixels, load)
+        captioned = plan.shards | "CaptionShards" >> CaptionShards(spec, decoder, output, options.decoding, load)
         return MadeShards(captioned.main, [*plan.counts, captioned[COUNTS]], plan.notes)
 
     return made
@@ -217,9 +219,9 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
 class CaptionShards(beam.PTransform):
     """(ShardKey, pictures) -> ShardKey, its captions and then its ledger written; counts every outcome."""
 
-    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, max_megapixels: float, load):
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load):
         super().__init__()
-        self.settings = (encoder, decoder, output, max_megapixels, load)
+        self.settings = (encoder, decoder, output, decoding, load)
 
     def expand(self, shards):
         return shards | "CaptionShard" >> beam.ParDo(CaptionShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -228,11 +230,11 @@ class CaptionShards(beam.PTransform):
 class CaptionShard(beam.DoFn):
     """One call makes one shard; encoder and captioner are loaded once per process."""
 
-    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, max_megapixels: float, load):
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load):
         self.encoder_spec = encoder
         self.decoder_spec = decoder
         self.output = output
-        self.max_megapixels = max_megapixels
+        self.decoding = decoding
         self.load = load
         self.shared_encoder, self.shared_decoder = Shared(), Shared()
 
@@ -244,7 +246,7 @@ class CaptionShard(beam.DoFn):
 
     def process(self, element: tuple[ShardKey, Iterable[Picture]]):
         key, pictures = element
-        lines = caption_pictures(ShardId(*key), pictures, self.encoder, self.decoder, self.output, self.max_megapixels)
+        lines = caption_pictures(ShardId(*key), pictures, self.encoder, self.decoder, self.output, self.decoding)
         yield from count_outcomes(lines)
         yield key
 
@@ -255,13 +257,13 @@ def caption_pictures(
     encoder: Callable[[], Encoder],
     decoder: Callable[[], CaptionDecoder],
     output: str,
-    max_megapixels: float,
+    decoding: Decoding,
 ) -> list[LedgerLine]:
     """Encodes and captions a shard's pictures in sha256 order, writes captions, then ledger -> the ledger's lines."""
     lines: list[LedgerLine] = []
 
     def features() -> Iterator[tuple[str, str, np.ndarray]]:
-        for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, max_megapixels):
+        for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, decoding):
             lines.extend(encoded.read.lines)
             if encoded.feature is not None:
                 uri = next(line.uri for line in encoded.read.lines if line.outcome == DONE)
@@ -343,22 +345,19 @@ def read_features(path: str) -> Iterator[tuple[str, str, np.ndarray]]:
             raise JobFailed(f"{path}: damaged shard; {REPAIR}") from error
 
 
-def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[str, tuple[str, bool, str]]]:
+def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[bytes, tuple[str, bool, str]]]:
     """(ShardKey, made in this run) -> (uri, (ledger name, made in this run, outcome)) of its ledger lines."""
     key, new = keyed
     for uri, (name, line) in ledger_of_shard(key, output):
         yield uri, (name, new, line.outcome)
 
 
-def count_last_line(group: tuple[str, Iterable[tuple[str, bool, str]]]) -> Iterator[tuple[str, int]]:
+def count_last_line(group: tuple[bytes, Iterable[tuple[str, bool, str]]]) -> Iterator[tuple[str, int]]:
     """Ledger lines of one uri -> its counts; the newest run has the last word."""
     _, lines = group
     _, new, outcome = max(lines)
     yield "listed", 1
     yield (outcome if new else f"earlier_{outcome}"), 1
-
-
-# Both.
 
 
 def write_captions(

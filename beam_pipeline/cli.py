@@ -66,8 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument(
         "--images",
         required=True,
-        metavar="DIR|GLOB|LIST.txt",
-        help="folder (walked recursively), quoted pattern, or text file with a path or URL a line",
+        metavar="DIR|GLOB|FILE",
+        help="folder (walked recursively); quoted pattern of pictures or archives (.tar, .zip, .parquet, .tfrecord); "
+        "or a list: .txt with a path or URL a line, .csv with a column uri, url, path, file_name or image",
     )
     extract.add_argument("--output", required=True, metavar="FEATURES", help="directory of the feature set")
     extract.add_argument(
@@ -143,7 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     caption = stage("caption", _caption, "Images or features -> captions and word importance.", takes_beam=True)
     source = caption.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", metavar="DIR|GLOB|LIST.txt", help="as for extract")
+    source.add_argument("--images", metavar="DIR|GLOB|FILE", help="as for extract")
     source.add_argument("--features", metavar="FEATURES", help="feature set that extract made")
     _add_captioner(caption.add_mutually_exclusive_group(required=True))
     caption.add_argument(
@@ -185,11 +186,25 @@ def _add_collection_options(parser: argparse.ArgumentParser) -> None:
         help="pictures a shard, on average at most (default: 512)",
     )
     parser.add_argument(
+        "--max-bytes",
+        type=_positive,
+        default=256 << 20,
+        metavar="N",
+        help="larger files are rejected (default: 268435456, 256 MiB)",
+    )
+    parser.add_argument(
         "--max-megapixels",
-        type=float,
+        type=_above_zero,
         default=100,
         metavar="N",
-        help="pictures that decode to more are rejected (default: 100)",
+        help="pictures that decode to more are rejected; also bounds a decoder's memory (default: 100)",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=_above_zero,
+        default=60,
+        metavar="S",
+        help="pictures that take longer to decode are rejected (default: 60)",
     )
     parser.add_argument(
         "--max-reject-rate",
@@ -224,6 +239,13 @@ def _natural(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 
@@ -285,6 +307,10 @@ def _stage_actions(stage: str) -> list[argparse.Action]:
 def _fill(options_class, settings: dict[str, Any]):
     """Settings -> the stage's options; None leaves a field at its default."""
     fields = {field.name for field in dataclasses.fields(options_class)}
+    if "decoding" in fields:
+        from beam_pipeline.isolated_decoding import Decoding
+
+        settings = {**settings, "decoding": _fill(Decoding, settings)}
     return options_class(**{name: value for name, value in settings.items() if name in fields and value is not None})
 
 

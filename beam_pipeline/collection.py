@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
+import csv
 import glob
+import io
+import itertools
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from beam_pipeline import storage
+from beam_pipeline.containers import list_container
 from beam_pipeline.images import IMAGE_SUFFIXES
+from beam_pipeline.inputs import (
+    UNKNOWN,
+    InputFile,
+    clean_captions,
+    is_container,
+    not_an_input,
+    reason,
+    split_member_uri,
+)
 from training.errors import UserError
 
 FOLDER, PATTERN, LIST = "folder", "pattern", "list"
-UNKNOWN = -1  # size or modification time of a file that could not be asked
+_LIST_SUFFIXES = (".txt", ".csv", ".tsv")
+# Columns of a CSV list, the first that is there.
+_ADDRESS_COLUMNS = ("uri", "url", "path", "file_name", "image")
+_CAPTION_COLUMNS = ("caption", "text")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What `--images` names: a folder to walk, a glob pattern, or a text file of paths and URLs."""
+    """What `--images` names: a folder to walk, a pattern of pictures and containers, or a list of paths and URLs."""
 
     kind: str
     path: str
 
-
-@dataclass(frozen=True)
-class InputFile:
-    """One listed input.
-
-    Attributes:
-      uri: absolute path or URL.
-      size, mtime: bytes and seconds since 1970; UNKNOWN where the file could not be asked.
-      problem: why it could not be asked, else "".
-    """
-
-    uri: str
-    size: int
-    mtime: float
-    problem: str = ""
+    @property
+    def may_hold_captions(self) -> bool:
+        """Whether pictures may come with captions of their own, from an archive or a table."""
+        plain = os.path.splitext(self.path)[1].lower() in (*IMAGE_SUFFIXES, ".txt")
+        return self.kind != FOLDER and not plain
 
 
 def resolve_source(images: str) -> Source:
@@ -52,10 +59,20 @@ def resolve_source(images: str) -> Source:
     """
     source = _resolve(images)
     listing = Listing(source)
-    if next(iter(listing), None) is None:
-        others = sum(listing.ignored.values())
-        raise UserError(f"--images {images}: no image in there" + (f", only {others} other files" if others else ""))
+    first = list(itertools.islice(listing, 2))
+    if not first:
+        raise UserError(f"--images {images}: no image in there{_what_else(listing.ignored, source)}")
+    if len(first) == 1 and first[0].problem and is_container(first[0].uri):
+        raise UserError(f"--images {images}: {first[0].problem}")
     return source
+
+
+def _what_else(ignored: Counter[str], source: Source) -> str:
+    containers = ignored["container"]
+    if containers and source.kind == FOLDER:
+        return f", only {containers} archives; they are read when named, as in --images '{source.path}/*.tar'"
+    others = sum(ignored.values())
+    return f", only {others} other files" if others else ""
 
 
 def _resolve(images: str) -> Source:
@@ -64,20 +81,18 @@ def _resolve(images: str) -> Source:
         if os.path.isdir(path):
             return Source(FOLDER, path)
         if os.path.isfile(path):
-            return Source(
-                LIST if path.endswith(".txt") else PATTERN, path if path.endswith(".txt") else glob.escape(path)
-            )
+            return Source(LIST, path) if path.endswith(_LIST_SUFFIXES) else Source(PATTERN, glob.escape(path))
         if not glob.has_magic(images):
             raise UserError(
-                f"--images {images}: no such file or folder; give a folder, a quoted glob pattern or a LIST.txt"
+                f"--images {images}: no such file or folder; give a folder, a quoted pattern, an archive or a list"
             )
         if next(_matches(path), None) is None:
             raise UserError(f"--images {images}: no file matches this pattern; check it, and quote it for the shell")
         return Source(PATTERN, path)
     try:
-        if images.endswith(".txt") and FileSystems.exists(images):
+        if images.endswith(_LIST_SUFFIXES) and FileSystems.exists(images):
             return Source(LIST, images)
-        kind = PATTERN if any(magic in images for magic in "*?[") else FOLDER
+        kind = PATTERN if any(magic in images for magic in "*?[") or is_container(images) else FOLDER
         pattern = images if kind == PATTERN else images.rstrip("/") + "/**"
         FileSystems.match([pattern], limits=[1])
     except (BeamIOError, ValueError, ImportError) as error:
@@ -89,7 +104,7 @@ def _resolve(images: str) -> Source:
 
 @dataclass
 class Listing:
-    """Walks a source; after a pass, `ignored` counts the files that are not inputs, by kind."""
+    """Walks a source, containers included; after a pass, `ignored` counts what is no input, by kind."""
 
     source: Source
 
@@ -100,39 +115,98 @@ class Listing:
         self.ignored.clear()
         if self.source.kind == LIST:
             yield from self._from_list()
-        elif not storage.is_local(self.source.path):
-            yield from self._remote()
-        else:
-            paths = walk(self.source.path) if self.source.kind == FOLDER else _matches(self.source.path)
-            for path in paths:
-                if isinstance(path, InputFile):
-                    yield path
-                elif self._is_input(path, guess=self.source.kind == FOLDER):
-                    yield ask_file(path)
+            return
+        found = _local(self.source) if storage.is_local(self.source.path) else _remote(self.source)
+        for file in found:
+            path = file if isinstance(file, str) else file.uri
+            if isinstance(file, InputFile) and file.problem:
+                yield file
+            elif why := not_an_input(path, guess=self.source.kind == FOLDER):
+                self.ignored[why] += 1
+            else:
+                yield from self._open(ask_file(file) if isinstance(file, str) else file)
 
-    def _is_input(self, path: str, guess: bool) -> bool:
-        why = not_an_input(path, guess)
-        if why:
-            self.ignored[why] += 1
-        return not why
+    def _open(self, file: InputFile) -> Iterator[InputFile]:
+        """A file -> itself, or what it contains."""
+        return list_container(file, self.ignored) if is_container(file.uri) else iter((file,))
 
     def _from_list(self) -> Iterator[InputFile]:
-        folder = os.path.dirname(self.source.path)
-        with storage.open_file(self.source.path) as file:
-            for number, raw in enumerate(file):
-                line = os.fsdecode(raw).rstrip("\r\n")
-                if number == 0:
-                    line = line.removeprefix("\ufeff")
-                if line.strip():
-                    # Relative entries are relative to the list, so that a list and its pictures can move together.
-                    entry = parse_list_entry(line)
-                    yield ask_file(os.path.join(folder, entry) if storage.is_local(entry) else entry)
+        read = _csv_entries if self.source.path.endswith((".csv", ".tsv")) else _text_entries
+        # Members of one container stand together in lists that captionbeam writes: it is listed once for all of them.
+        for container, entries in itertools.groupby(read(self.source.path), key=_container_of):
+            if container:
+                yield from self._some_members(container, dict(entries))
+            else:
+                for uri, captions in entries:
+                    for file in self._open(ask_file(uri)):
+                        yield replace(file, captions=file.captions + captions) if captions else file
 
-    def _remote(self) -> Iterator[InputFile]:
-        (matched,) = FileSystems.match([self.source.path])
-        for found in matched.metadata_list:
-            if self._is_input(found.path, guess=self.source.kind == FOLDER):
-                yield InputFile(found.path, found.size_in_bytes, found.last_updated_in_seconds)
+    def _some_members(self, container: str, wanted: dict[str, tuple[str, ...]]) -> Iterator[InputFile]:
+        problem = "no such member in the archive"
+        for file in list_container(ask_file(container), Counter()):
+            if file.uri in wanted:
+                yield replace(file, captions=file.captions + wanted.pop(file.uri))
+            elif file.problem and not file.member:
+                problem = file.problem  # the archive's own: what is missing may have stood behind that place
+        for uri in wanted:
+            yield InputFile(uri, UNKNOWN, UNKNOWN, problem)
+
+
+def _container_of(entry: tuple[str, tuple[str, ...]]) -> str:
+    member = split_member_uri(entry[0])
+    return member[0] if member else ""
+
+
+def _local(source: Source) -> Iterator[str | InputFile]:
+    return walk(source.path) if source.kind == FOLDER else _matches(source.path)
+
+
+def _remote(source: Source) -> Iterator[InputFile]:
+    (matched,) = FileSystems.match([source.path])
+    for found in matched.metadata_list:
+        yield InputFile(found.path, found.size_in_bytes, found.last_updated_in_seconds)
+
+
+def _text_entries(path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """LIST.txt -> (address, no captions) of each line that is not blank."""
+    with storage.open_file(path) as file:
+        for number, raw in enumerate(file):
+            line = os.fsdecode(raw).rstrip("\r\n")
+            if number == 0:
+                line = line.removeprefix("\ufeff")
+            if line.strip():
+                yield _relative_to(path, parse_list_entry(line)), ()
+
+
+def _csv_entries(path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """LIST.csv or LIST.tsv with a header -> (address, captions) of each row.
+
+    Raises:
+      UserError: it is no such table.
+    """
+    delimiter = "\t" if path.endswith(".tsv") else ","
+    with storage.open_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        rows = csv.DictReader(text, delimiter=delimiter)
+        names = rows.fieldnames or ()
+        column = next((name for name in _ADDRESS_COLUMNS if name in names), None)
+        if column is None:
+            raise UserError(
+                f"--images {path}: no column {', '.join(_ADDRESS_COLUMNS)} in its first line; name the one with the "
+                "pictures so, or give the table as --captions and the pictures as --images"
+            )
+        try:
+            for row in rows:
+                if address := (row[column] or "").strip():
+                    captions = [text for name in _CAPTION_COLUMNS for text in clean_captions(row.get(name))]
+                    yield _relative_to(path, address), tuple(captions)
+        except csv.Error as error:
+            raise UserError(f"--images {path}:{rows.line_num}: {error}; mend this line") from error
+
+
+def _relative_to(path: str, entry: str) -> str:
+    """Relative entries are relative to the list, so that a list and its pictures can move together."""
+    return os.path.join(os.path.dirname(path), entry) if storage.is_local(entry) else entry
 
 
 def walk(folder: str) -> Iterator[str | InputFile]:
@@ -151,32 +225,21 @@ def _walk(folder: str, ancestors: frozenset[str]) -> Iterator[str | InputFile]:
         yield InputFile(folder, UNKNOWN, UNKNOWN, f"folder cannot be listed: {error.strerror}")
         return
     for entry in found:
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(entry.path, ancestors | {real})
         else:
             yield entry.path
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle; asking for the file will tell
+        return False
+
+
 def _matches(pattern: str) -> Iterator[str]:
     return (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))
-
-
-def not_an_input(path: str, guess: bool) -> str:
-    """Why a file met on the way is no input: "shadow" or "other" (no image by its name); "" for an input.
-
-    Args:
-      path: the file.
-      guess: whether a name that is not an image's rules it out: in a folder yes, where the user chose the files no.
-    """
-    name = os.path.basename(path)
-    # macOS leaves ._NAME beside NAME on foreign disks; they hold no picture whatever they end in.
-    if name.startswith("._") or "__MACOSX" in path.split("/") or name in (".DS_Store", "Thumbs.db", "desktop.ini"):
-        return "shadow"
-    if name.startswith(storage.TEMPORARY_PREFIX):
-        return "shadow"
-    suffix = os.path.splitext(name)[1].lower()
-    # A name without a suffix may well be a picture (content-addressed stores); its bytes will tell.
-    return "other" if guess and suffix and suffix not in IMAGE_SUFFIXES else ""
 
 
 def ask_file(uri: str) -> InputFile:
@@ -184,8 +247,9 @@ def ask_file(uri: str) -> InputFile:
     try:
         if storage.is_local(uri):
             status = os.stat(uri)
-            if os.path.isdir(uri):
-                return InputFile(uri, UNKNOWN, UNKNOWN, "a folder, not a file")
+            if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
+                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+                return InputFile(uri, UNKNOWN, UNKNOWN, f"{kind}, not a file")
             return InputFile(uri, status.st_size, status.st_mtime)
         (matched,) = FileSystems.match([uri])
         if not matched.metadata_list:
@@ -193,8 +257,8 @@ def ask_file(uri: str) -> InputFile:
         found = matched.metadata_list[0]
         return InputFile(uri, found.size_in_bytes, found.last_updated_in_seconds)
     except OSError as error:
-        return InputFile(uri, UNKNOWN, UNKNOWN, (error.strerror or str(error)).lower())
-    except (BeamIOError, ValueError) as error:
+        return InputFile(uri, UNKNOWN, UNKNOWN, reason(error))
+    except (BeamIOError, ValueError) as error:  # ValueError: a NUL in the name, or a scheme that nobody knows
         return InputFile(uri, UNKNOWN, UNKNOWN, str(error))
 
 

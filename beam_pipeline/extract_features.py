@@ -20,9 +20,10 @@ from apache_beam.utils.shared import Shared
 from beam_pipeline import storage
 from beam_pipeline.collection import resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
-from beam_pipeline.images import DEFAULT_MAX_MEGAPIXELS
+from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import REJECTED, LedgerLine
-from beam_pipeline.planning import COUNTS, Picture, PlanShards, ShardKey
+from beam_pipeline.outputs import COUNTS
+from beam_pipeline.planning import Picture, PlanShards, ShardKey
 from beam_pipeline.reading import EncodedPicture, encode_pictures, sample_pixels
 from beam_pipeline.runs import (
     GatherResults,
@@ -54,14 +55,14 @@ class ExtractOptions:
     """Settings of `captionbeam extract`.
 
     Attributes:
-      images: folder, glob pattern or LIST.txt.
+      images: folder, pattern, archive or list.
       output: directory of the feature set.
       captions: caption file to store with the features, or None.
       weights: "imagenet", "random" or a path.
       feature_kind: "grid" or "pooled".
       precision: "auto", "bfloat16" or "float32".
       shard_size: pictures a shard, on average at most.
-      max_megapixels: what one picture may have when decoded.
+      decoding: what one picture may cost.
       max_reject_rate: share of rejected inputs above which the job fails, 0 to 1.
       retry_rejected: take inputs up again that an earlier run rejected.
     """
@@ -73,7 +74,7 @@ class ExtractOptions:
     feature_kind: str = "grid"
     precision: str = "auto"
     shard_size: int = 512
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    decoding: Decoding = DEFAULT_DECODING
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
 
@@ -102,18 +103,18 @@ def extract(
             options.feature_kind,
             options.precision,
             output,
-            lambda: sample_pixels(source, options.max_megapixels),
+            lambda: sample_pixels(source, options.decoding),
         )
         if earlier and earlier.encoder.id != spec.identity.id:
             raise _other_encoder(output, earlier.encoder, str(spec.identity))
-        state, kept, unlisted = _take_stock(output, earlier, captions is not None)
+        state, kept, unlisted = _take_stock(output, earlier, captions is not None or source.may_hold_captions)
         _write_manifest(
             output, FeatureSet(output, spec.identity, tuple(kept))
         )  # from now on it refuses another encoder
         log.info("encoder %s", spec.identity)
         if captions and state.committed:
             log.info("pictures of earlier runs keep the captions that were stored with them")
-        if earlier and earlier.captions and not captions:
+        if earlier and earlier.captions and not captions and not source.may_hold_captions:
             log.info("no --captions given: new pictures are stored without any, unlike those of earlier runs")
 
         def build(pipeline: beam.Pipeline) -> None:
@@ -123,10 +124,11 @@ def extract(
                 list(state.unfinished),
                 state.next_run,
                 options.shard_size,
+                options.decoding.max_bytes,
                 captions,
                 options.retry_rejected,
             )
-            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, options.max_megapixels, load)
+            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, options.decoding, load)
             adopted = (
                 pipeline
                 | "UnlistedShards" >> beam.Create(unlisted)
@@ -200,9 +202,9 @@ def _take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tupl
 class EncodeShards(beam.PTransform):
     """(ShardKey, pictures) -> Shard each, its features and then its ledger written; counts every outcome."""
 
-    def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float, load: Callable[[EncoderSpec], Encoder]):
+    def __init__(self, spec: EncoderSpec, output: str, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
         super().__init__()
-        self.settings = (spec, output, max_megapixels, load)
+        self.settings = (spec, output, decoding, load)
 
     def expand(self, shards):
         return shards | "EncodeShard" >> beam.ParDo(EncodeShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -211,10 +213,10 @@ class EncodeShards(beam.PTransform):
 class EncodeShard(beam.DoFn):
     """One call makes one shard; the encoder is loaded once per process."""
 
-    def __init__(self, spec: EncoderSpec, output: str, max_megapixels: float, load: Callable[[EncoderSpec], Encoder]):
+    def __init__(self, spec: EncoderSpec, output: str, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
         self.spec = spec
         self.output = output
-        self.max_megapixels = max_megapixels
+        self.decoding = decoding
         self.load = load
         self.shared = Shared()
 
@@ -223,13 +225,13 @@ class EncodeShard(beam.DoFn):
 
     def process(self, element: tuple[ShardKey, Iterable[Picture]]):
         key, pictures = element
-        shard, lines = encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.max_megapixels)
+        shard, lines = encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.decoding)
         yield from count_outcomes(lines)
         yield shard
 
 
 def encode_shard(
-    shard: ShardId, pictures: Iterable[Picture], encoder: Callable[[], Encoder], output: str, max_megapixels: float
+    shard: ShardId, pictures: Iterable[Picture], encoder: Callable[[], Encoder], output: str, decoding: Decoding
 ) -> tuple[Shard, list[LedgerLine]]:
     """Encodes a shard's pictures in sha256 order into its TFRecord file, then commits it with its ledger.
 
@@ -244,7 +246,7 @@ def encode_shard(
     digest = ""
     with storage.new_file(path) as local:
         with tf.io.TFRecordWriter(local) as writer:
-            for encoded in encode_pictures(work, encoder, max_megapixels):
+            for encoded in encode_pictures(work, encoder, decoding):
                 lines += encoded.read.lines
                 if encoded.feature is not None:
                     writer.write(serialize(feature_record(encoded)))

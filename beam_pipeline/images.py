@@ -1,17 +1,19 @@
 """Bytes of an image file -> upright RGB uint8 [299, 299, 3], or a named reason why not.
 
 What a file's content says decides, never its name. A picture is shown as a viewer would show it: EXIF orientation
-applied, transparency on white, the first frame of an animation, 16-bit values scaled to 8 bits.
+applied, colour profiles converted to sRGB, transparency on white, the first frame of an animation or page of a
+document, 16-bit values scaled to 8 bits.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
 
 INPUT_SIZE = 299  # pixels of a side that InceptionV3 was trained on
 # A JPEG is decoded at the smallest of its DCT scales (1/1, 1/2, 1/4, 1/8) that still leaves twice the input size,
@@ -28,6 +30,22 @@ _SUFFIXES = """
     .jp2 .j2k .jpx .ppm .pgm .pbm .pnm .tga .ras
 """
 IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
+
+AVIF_BRANDS = (b"avif", b"avis")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+_SRGB = ImageCms.createProfile("sRGB")
+_LARGEST_PROFILE = 8 << 20  # bytes; those of printing presses have 1 to 3 MB
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
+_UPRIGHT = {  # EXIF orientation -> how a stored picture is turned to stand upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Image.MAX_IMAGE_PIXELS = None  # `max_megapixels` is the limit, and it counts what a reduced JPEG really takes
 
@@ -55,7 +73,7 @@ def decode_image(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
 
     Args:
       data: the whole file.
-      max_megapixels: pixels / 10**6 that may be decoded at most; bounds memory at about 16 bytes a pixel.
+      max_megapixels: pixels / 10**6 that may be decoded at most; bounds memory at about 20 bytes a pixel.
 
     Raises:
       UnreadableImage: not an image, cut, of an unknown kind or too large; says which.
@@ -65,7 +83,7 @@ def decode_image(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # oddities in metadata; what stops us is raised
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with _open(data) as image:
                 return _decode(image, max_megapixels)
         except UnidentifiedImageError as error:
             raise UnreadableImage(_not_an_image(data)) from error
@@ -78,9 +96,30 @@ def decode_image(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
             raise UnreadableImage(_reason(error)) from error
 
 
+def _open(data: bytes) -> Image.Image:
+    """Header of a file -> image that is still to be loaded; HEIC by way of pillow-heif, where that is installed."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if _brand(data) not in HEIC_BRANDS:
+            raise
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UnreadableImage(
+            'HEIC image: its decoder is not installed; pip install "captionbeam[heif]" brings it'
+        ) from error
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return Image.open(io.BytesIO(data), formats=("HEIF",))
+
+
+def _brand(data: bytes) -> bytes:
+    """The kind of an ISO media file, in which HEIC and AVIF come; b"" for any other."""
+    return data[8:12] if data[4:8] == b"ftyp" else b""
+
+
 def _decode(image: Image.Image, max_megapixels: float) -> DecodedImage:
     width, height = image.size
-    swapped = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 exchange the sides
     if image.format in ("JPEG", "MPO"):
         image.draft("RGB", (REDUCED_SIZE, REDUCED_SIZE))  # keeps grey and CMYK as they are where it cannot convert
     megapixels = image.size[0] * image.size[1] / 1e6
@@ -90,10 +129,60 @@ def _decode(image: Image.Image, max_megapixels: float) -> DecodedImage:
             "--max-megapixels raises it"
         )
     image.load()
-    upright = ImageOps.exif_transpose(image)
-    rgb = to_rgb(upright)
-    pixels = np.asarray(rgb.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR), dtype=np.uint8)
-    return DecodedImage(pixels, *((height, width) if swapped else (width, height)))
+    # Only now: a PNG is loaded to look for its orientation.
+    orientation = _orientation(image)
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _deep_grey_to_8_bits(image)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    pixels = np.asarray(_input_in_srgb(image, profile), dtype=np.uint8)
+    return DecodedImage(pixels, *((height, width) if orientation >= 5 else (width, height)))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # whatever a broken EXIF block makes Pillow raise: the picture itself is whole
+        return 1
+
+
+def _input_in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """8-bit image -> sRGB [299, 299]; a colour profile is applied after resizing, where it costs least."""
+    usable = _to_srgb(profile, image.mode) if profile and len(profile) <= _LARGEST_PROFILE else None
+    if usable is None:
+        return _resize(to_rgb(image))
+    mode, transform = usable
+    small = _resize(image if mode == "CMYK" else to_rgb(image))
+    return transform.apply(small.convert(mode))
+
+
+def _resize(image: Image.Image) -> Image.Image:
+    return image.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR)
+
+
+@functools.lru_cache(maxsize=8)  # the photos of a collection share few profiles
+def _to_srgb(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform] | None:
+    """ICC profile, mode of the image -> (mode that the profile speaks of, transform from there to sRGB).
+
+    None where there is nothing to do or the profile is unusable.
+    """
+    try:
+        found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = found.profile.xcolor_space.strip()
+        if space == "RGB" and mode != "CMYK":
+            if "sRGB" in (found.profile.profile_description or ""):
+                return None
+            source = "RGB"
+        elif space == "GRAY" and mode in ("L", "LA", "1"):
+            source = "L"
+        elif space == mode == "CMYK":
+            source = "CMYK"
+        else:  # a profile that was left behind when somebody converted the pixels
+            return None
+        return source, ImageCms.buildTransform(found, _SRGB, source, "RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError):
+        return None  # viewers show such a picture as if it had none
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -104,25 +193,33 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _deep_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey spans 0..65535; float grey spans 0..1 unless its values say otherwise."""
-    values = np.asarray(image).astype(np.float32)  # (H, W)
-    full_scale = 65535.0
+    """Integer grey spans what its bits can hold (mostly 0..65535); float grey 0..1, unless its values say otherwise."""
+    values = np.array(image, dtype=np.float32)  # (H, W)
+    tags = getattr(image, "tag_v2", {})  # a TIFF's
+    top = float(np.nanmax(values, initial=0, where=np.isfinite(values)))
     if image.mode == "F":
-        full_scale = next((scale for scale in (1.0, 255.0) if np.nanmax(values) <= scale), full_scale)
-    scaled = np.nan_to_num(values * (255.0 / full_scale))
-    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+        full_scale = next((scale for scale in (1.0, 255.0, 65535.0) if top <= scale), top)
+    else:
+        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        full_scale = max(2.0 ** min(bits, 16) - 1, top)
+    values *= 255 / full_scale
+    if image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        np.subtract(255, values, out=values)
+    np.nan_to_num(values, copy=False, posinf=255, neginf=0)
+    np.clip(np.rint(values, out=values), 0, 255, out=values)
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def _not_an_image(data: bytes) -> str:
     start = data[:64].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html")):
         return "not an image: a web page"
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
-        return "HEIC image: this build has no decoder for it"
+    if _brand(data) in AVIF_BRANDS and not features.check("avif"):
+        return "AVIF image: this build of Pillow has no decoder for it"
     return "not an image of a known format, or its header is broken"
 
 

@@ -1,12 +1,12 @@
 """What is left to do, and how it is cut into shards: listing -> minus ledger -> fingerprint -> distinct -> shards.
 
-Both pipelines begin with `PlanShards`. Beside its main output every step emits `counts` (name, n) and `notes`
-(kind, text): they travel as data and not as Beam metrics, because totals must be exact on every runner.
+Both pipelines begin with `PlanShards`. Beside its main output every step emits counts and notes (`outputs.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,29 +14,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import AsSingleton, PCollection, TaggedOutput
+from apache_beam.pvalue import AsSingleton, PCollection
 
-from beam_pipeline import storage
-from beam_pipeline.collection import InputFile, Listing, Source
+from beam_pipeline.caption_join import CaptionedFile, JoinCaptions
+from beam_pipeline.collection import Listing, Source
+from beam_pipeline.containers import fingerprint
+from beam_pipeline.inputs import InputFile, neighbourhood, reason, uri_key, uri_of
 from beam_pipeline.ledger import DONE, REJECTED, LedgerLine, read_ledger
+from beam_pipeline.outputs import COUNTS, NOTES, count, tagged_outputs
 from beam_pipeline.sharding import ShardId, UnfinishedRun, assign_shard, content_key, shard_count
-from training.caption_files import CaptionFile, CaptionRow, normalized_name
+from training.caption_files import CaptionFile
 
-COUNTS, NOTES = "counts", "notes"
-NOTES_KEPT = 100  # examples of a kind that the manifest lists; the counts beside them are exact
 _READERS = 8  # threads that hash files: enough to hide the latency of a network disk
 
-Count = tuple[str, int]
-Note = tuple[str, str]
 ShardKey = tuple[int, int, int]  # (run, index, count) of a ShardId, in types that every runner can group by
-
-
-@dataclass(frozen=True)
-class CaptionedFile:
-    """An input and what people wrote of it."""
-
-    file: InputFile
-    captions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Plan:
 
     Attributes:
       shards: (ShardKey, pictures) for every shard that has to be made, those without any picture included.
-      counts, notes: see the module's docstring.
+      counts, notes: see `outputs.py`.
     """
 
     shards: PCollection
@@ -81,6 +72,7 @@ class PlanShards(beam.PTransform):
       unfinished: runs that lack shards; they are finished with the shards they began with.
       next_run: number for what fits into none of them.
       shard_size: pictures a shard, on average at most.
+      max_bytes: size of one input.
       captions: caption file to join by image name, or None.
       retry_rejected: take inputs up again that an earlier run rejected.
     """
@@ -92,6 +84,7 @@ class PlanShards(beam.PTransform):
         unfinished: list[UnfinishedRun],
         next_run: int,
         shard_size: int,
+        max_bytes: int,
         captions: CaptionFile | None = None,
         retry_rejected: bool = False,
     ):
@@ -101,11 +94,12 @@ class PlanShards(beam.PTransform):
         self.unfinished = unfinished
         self.next_run = next_run
         self.shard_size = shard_size
+        self.max_bytes = max_bytes
         self.captions = captions
         self.retry_rejected = retry_rejected
 
     def expand(self, pipeline) -> Plan:
-        listed = _outputs(pipeline | "Source" >> beam.Create([self.source]), "ListInputs", list_inputs)
+        listed = tagged_outputs(pipeline | "Source" >> beam.Create([self.source]), "ListInputs", list_inputs)
         counts, notes = [listed[COUNTS]], [listed[NOTES]]
         files = listed.main | "SpreadInputs" >> beam.Reshuffle()
         if self.captions is not None:
@@ -114,7 +108,7 @@ class PlanShards(beam.PTransform):
             counts += [joined[COUNTS]]
             notes += [joined[NOTES]]
         else:
-            files = files | "NoCaptions" >> beam.Map(CaptionedFile)
+            files = files | "NoCaptions" >> beam.Map(lambda file: CaptionedFile(file, file.captions))
 
         ledger = (
             pipeline
@@ -123,120 +117,22 @@ class PlanShards(beam.PTransform):
         )
         work = files | SubtractLedger(ledger, self.retry_rejected)
         counts += [work[COUNTS]]
-        distinct = work.main | "FingerprintFiles" >> FingerprintFiles() | DistinctPictures(ledger)
+        distinct = work.main | "FingerprintFiles" >> FingerprintFiles(self.max_bytes) | DistinctPictures(ledger)
         shards = distinct | AssignShards(self.unfinished, self.next_run, self.shard_size)
         return Plan(shards, counts, notes)
 
 
-def _outputs(pcoll, label: str, function, *args):
-    """Maps a function that yields main elements and TaggedOutputs for COUNTS and NOTES."""
-    return pcoll | label >> beam.FlatMap(function, *args).with_outputs(COUNTS, NOTES, main="main")
-
-
-class Outputs:
-    """Main output, counts and notes of a composite, read like Beam's own multiple outputs."""
-
-    def __init__(self, main: PCollection, counts: PCollection, notes: PCollection | None = None):
-        self.main = main
-        self._tagged: dict[str, Any] = {COUNTS: counts, NOTES: notes}
-
-    def __getitem__(self, tag: str) -> PCollection:
-        return self._tagged[tag]
-
-
-def count(name: str, n: int = 1) -> TaggedOutput:
-    return TaggedOutput(COUNTS, (name, n))
-
-
-def note(kind: str, text: str) -> TaggedOutput:
-    return TaggedOutput(NOTES, (kind, text))
-
-
 def list_inputs(source: Source) -> Iterator[Any]:
-    """Source -> InputFile each; counts ignored_shadow and ignored_other."""
+    """Source -> InputFile each; counts what is no input as ignored_KIND, and the captions that came with inputs."""
     listing = Listing(source)
-    yield from listing
+    captions = 0
+    for file in listing:
+        captions += len(file.captions)
+        yield file
+    if captions:
+        yield count("captions_with_inputs", captions)
     for kind, ignored in sorted(listing.ignored.items()):
         yield count(f"ignored_{kind}", ignored)
-
-
-class JoinCaptions(beam.PTransform):
-    """InputFile -> CaptionedFile, joined by image name.
-
-    Counts caption rows, rows whose picture is missing, pictures without a caption, repeated rows and unreadable lines.
-    """
-
-    def __init__(self, captions: CaptionFile):
-        super().__init__()
-        self.captions = captions
-
-    def expand(self, files):
-        rows = _outputs(
-            files.pipeline | "CaptionFile" >> beam.Create([self.captions]), "ReadCaptions", read_caption_rows
-        )
-        by_name = files | "NameOfFile" >> beam.Map(lambda file: (_base_name(file.uri), file))
-        joined = _outputs(
-            {"files": by_name, "rows": rows.main} | "GroupByImageName" >> beam.CoGroupByKey(),
-            "MatchCaptions",
-            match_captions,
-        )
-        return Outputs(
-            joined.main,
-            (rows[COUNTS], joined[COUNTS]) | "CaptionCounts" >> beam.Flatten(),
-            (rows[NOTES], joined[NOTES]) | "CaptionNotes" >> beam.Flatten(),
-        )
-
-
-def read_caption_rows(captions: CaptionFile) -> Iterator[Any]:
-    """CaptionFile -> (normalised base name of the image, CaptionRow)."""
-    for row in captions:
-        yield _base_name(row.image), row
-    yield count("caption_rows", captions.rows)
-    yield count("caption_lines_unreadable", captions.bad_lines)
-    for problem in captions.problems:
-        yield note("caption_lines_unreadable", str(problem))
-
-
-def match_captions(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-    """Files and caption rows of one base name -> CaptionedFile for every file.
-
-    A row names its picture exactly, by file name or by the end of its path; where no file is called exactly so, one
-    whose name is the same in Unicode's composed form takes it.
-    """
-    _, grouped = group
-    files = sorted(grouped["files"], key=lambda file: file.uri)
-    texts: dict[str, list[str]] = {file.uri: [] for file in files}
-    seen: set[tuple[str, str]] = set()
-    unmatched = 0
-    for row in sorted(grouped["rows"], key=lambda row: row.line):
-        owners = _files_named(row, files)
-        for file in owners:
-            texts[file.uri].append(row.text)
-        if not owners:
-            unmatched += 1
-            yield note("captions_without_picture", row.image)
-        if (row.image, row.text) in seen:
-            yield count("captions_repeated")
-        seen.add((row.image, row.text))
-    if unmatched:
-        yield count("captions_without_picture", unmatched)
-    for file in files:
-        if not texts[file.uri]:
-            yield count("pictures_without_caption")
-            yield note("pictures_without_caption", file.uri)
-        yield CaptionedFile(file, tuple(texts[file.uri]))
-
-
-def _files_named(row: CaptionRow, files: list[InputFile]) -> list[InputFile]:
-    exact = [file for file in files if ("/" + file.uri).endswith("/" + row.image)]
-    if exact:
-        return exact
-    ending = "/" + normalized_name(row.image)
-    return [file for file in files if normalized_name("/" + file.uri).endswith(ending)]
-
-
-def _base_name(path: str) -> str:
-    return normalized_name(os.path.basename(path))
 
 
 def read_ledger_in_order(path: str) -> Iterator[tuple[str, LedgerLine]]:
@@ -258,16 +154,17 @@ class SubtractLedger(beam.PTransform):
         self.retry_rejected = retry_rejected
 
     def expand(self, files):
-        by_uri = files | "UriOfFile" >> beam.Map(lambda captioned: (captioned.file.uri, captioned))
-        lines = self.ledger | "UriOfLine" >> beam.Map(lambda named: (named[1].uri, named))
+        by_uri = files | "UriOfFile" >> beam.Map(lambda captioned: (uri_key(captioned.file.uri), captioned))
+        lines = self.ledger | "UriOfLine" >> beam.Map(lambda named: (uri_key(named[1].uri), named))
         groups = {"files": by_uri, "lines": lines} | "GroupByUri" >> beam.CoGroupByKey()
-        return _outputs(groups, "KeepUnaccounted", keep_unaccounted, self.retry_rejected)
+        return tagged_outputs(groups, "KeepUnaccounted", keep_unaccounted, self.retry_rejected)
 
 
 def keep_unaccounted(group: tuple[str, dict[str, Iterable[Any]]], retry_rejected: bool) -> Iterator[Any]:
     """Listing and ledger lines of one uri -> the CaptionedFile if it is work."""
     _, grouped = group
-    listed = sorted(grouped["files"], key=lambda captioned: captioned.captions, reverse=True)
+    # Of members of one name the last counts, as for tar and unzip.
+    listed = sorted(grouped["files"], key=lambda captioned: (_place(captioned.file), captioned.captions), reverse=True)
     if listed:  # else it was there in an earlier run and is gone
         yield count("listed")
         if len(listed) > 1:
@@ -279,6 +176,10 @@ def keep_unaccounted(group: tuple[str, dict[str, Iterable[Any]]], retry_rejected
             yield count(f"earlier_{outcome}")
 
 
+def _place(file: InputFile) -> tuple[int, ...]:
+    return file.member.place if file.member else ()
+
+
 def last_outcome(file: InputFile, lines: Iterable[tuple[str, LedgerLine]]) -> str | None:
     """The newest run's word on a file; None if it speaks of other content, or there is none."""
     _, line = max(lines, key=lambda named: named[0], default=("", None))
@@ -288,31 +189,37 @@ def last_outcome(file: InputFile, lines: Iterable[tuple[str, LedgerLine]]) -> st
 class FingerprintFiles(beam.PTransform):
     """CaptionedFile -> (sha256 of its bytes, Picture of that one file)."""
 
+    def __init__(self, max_bytes: int):
+        super().__init__()
+        self.max_bytes = max_bytes
+
     def expand(self, files):
         return (
             files
-            | "SpreadFiles" >> beam.Reshuffle()
+            | "NeighbourhoodOfFile" >> beam.Map(lambda captioned: (neighbourhood(captioned.file), captioned))
+            | "SpreadFiles" >> beam.GroupByKey()
+            | "FilesOfNeighbourhood" >> beam.FlatMapTuple(lambda _, captioned: captioned)
             | "BatchFiles" >> beam.BatchElements(min_batch_size=_READERS * 4, max_batch_size=_READERS * 4)
-            | "HashFiles" >> beam.FlatMap(fingerprint_files)
+            | "HashFiles" >> beam.FlatMap(fingerprint_files, self.max_bytes)
         )
 
 
-def fingerprint_files(files: list[CaptionedFile]) -> Iterator[tuple[str, Picture]]:
+def fingerprint_files(files: list[CaptionedFile], max_bytes: int) -> Iterator[tuple[str, Picture]]:
     """Hashes a batch of files side by side."""
     with ThreadPoolExecutor(_READERS) as pool:
-        yield from pool.map(fingerprint_file, files)
+        yield from pool.map(fingerprint_file, files, itertools.repeat(max_bytes))
 
 
-def fingerprint_file(captioned: CaptionedFile) -> tuple[str, Picture]:
+def fingerprint_file(captioned: CaptionedFile, max_bytes: int) -> tuple[str, Picture]:
     """One file -> (key, Picture); a file that cannot be read gets a key of its own and the reason."""
     file, problem, digest = captioned.file, captioned.file.problem, ""
     if not problem:
         try:
-            digest = storage.sha256(file.uri)
+            digest = fingerprint(file, max_bytes)
         except OSError as error:
-            problem = (error.strerror or str(error)).lower()
+            problem = reason(error)
     if problem:
-        digest = hashlib.sha256(os.fsencode(file.uri)).hexdigest()
+        digest = hashlib.sha256(uri_key(file.uri)).hexdigest()
     return digest, Picture(digest, (file,), captioned.captions, problem=problem)
 
 
@@ -327,7 +234,7 @@ class DistinctPictures(beam.PTransform):
         done = (
             self.ledger
             | "KeepDone" >> beam.Filter(lambda named: named[1].outcome == DONE)
-            | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, named[1].uri))
+            | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, uri_key(named[1].uri)))
         )
         groups = {"pictures": pictures, "done": done} | "GroupByContent" >> beam.CoGroupByKey()
         return groups | "MergeFiles" >> beam.FlatMap(merge_files)
@@ -347,7 +254,7 @@ def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Picture
         captions += [text for text in picture.captions if text not in known]
     if pictures:
         files = tuple(picture.files[0] for picture in pictures)
-        known_as = tuple(sorted(set(grouped["done"])))
+        known_as = tuple(sorted(map(uri_of, set(grouped["done"]))))
         yield replace(pictures[0], files=files, captions=tuple(captions), known_as=known_as)
 
 

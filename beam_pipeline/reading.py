@@ -1,7 +1,7 @@
 """Pictures of a shard, read and decoded ahead of the encoder, encoded in batches of one fixed shape.
 
-While TensorFlow encodes one batch, a pool of threads reads and decodes the next ones (Pillow and TensorFlow release
-the interpreter lock), and the caller writes what came out before. A broken picture yields a rejection and nothing else.
+While TensorFlow encodes one batch, threads read the next pictures and have them decoded in processes of their own,
+and the caller writes what came out before. A broken picture yields a rejection and nothing else.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from beam_pipeline import storage
-from beam_pipeline.collection import InputFile, Listing, Source
+from beam_pipeline.collection import Listing, Source
+from beam_pipeline.containers import read_input
 from beam_pipeline.encoder import ENCODER_BATCH, STATISTICS_PICTURES, Encoder
-from beam_pipeline.images import DecodedImage, UnreadableImage, decode_image
+from beam_pipeline.images import DecodedImage, UnreadableImage
+from beam_pipeline.inputs import InputFile, reason, uri_key
+from beam_pipeline.isolated_decoding import Decoding, decoder_pool
 from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.planning import Picture
 from training.errors import UserError
@@ -31,7 +33,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _BATCHES_AHEAD = 2  # decoded batches that wait for the encoder: 4.3 MB each
-_THREADS = max(2, os.cpu_count() or 1)
+READING_THREADS = max(2, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ class EncodedPicture:
 
 
 def encode_pictures(
-    pictures: Iterable[Picture], encoder: Callable[[], Encoder], max_megapixels: float
+    pictures: Iterable[Picture], encoder: Callable[[], Encoder], decoding: Decoding
 ) -> Iterator[EncodedPicture]:
     """Pictures -> EncodedPicture each, in the same order; `encoder` is called once there is something to encode."""
     read = map_ahead(
-        lambda picture: read_picture(picture, max_megapixels), pictures, _THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
+        lambda picture: read_picture(picture, decoding), pictures, READING_THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
     )
     for batch in map_ahead(lambda batch: encode_batch(batch, encoder), _batches(read), threads=1, ahead=1):
         yield from batch
@@ -89,7 +91,7 @@ def encode_batch(batch: list[ReadPicture], encoder: Callable[[], Encoder]) -> li
     return [EncodedPicture(read, next(features) if read.image else None) for read in batch]
 
 
-def read_picture(picture: Picture, max_megapixels: float) -> ReadPicture:
+def read_picture(picture: Picture, decoding: Decoding) -> ReadPicture:
     """Reads and decodes one distinct picture from the first of its files that can still be read."""
     if picture.problem:
         stage = "list" if picture.files[0].problem else "read"
@@ -103,15 +105,15 @@ def read_picture(picture: Picture, max_megapixels: float) -> ReadPicture:
     for position, file in enumerate(picture.files):
         others = picture.files[position:]
         try:
-            data = storage.read_bytes(file.uri)
+            data = read_input(file, decoding.max_bytes)
         except OSError as error:
-            lost += _rejected([file], picture.sha256, "read", (error.strerror or str(error)).lower())
+            lost += _rejected([file], picture.sha256, "read", reason(error))
             continue
         if hashlib.sha256(data).hexdigest() != picture.sha256:
             lost += _rejected([file], picture.sha256, "read", "changed while the job ran; run again to take it up")
             continue
         try:
-            image = decode_image(data, max_megapixels)
+            image = decoder_pool(decoding, READING_THREADS).decode(data)
         except UnreadableImage as error:
             return ReadPicture(picture, None, lost + _rejected(others, picture.sha256, "decode", str(error)))
         duplicates = tuple(_line(other, picture.sha256, DUPLICATE) for other in others[1:])
@@ -142,7 +144,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads
                 future.cancel()
 
 
-def sample_pixels(source: Source, max_megapixels: float) -> np.ndarray:
+def sample_pixels(source: Source, decoding: Decoding) -> np.ndarray:
     """Source -> uint8 [n <= STATISTICS_PICTURES, 299, 299, 3], drawn by the hash of the file names.
 
     Raises:
@@ -150,13 +152,14 @@ def sample_pixels(source: Source, max_megapixels: float) -> np.ndarray:
     """
 
     def draw(file: InputFile) -> bytes:
-        return hashlib.sha256(os.fsencode(os.path.basename(file.uri))).digest()
+        return hashlib.sha256(uri_key(os.path.basename(file.uri))).digest()
 
     drawn = heapq.nsmallest(4 * STATISTICS_PICTURES, (file for file in Listing(source) if not file.problem), key=draw)
     pixels: list[np.ndarray] = []
     for file in drawn:
         with contextlib.suppress(OSError, UnreadableImage):
-            pixels.append(decode_image(storage.read_bytes(file.uri), max_megapixels).pixels)
+            data = read_input(file, decoding.max_bytes)
+            pixels.append(decoder_pool(decoding, READING_THREADS).decode(data).pixels)
         if len(pixels) == STATISTICS_PICTURES:
             break
     if not pixels:

@@ -22,7 +22,7 @@ from apache_beam.pvalue import AsDict, AsList, PCollection, TaggedOutput
 from beam_pipeline import storage
 from beam_pipeline.collection import format_list_entry
 from beam_pipeline.ledger import OUTCOMES, LedgerLine, rejected_inputs, to_jsonl
-from beam_pipeline.planning import NOTES_KEPT, count
+from beam_pipeline.outputs import NOTES_KEPT, count
 from beam_pipeline.sharding import ShardId, UnfinishedRun, committed_shards, ledger_paths, new_run, unfinished_runs
 from training.errors import JobFailed, UserError
 
@@ -243,6 +243,10 @@ def balance_in_words(totals: Mapping[str, int]) -> str:
         "listed_repeatedly": "entries of the list name an input that was there already",
         "ignored_shadow": "shadow files (._NAME, Thumbs.db and the like) are not inputs",
         "ignored_other": "other files are not images by their name",
+        "ignored_link": "links and devices in archives are not inputs",
+        "ignored_container": "archives in the folder are not opened; name them to caption what is in them",
+        "ignored_caption": "captions in archives could not be read",
+        "captions_with_inputs": "captions came with the pictures from their archives or list",
         "caption_lines_unreadable": "lines of the caption file could not be read",
         "captions_without_picture": "captions name a picture that is not there",
         "captions_repeated": "caption rows repeat another word for word; each counts as written",

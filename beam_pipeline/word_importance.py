@@ -20,8 +20,10 @@ from typing import Any
 import apache_beam as beam
 
 from beam_pipeline import storage
+from beam_pipeline.inputs import uri_key, uri_of
 from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine
-from beam_pipeline.planning import COUNTS, Outputs, ShardKey, count, read_ledger_in_order
+from beam_pipeline.outputs import COUNTS, Outputs, count
+from beam_pipeline.planning import ShardKey, read_ledger_in_order
 from beam_pipeline.sharding import ShardId
 from training.tokenizer import tokenize
 
@@ -135,17 +137,17 @@ def read_captions(key: ShardKey, output: str) -> Iterator[tuple[str, dict[str, A
     with storage.open_file(storage.join(output, ShardId(*key).captions())) as file:
         for line in file:
             row = json.loads(line)
-            yield row["sha256"], row
+            yield row["sha256"], {**row, "uri": uri_key(row["uri"])}
 
 
-def ledger_of_shard(key: ShardKey, output: str) -> Iterator[tuple[str, tuple[str, LedgerLine]]]:
-    """ShardKey -> (uri, (ledger name, ledger line))."""
+def ledger_of_shard(key: ShardKey, output: str) -> Iterator[tuple[bytes, tuple[str, LedgerLine]]]:
+    """ShardKey -> (key of the uri, (ledger name, ledger line))."""
     for name, line in read_ledger_in_order(storage.join(output, ShardId(*key).ledger())):
-        yield line.uri, (name, line)
+        yield uri_key(line.uri), (name, line)
 
 
-def picture_of_file(group: tuple[str, Iterable[tuple[str, LedgerLine]]]) -> Iterator[tuple[str, str]]:
-    """Ledger lines of one uri -> (sha256, uri) of the picture that it shows now."""
+def picture_of_file(group: tuple[bytes, Iterable[tuple[str, LedgerLine]]]) -> Iterator[tuple[str, bytes]]:
+    """Ledger lines of one uri -> (sha256, key of the uri) of the picture that it shows now."""
     uri, lines = group
     _, line = max(lines, key=lambda named: named[0])
     if line.outcome in (DONE, DUPLICATE):
@@ -161,7 +163,7 @@ def tally_picture(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
         for flag in row["flags"]:
             yield count(f"flag_{flag}")
         if files:
-            yield from tally_caption(row["caption"], row["score"], sha256, row["uri"], files)
+            yield from tally_caption(row["caption"], row["score"], sha256, uri_of(row["uri"]), files)
             yield count("pictures_counted")
 
 

@@ -22,6 +22,7 @@ from beam_pipeline.collection import Listing, resolve_source
 from beam_pipeline.encoder import ENCODER_BATCH, load_encoder, resolve_encoder
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.images import decode_image
+from beam_pipeline.isolated_decoding import Decoding
 from beam_pipeline.reading import sample_pixels
 from beam_pipeline.storage import read_bytes
 
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace, work: str) -> None:
     with open(images, "w") as file:
         file.writelines(uri + "\n" for uri in uris)
     spec = resolve_encoder(
-        options.weights, "grid", options.precision, work, lambda: sample_pixels(resolve_source(images), 100)
+        options.weights, "grid", options.precision, work, lambda: sample_pixels(resolve_source(images), Decoding())
     )
     encoder = load_encoder(spec)
     decoded = [decode_image(read_bytes(uri)).pixels for uri in uris[: 4 * ENCODER_BATCH]]

@@ -182,3 +182,10 @@ def test_a_damaged_feature_shard_is_named_before_anything_is_captioned(run, feat
 def test_no_captioner_there_is_one_line(run, good, tmp_path):
     with pytest.raises(UserError, match=r"no config.json here"):
         run(images=str(good), captioner=str(tmp_path))
+
+
+def test_a_name_that_is_not_utf8_is_captioned(run, good, tmp_path, noisy_jpeg):
+    name = os.fsdecode(os.fsencode(good) + b"/\xff.jpg")
+    Path(name).write_bytes(noisy_jpeg(0))
+    assert run(images=str(good))["captions"] == 21
+    assert name in {row["uri"] for row in rows_of(tmp_path / "captions").values()}

@@ -1,4 +1,5 @@
 import os
+import zipfile
 
 import pytest
 from hypothesis import given
@@ -111,3 +112,136 @@ def test_a_name_that_is_not_utf8_survives_a_list():
     name = os.fsdecode(b"/a/\xff\xfe.jpg")
     line = format_list_entry(name)
     assert parse_list_entry(line.encode().decode()) == name
+
+
+def test_links_that_lead_in_a_circle_are_listed_with_their_problem(tmp_path):
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "b.jpg")
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "a.jpg")
+    (tmp_path / "c.jpg").write_bytes(b"x")
+    problems = [file.problem for file in Listing(resolve_source(str(tmp_path)))]
+    assert problems == ["too many levels of symbolic links"] * 2 + [""]
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zeros.jpg").symlink_to("/dev/zero")
+    problems = {file.problem for file in Listing(resolve_source(str(tmp_path)))}
+    assert problems == {"a pipe, socket or device, not a file"}
+
+
+ODD_NAMES = [
+    "with space.jpg",
+    " leading and trailing .jpg",
+    "new\nline.jpg",
+    "dog 🐕.jpg",
+    "100%25 #1?.jpg",
+    "star*.jpg",
+    "[a-z].jpg",
+    '"quoted".jpg',
+    "{brace}$HOME.jpg",
+    "-dash.jpg",
+    os.fsdecode(b"not utf-8 \xff.jpg"),
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_themselves_in_folders_lists_and_alone(tmp_path, name):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / name).write_bytes(b"x")
+    (folder / "another.jpg").write_bytes(b"x")
+    assert name in names(folder)
+    assert names(folder / name) == [name]
+    listed = tmp_path / "rejected.txt"
+    listed.write_text(format_list_entry(str(folder / name)) + "\n")
+    (file,) = Listing(resolve_source(str(listed)))
+    assert (file.uri, file.problem) == (str(folder / name), "")
+
+
+def write_archives(tmp_path, number: int = 2) -> None:
+    for shard in range(number):
+        with zipfile.ZipFile(tmp_path / f"{shard}.zip", "w") as archive:
+            for name in ("a.jpg", "b.jpg"):
+                archive.writestr(name, f"{shard}{name}")
+
+
+def test_archives_and_patterns_of_archives_are_opened(tmp_path):
+    write_archives(tmp_path)
+    (tmp_path / "c.jpg").write_bytes(b"x")
+
+    def uris(images):
+        return sorted(os.path.relpath(file.uri, tmp_path) for file in Listing(resolve_source(str(images))))
+
+    assert uris(tmp_path / "0.zip") == ["0.zip!/a.jpg", "0.zip!/b.jpg"]
+    assert uris(tmp_path / "*.zip") == ["0.zip!/a.jpg", "0.zip!/b.jpg", "1.zip!/a.jpg", "1.zip!/b.jpg"]
+    assert len(uris(tmp_path / "*")) == 5
+
+
+def test_archives_in_a_folder_are_counted_and_the_way_to_them_is_told(tmp_path):
+    write_archives(tmp_path)
+    with pytest.raises(UserError, match=r"no image in there, only 2 archives; .* --images '.*/\*\.tar'"):
+        resolve_source(str(tmp_path))
+    (tmp_path / "c.jpg").write_bytes(b"x")
+    listing = Listing(resolve_source(str(tmp_path)))
+    assert len(list(listing)) == 1
+    assert listing.ignored == {"container": 2}
+
+
+def test_a_list_names_members_and_whole_archives(tmp_path):
+    write_archives(tmp_path, 3)
+    lines = ["0.zip!/b.jpg", "0.zip!/gone.jpg", "1.zip", "2.zip!/a.jpg", "3.zip!/a.jpg"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    found = {os.path.relpath(file.uri, tmp_path): file for file in Listing(resolve_source(str(tmp_path / "list.txt")))}
+    assert {uri: file.problem for uri, file in found.items()} == {
+        "0.zip!/b.jpg": "",
+        "0.zip!/gone.jpg": "no such member in the archive",
+        "1.zip!/a.jpg": "",
+        "1.zip!/b.jpg": "",
+        "2.zip!/a.jpg": "",
+        "3.zip!/a.jpg": "no such file or directory",
+    }
+    assert found["0.zip!/b.jpg"].member == next(
+        file.member for file in Listing(resolve_source(str(tmp_path / "0.zip"))) if file.uri.endswith("b.jpg")
+    )
+
+
+def test_a_folder_that_is_called_like_a_member_is_taken_literally(tmp_path):
+    folder = tmp_path / "a.zip!"
+    folder.mkdir()
+    (folder / "x.jpg").write_bytes(b"x")
+    (tmp_path / "list.txt").write_text("a.zip!/x.jpg\n")
+    (file,) = Listing(resolve_source(str(tmp_path / "list.txt")))
+    assert (file.member, file.problem) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.csv", '\ufeffurl,caption\n"a,b.jpg","a dog, running"\nc.jpg,\n,nothing\n'),
+        ("list.tsv", "file_name\ttext\na,b.jpg\ta dog, running\nc.jpg\t\n"),
+    ],
+)
+def test_a_table_names_files_and_their_captions(tmp_path, name, text):
+    for picture in ("a,b.jpg", "c.jpg"):
+        (tmp_path / picture).write_bytes(b"x")
+    (tmp_path / name).write_text(text)
+    source = resolve_source(str(tmp_path / name))
+    assert [(file.uri, file.problem, file.captions) for file in Listing(source)] == [
+        (str(tmp_path / "a,b.jpg"), "", ("a dog, running",)),
+        (str(tmp_path / "c.jpg"), "", ()),
+    ]
+    assert source.may_hold_captions
+
+
+def test_a_table_without_addresses_is_one_line(tmp_path):
+    (tmp_path / "list.csv").write_text("name,caption\na.jpg,x\n")
+    with pytest.raises(UserError, match="no column uri, url, path, file_name, image in its first line"):
+        resolve_source(str(tmp_path / "list.csv"))
+
+
+def test_only_containers_and_tables_may_hold_captions(tmp_path):
+    write_archives(tmp_path, 1)
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert resolve_source(f"{tmp_path}/*.zip").may_hold_captions
+    assert not resolve_source(f"{tmp_path}/*.jpg").may_hold_captions
+    assert not resolve_source(str(tmp_path)).may_hold_captions

@@ -6,17 +6,12 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from beam_pipeline.collection import InputFile, resolve_source
+from beam_pipeline.caption_join import CaptionedFile, match_captions
+from beam_pipeline.collection import resolve_source
+from beam_pipeline.inputs import InputFile, Member
 from beam_pipeline.ledger import LedgerLine, to_jsonl
-from beam_pipeline.planning import (
-    COUNTS,
-    CaptionedFile,
-    Picture,
-    PlanShards,
-    keep_unaccounted,
-    match_captions,
-    merge_files,
-)
+from beam_pipeline.outputs import COUNTS
+from beam_pipeline.planning import Picture, PlanShards, keep_unaccounted, merge_files
 from training.caption_files import CaptionRow, read_captions
 
 
@@ -39,7 +34,7 @@ def split(outputs):
 
 
 def match(files, rows):
-    return split(match_captions(("x", {"files": [file(uri) for uri in files], "rows": rows})))
+    return split(match_captions((b"x", {"files": [file(uri) for uri in files], "rows": rows})))
 
 
 COMPOSED, DECOMPOSED = "M\u00fcnchen.jpg", "Mu\u0308nchen.jpg"
@@ -73,6 +68,19 @@ def test_unmatched_names_are_counted_and_listed():
 def test_a_path_in_the_caption_file_tells_files_of_one_name_apart():
     captioned, _, _ = match(["/p/x/a.jpg", "/p/y/a.jpg"], [CaptionRow("y/a.jpg", "second", 2)])
     assert [captions.captions for captions in captioned] == [(), ("second",)]
+
+
+def test_what_a_container_says_comes_first_and_is_not_said_twice():
+    own = InputFile("/p/a.tar!/a.jpg", 1, 1.0, captions=("a dog",))
+    rows = [CaptionRow("a.jpg", "a dog", 2), CaptionRow("a.jpg", "a puppy", 3)]
+    captioned, counts, _ = split(match_captions((b"a.jpg", {"files": [own], "rows": rows})))
+    assert captioned == [CaptionedFile(own, ("a dog", "a puppy"))]
+    assert counts == {}
+
+
+def test_a_file_that_is_listed_twice_has_its_captions_once():
+    captioned, _, _ = match(["/p/a.jpg", "/p/a.jpg"], [CaptionRow("a.jpg", "a dog", 2)])
+    assert [captions.captions for captions in captioned] == [("a dog",), ("a dog",)]
 
 
 def test_repeated_rows_are_kept_and_counted():
@@ -113,6 +121,17 @@ def test_an_input_listed_twice_is_one_input():
     assert counts == {"listed": 1, "listed_repeatedly": 1}
 
 
+def test_of_members_of_one_name_the_last_counts():
+    first, last = (
+        CaptionedFile(InputFile("/p/a.tar!/a.jpg", 1, 1.0, member=Member("/p/a.tar", "tar", (offset, 1))), captions)
+        for offset, captions in ((512, ("a dog",)), (1536, ()))
+    )
+    for order in ([first, last], [last, first]):
+        main, counts, _ = split(keep_unaccounted(("/p/a.tar!/a.jpg", {"files": order, "lines": []}), False))
+        assert main == [last]
+        assert counts == {"listed": 1, "listed_repeatedly": 1}
+
+
 def test_files_of_one_content_are_one_picture():
     pictures = [
         Picture("aa", (file("/p/x2.jpg"),), ("a dog", "a brown dog")),
@@ -122,14 +141,14 @@ def test_files_of_one_content_are_one_picture():
     assert [found.uri for found in merged.files] == ["/p/x1.jpg", "/p/x2.jpg"]
     assert merged.captions == ("a dog", "a dog", "a puppy", "a brown dog")
     assert merged.known_as == ()
-    (again,) = merge_files(("aa", {"pictures": pictures, "done": ["/p/x2.jpg"]}))
+    (again,) = merge_files(("aa", {"pictures": pictures, "done": [b"/p/x2.jpg"]}))
     assert again.known_as == ("/p/x2.jpg",)
-    assert list(merge_files(("aa", {"pictures": [], "done": ["/p/x2.jpg"]}))) == []
+    assert list(merge_files(("aa", {"pictures": [], "done": [b"/p/x2.jpg"]}))) == []
 
 
 def planned(folder, output, shard_size=2, ledgers=(), captions=None):
     """Runs PlanShards alone; returns what assert_that needs."""
-    return PlanShards(resolve_source(str(folder)), list(ledgers), [], 1, shard_size, captions)
+    return PlanShards(resolve_source(str(folder)), list(ledgers), [], 1, shard_size, 1 << 20, captions)
 
 
 def test_every_input_is_in_exactly_one_shard_and_empty_shards_are_made(tmp_path):

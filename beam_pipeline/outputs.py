@@ -1,0 +1,42 @@
+"""What steps emit beside their main output: counts (name, n) and notes (kind, text).
+
+They travel as data and not as Beam metrics, because totals must be exact on every runner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+
+COUNTS, NOTES = "counts", "notes"
+NOTES_KEPT = 100  # examples of a kind that the manifest lists; the counts beside them are exact
+
+Count = tuple[str, int]
+Note = tuple[str, str]
+
+
+def tagged_outputs(pcoll, label: str, function, *args):
+    """Maps a function that yields main elements and TaggedOutputs for COUNTS and NOTES."""
+    return pcoll | label >> beam.FlatMap(function, *args).with_outputs(COUNTS, NOTES, main="main")
+
+
+class Outputs:
+    """Main output, counts and notes of a composite, read like Beam's own multiple outputs."""
+
+    def __init__(self, main: PCollection, counts: PCollection, notes: PCollection | None = None):
+        self.main = main
+        self._tagged: dict[str, Any] = {COUNTS: counts, NOTES: notes}
+
+    def __getitem__(self, tag: str) -> PCollection:
+        return self._tagged[tag]
+
+
+def count(name: str, n: int = 1) -> TaggedOutput:
+    return TaggedOutput(COUNTS, (name, n))
+
+
+def note(kind: str, text: str) -> TaggedOutput:
+    # Names that are not UTF-8 are shown escaped.
+    return TaggedOutput(NOTES, (kind, text.encode(errors="backslashreplace").decode()))
