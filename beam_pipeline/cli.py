@@ -202,9 +202,10 @@ def _add_collection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-seconds",
         type=_above_zero,
-        default=60,
+        default=30,
         metavar="S",
-        help="pictures that take longer to decode are rejected (default: 60)",
+        help="pictures that take more processor time to decode, or ten times that by the clock, are rejected "
+        "(default: 30)",
     )
     parser.add_argument(
         "--max-reject-rate",

@@ -21,6 +21,11 @@ DECODED, REJECTED = b"D", b"X"  # first byte of an answer: PICTURE and pixels fo
 PICTURE = struct.Struct("<II")  # width, height
 REASON = struct.Struct("<I")  # bytes of UTF-8 text that follow
 
+TOO_SLOW = (-signal.SIGPROF, -signal.SIGALRM)  # exit statuses of a process whose picture took too long
+# A decoder that computes is measured by the processor time that it gets, or a busy machine would reject good pictures;
+# one that sleeps is only measured by the clock.
+PATIENCE = 10
+
 # What one decoder may ask the system for, beyond what the process itself takes: Pillow's buffers for one picture.
 _BYTES_PER_PIXEL = 20
 _BYTES_PER_FILE_BYTE = 3  # some decoders copy the file
@@ -33,7 +38,8 @@ def main(decoder: str, max_megapixels: float, max_seconds: float) -> None:
     Args:
       decoder: `module:function` of (bytes, max_megapixels) -> DecodedImage, which raises UnreadableImage.
       max_megapixels: passed on to it; with the size of the file it bounds the memory.
-      max_seconds: after which the process ends by SIGALRM.
+      max_seconds: of processor time for a picture, after which the process ends by SIGPROF; PATIENCE times as many by
+        the clock, after which it ends by SIGALRM.
     """
     requests, answers = sys.stdin.buffer, _take_standard_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -42,7 +48,11 @@ def main(decoder: str, max_megapixels: float, max_seconds: float) -> None:
     try:
         module, _, function = decoder.partition(":")
         decode = getattr(importlib.import_module(module), function)
+        from PIL import Image
+
         from beam_pipeline.images import UnreadableImage
+
+        Image.init()  # loads all of Pillow's decoders, which is no picture's fault
     except Exception as error:
         _answer(answers, BROKEN, _text(repr(error)))
         return
@@ -55,8 +65,7 @@ def main(decoder: str, max_megapixels: float, max_seconds: float) -> None:
             return  # the parent is gone
         pixels = int(max_megapixels * 1e6) * _BYTES_PER_PIXEL
         _limit_memory(own_memory + pixels + size * _BYTES_PER_FILE_BYTE + _MARGIN)
-        # Its default action ends the process even inside a C loop, and also when nobody waits for it any more.
-        signal.setitimer(signal.ITIMER_REAL, max_seconds)
+        _set_timers(max_seconds)
         try:
             image = decode(data, max_megapixels)
             answer: tuple[bytes, ...] = (DECODED, PICTURE.pack(image.width, image.height), image.pixels.tobytes())
@@ -64,9 +73,15 @@ def main(decoder: str, max_megapixels: float, max_seconds: float) -> None:
             answer = (REJECTED, _text(str(error)))
         except MemoryError:
             answer = (REJECTED, _text("does not fit in memory when decoded"))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _set_timers(0)
         del data
         _answer(answers, *answer)
+
+
+def _set_timers(max_seconds: float) -> None:
+    # Their default action ends the process even inside a C loop, and also when nobody waits for it any more.
+    signal.setitimer(signal.ITIMER_PROF, max_seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * max_seconds)
 
 
 def _answer(answers: BinaryIO, *parts: bytes) -> None:

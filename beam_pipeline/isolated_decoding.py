@@ -34,13 +34,13 @@ class Decoding:
     Attributes:
       max_bytes: size of a file.
       max_megapixels: pixels / 10**6 when decoded; with the size of the file it bounds the memory of a decoder.
-      max_seconds: time to decode it.
+      max_seconds: processor time to decode it; ten times as many seconds by the clock.
       decoder: `module:function` of (bytes, max_megapixels) -> DecodedImage.
     """
 
     max_bytes: int = 256 << 20
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
-    max_seconds: float = 60.0
+    max_seconds: float = 30.0
     decoder: str = "beam_pipeline.images:decode_image"
 
 
@@ -103,7 +103,7 @@ class DecoderPool:
             self._slots.put(decoder)
 
     def _refuse_slow(self, death: DecoderDied) -> None:
-        if death.status == -signal.SIGALRM:
+        if death.status in protocol.TOO_SLOW:
             raise UnreadableImage(
                 f"took more than {self.decoding.max_seconds:g} seconds to decode; --max-seconds raises the limit"
             ) from death

@@ -106,13 +106,13 @@ def test_hostile_pictures_cost_a_line_each_and_not_the_job(run_extract, good, mo
     for data in (b"crash", b"sleep", b"allocate"):
         (good / f"{data.decode()}.jpg").write_bytes(data)
     (good / "large.jpg").write_bytes(bytes(100_001))
-    decoding = Decoding(100_000, max_megapixels=1, max_seconds=2, decoder="hostile_decoders:obey")
+    decoding = Decoding(100_000, max_megapixels=1, max_seconds=0.5, decoder="hostile_decoders:obey")
     features = run_extract(decoding=decoding, max_reject_rate=0.5)
     assert (features.totals["done"], features.totals["rejected"]) == (20, 4)
     reasons = {Path(uri).name: (line.stage, line.reason) for uri, line in ledger_of(features).items() if line.reason}
     assert reasons == {
         "crash.jpg": ("decode", "crashes its decoder (signal 11, segmentation fault)"),
-        "sleep.jpg": ("decode", "took more than 2 seconds to decode; --max-seconds raises the limit"),
+        "sleep.jpg": ("decode", "took more than 0.5 seconds to decode; --max-seconds raises the limit"),
         "allocate.jpg": ("decode", "does not fit in memory when decoded"),
         "large.jpg": ("read", "100001 bytes, over the limit of 100000; --max-bytes raises it"),
     }

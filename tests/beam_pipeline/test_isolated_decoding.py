@@ -41,7 +41,7 @@ def test_pixels_are_those_of_a_decoder_in_the_same_process(start_pool, noisy_jpe
     ("data", "limits", "reason"),
     [
         (b"crash", {}, r"crashes its decoder \(signal 11, segmentation fault\)"),
-        (b"sleep", {"max_seconds": 0.3}, r"took more than 0\.3 seconds to decode; --max-seconds raises the limit"),
+        (b"sleep", {"max_seconds": 0.05}, r"took more than 0\.05 seconds to decode; --max-seconds raises the limit"),
         (b"loop", {"max_seconds": 0.3}, r"took more than 0\.3 seconds"),
         (b"allocate", {"max_megapixels": 1}, "does not fit in memory when decoded"),
         (b"raise", {}, r"crashes its decoder \(exit status 1\)"),
@@ -53,6 +53,11 @@ def test_a_hostile_picture_costs_one_answer(start_pool, noisy_jpeg, data, limits
     with pytest.raises(UnreadableImage, match=reason):
         pool.decode(data)
     assert pool.decode(noisy_jpeg(0)).width == 64
+
+
+def test_a_busy_machine_does_not_make_a_picture_slow(start_pool):
+    """Half a second by the clock, and hardly any of the processor's time."""
+    assert start_pool("obey", max_seconds=0.2).decode(b"wait").width == 1
 
 
 def test_what_a_library_prints_is_no_answer(start_pool):
@@ -109,7 +114,7 @@ def test_no_process_outlives_a_killed_job(then):
         pid = int(parent.stdout.readline())
         time.sleep(0.2)
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while is_running(pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
