@@ -158,6 +158,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="imagenet|PATH",
         help="encoder weights (default: those that the captioner was trained with)",
     )
+    caption.add_argument(
+        "--reference",
+        metavar="DIR",
+        help="captions of the same captioner to compare words with (default: the captions it was trained on)",
+    )
     _add_collection_options(caption)
 
     demo = stage("demo", _demo, "Draws a collection with known truth and runs every stage on it.", takes_beam=True)
