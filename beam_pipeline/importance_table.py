@@ -14,7 +14,7 @@ from beam_pipeline.intervals import poisson_binomial, wilson
 from beam_pipeline.log_odds import log_odds
 from beam_pipeline.reference import Reference
 from beam_pipeline.tables import Column
-from beam_pipeline.terms import WORD, lemma, stop_words
+from beam_pipeline.terms import WORD, is_stop, lemma
 from beam_pipeline.word_statistics import Example, WordStatistics
 from training.word_evidence import KINDS, MILLION
 
@@ -155,11 +155,6 @@ def importance_table(
         )
     rows.sort(key=lambda row: (row["stop_word"], -row["importance"], -row["estimate"], row["word"]))
     return rows
-
-
-def is_stop(text: str) -> bool:
-    """Whether a word is a stop word; a bigram never is."""
-    return text in stop_words()
 
 
 def comparable(

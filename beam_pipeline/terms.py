@@ -41,9 +41,9 @@ def _lemmas() -> dict[str, str]:
 def lemma(word: str) -> str:
     """English word -> its dictionary form in lower case: dogs, dog; men, man; runs, run; bus, glasses as they are.
 
-    Stop words and words of other scripts stay what they are.
+    Stop words, words with a digit and words of other scripts stay what they are.
     """
-    if word in stop_words():
+    if is_stop(word) or any(map(str.isdigit, word)):
         return word
     if word in _lemmas():
         return _lemmas()[word]
@@ -52,9 +52,14 @@ def lemma(word: str) -> str:
     return word if found.replace("-", "") == word.replace("-", "") else found
 
 
+def is_stop(text: str) -> bool:
+    """Whether a term is a stop word; a bigram never is."""
+    return text in stop_words()
+
+
 def content_words(caption: str) -> list[str]:
     """Caption -> its words in lower case, without stop words and marks."""
-    return [word for word in caption_words(caption) if word not in stop_words()]
+    return [word for word in caption_words(caption) if not is_stop(word)]
 
 
 def count_terms(words: list[str]) -> Counter[Term]:
@@ -65,5 +70,5 @@ def count_terms(words: list[str]) -> Counter[Term]:
     terms: Counter[Term] = Counter((WORD, word) for word in words)
     terms.update((LEMMA, lemma(word)) for word in words)
     pairs = itertools.pairwise(words)
-    terms.update((BIGRAM, f"{first} {second}") for first, second in pairs if not stop_words() & {first, second})
+    terms.update((BIGRAM, f"{first} {second}") for first, second in pairs if not (is_stop(first) or is_stop(second)))
     return terms
