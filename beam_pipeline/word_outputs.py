@@ -34,7 +34,7 @@ class ResultWriter:
 
     Attributes:
       output: captions directory.
-      captioner: directory of the captioner.
+      captioner: directory of the captioner, the first one of an ensemble's.
       reference: captions directory to compare with, or None for the training captions.
       made_with: what must be the same in every run over the output.
     """
