@@ -7,7 +7,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,6 @@ from training.word_evidence import to_json
 from training.words import caption_words
 
 DECODER_BATCH = 64  # pictures that are captioned together; always padded to this number, so that it changes no caption
-WORDS_VERSION = 1  # of `words-*.jsonl`; files of another version are made anew from the captions
 
 
 def caption_features(
@@ -73,9 +71,7 @@ def write_words(
 ) -> ShardStatistics:
     """Writes `words-*.jsonl`: the statistics of a shard's pictures, as many files each as its own ledger has."""
     statistics = shard_statistics(pictures, files_of_pictures(lines))
-    header = {"schema_version": WORDS_VERSION, "counts": statistics.counts}
-    terms = (statistics_to_json(term, found) for term, found in sorted(statistics.terms.items()))
-    rows = (json.dumps(row) + "\n" for row in itertools.chain([header], terms))
+    rows = (json.dumps(row, separators=(",", ":")) + "\n" for row in statistics_to_json(statistics))
     storage.write_atomic(storage.join(output, shard.words()), "".join(rows).encode())
     return statistics
 
@@ -86,10 +82,7 @@ def read_words(shard: ShardId, output: str) -> ShardStatistics | None:
     if not storage.exists(path):
         return None
     with storage.open_file(path) as file:
-        header: dict[str, Any] = json.loads(file.readline())
-        if header.get("schema_version") != WORDS_VERSION:
-            return None
-        return ShardStatistics(header["counts"], dict(statistics_from_json(json.loads(line)) for line in file))
+        return statistics_from_json(map(json.loads, file))
 
 
 def statistics_of_shard(shard: ShardId, output: str, files_now: Mapping[str, int]) -> ShardStatistics:

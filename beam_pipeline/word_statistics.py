@@ -25,6 +25,7 @@ from training.words import caption_words
 EXAMPLES = 5  # K: pictures that are remembered of each kind
 SAMPLE_SEED = "captionbeam"  # another word draws other samples
 LIKELY = 0.5  # presence from which on a picture may stand for a word that its caption does not say
+WORDS_VERSION = 1  # of `words-*.jsonl`; a file of another version is made anew from the captions
 DOUBTFUL = 0.2  # presence below which a word that is said counts as a likely false mention
 
 
@@ -128,6 +129,8 @@ class WordStatistics:
 def _best(ours: tuple[Example, ...], others: tuple[Example, ...]) -> tuple[Example, ...]:
     if not others or not ours:
         return ours or others
+    if len(ours) == EXAMPLES and ours[-1].order < others[0].order:
+        return ours
     return tuple(sorted(ours + others, key=lambda example: example.order)[:EXAMPLES])
 
 
@@ -177,14 +180,12 @@ def picture_statistics(picture: CaptionedPicture, files: int) -> Iterator[tuple[
     score = millionths(picture.score)
     for word, evidence in from_json(picture.evidence, said).words.items():
         sums = _sums(evidence, score)
-        yield (
-            (WORD, word),
-            WordStatistics(sums, sums.times(files), *_examples(WORD, word, evidence, picture, score)),
-        )
+        examples = _examples(WORD, word, sums, evidence.grounding, picture)
+        yield (WORD, word), WordStatistics(sums, sums if files == 1 else sums.times(files), *examples)
     for (kind, text), times in sorted(terms.items()):
         if kind != WORD:
             sums = WordSums(mentions=times, said=1, score=score)
-            examples = _examples(kind, text, WordEvidence(said=times), picture, score) if kind == BIGRAM else ()
+            examples = _examples(kind, text, sums, None, picture) if kind == BIGRAM else ()
             yield (kind, text), WordStatistics(sums, sums.times(files), *examples)
 
 
@@ -207,24 +208,24 @@ def _sums(evidence: WordEvidence, score: int) -> WordSums:
 
 
 def _examples(
-    kind: str, text: str, evidence: WordEvidence, picture: CaptionedPicture, score: int
+    kind: str, text: str, sums: WordSums, nats: float | None, picture: CaptionedPicture
 ) -> tuple[tuple[Example, ...], ...]:
-    """Top, sample and doubtful of a single picture: each has it or is empty."""
-    presence = None if evidence.presence is None else millionths(evidence.presence)
-    grounding = None if evidence.grounding is None else millionths(evidence.grounding)
+    """Top, sample and doubtful of a single picture, of its sums and grounding: each has it or is empty."""
+    presence = sums.presence if sums.known else None
+    grounding = None if nats is None else millionths(nats)
 
     def example(rank: int) -> tuple[Example, ...]:
         return (Example(rank, picture.sha256, picture.uri, picture.caption, presence, grounding),)
 
     top: tuple[Example, ...] = ()
-    if evidence.said or (presence or 0) >= LIKELY * MILLION:
-        top = example(-score if grounding is None else -grounding)
-    weight = float(evidence.said > 0) if presence is None else presence / MILLION
+    if sums.said or sums.presence >= LIKELY * MILLION:
+        top = example(-sums.score if grounding is None else -grounding)
+    weight = float(sums.said) if presence is None else presence / MILLION
     sample = example(sample_rank(kind, text, picture.sha256, weight)) if weight else ()
     doubtful: tuple[Example, ...] = ()
-    if evidence.said and presence is not None and presence < DOUBTFUL * MILLION:
+    if sums.said and presence is not None and presence < DOUBTFUL * MILLION:
         doubtful = example(presence)
-    elif evidence.said and presence is None and grounding is not None and grounding < 0:
+    elif sums.said and presence is None and grounding is not None and grounding < 0:
         doubtful = example(grounding)
     return top, sample, doubtful
 
@@ -270,19 +271,38 @@ def shard_statistics(pictures: Iterable[CaptionedPicture], files: Mapping[str, i
             continue
         counts["pictures_counted"] += 1
         counts["files_counted"] += shown
-        counts.update(f"evidence_{kind}" for kind in from_json(picture.evidence, {}).kinds)
+        counts.update(f"evidence_{kind}" for kind in (picture.evidence or {}).get("kinds", ()))
         for term, statistics in picture_statistics(picture, shown):
             terms[term] = terms.get(term, nothing).merge(statistics)
     return ShardStatistics(dict(sorted(counts.items())), terms)
 
 
-def statistics_to_json(term: Term, statistics: WordStatistics) -> list[Any]:
-    """A term's line in `words-*.jsonl`: [kind, text, pictures, files, top, sample, doubtful]."""
-    return [*term, statistics.pictures, statistics.files, statistics.top, statistics.sample, statistics.doubtful]
+def statistics_to_json(statistics: ShardStatistics) -> Iterator[Any]:
+    """Statistics -> lines of `words-*.jsonl`.
+
+    First the counts, and the pictures that are examples of anything; then for each term [kind, text, pictures, files,
+    top, sample, doubtful], where an example names its picture by its place in the first line.
+    """
+    lists = [(found.top, found.sample, found.doubtful) for found in statistics.terms.values()]
+    shown = {(one.sha256, one.uri, one.caption) for three in lists for examples in three for one in examples}
+    pictures = {picture: place for place, picture in enumerate(sorted(shown))}
+    yield {"schema_version": WORDS_VERSION, "counts": statistics.counts, "pictures": list(pictures)}
+    for term, found in sorted(statistics.terms.items()):
+        examples = [
+            [[one.rank, pictures[one.sha256, one.uri, one.caption], one.presence, one.grounding] for one in examples]
+            for examples in (found.top, found.sample, found.doubtful)
+        ]
+        yield [*term, found.pictures, found.files, *examples]
 
 
-def statistics_from_json(line: list[Any]) -> tuple[Term, WordStatistics]:
-    """Undoes `statistics_to_json`."""
-    kind, text, pictures, files, *lists = line
-    examples = (tuple(Example(*fields) for fields in found) for found in lists)
-    return (kind, text), WordStatistics(WordSums(*pictures), WordSums(*files), *examples)
+def statistics_from_json(lines: Iterator[Any]) -> ShardStatistics | None:
+    """Undoes `statistics_to_json`; None where another version wrote it."""
+    header = next(lines)
+    if header.get("schema_version") != WORDS_VERSION:
+        return None
+    pictures = header["pictures"]
+    terms = {}
+    for kind, text, sums, files, *lists in lines:
+        examples = (tuple(Example(rank, *pictures[place], *known) for rank, place, *known in found) for found in lists)
+        terms[kind, text] = WordStatistics(WordSums(*sums), WordSums(*files), *examples)
+    return ShardStatistics(header["counts"], terms)

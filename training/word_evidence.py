@@ -60,7 +60,7 @@ class PictureEvidence:
 
 def millionths(value: float) -> int:
     """Number -> the nearest whole number of millionths."""
-    return round(float(value) * MILLION)
+    return round(value * MILLION)
 
 
 def to_json(evidence: PictureEvidence, said: Mapping[str, int], floor: float = FLOOR) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def to_json(evidence: PictureEvidence, said: Mapping[str, int], floor: float = F
         known = evidence.words[word]
         if word in said or (known.presence or 0) >= floor or (known.expected or 0) >= floor:
             values = {kind: getattr(known, kind) for kind in KINDS[1:] if getattr(known, kind) is not None}
-            words[word] = {kind: millionths(value) / MILLION for kind, value in values.items()}
+            words[word] = {kind: millionths(float(value)) / MILLION for kind, value in values.items()}
     return {"kinds": list(evidence.kinds), "words": words}
 
 
