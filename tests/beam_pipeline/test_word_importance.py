@@ -11,7 +11,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import write_words
 from beam_pipeline.ledger import LedgerLine
-from beam_pipeline.planning import COUNTS, shard_key
+from beam_pipeline.outputs import COUNTS
+from beam_pipeline.planning import shard_key
 from beam_pipeline.runs import commit_shard
 from beam_pipeline.sharding import ShardId, committed_shards
 from beam_pipeline.terms import WORD
@@ -33,9 +34,12 @@ def line(uri, content, outcome="done"):
 def write_shard(tmp_path):
     """Writes shard `run` of one shard a run: captions {content: caption} and ledger lines."""
 
-    def write(run, captions, lines):
+    def write(run, captions, lines, contents=None):
         shard = ShardId(run, 0, 1)
-        pictures = [CaptionedPicture(sha(one), f"/p/{one}", text, -1.0) for one, text in captions.items()]
+        pictures = [
+            CaptionedPicture(sha((contents or {}).get(one, one)), f"/p/{one}", text, -1.0)
+            for one, text in captions.items()
+        ]
         rows = "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures)
         storage.write_atomic(str(tmp_path / shard.captions()), rows.encode())
         write_words(shard, pictures, lines, str(tmp_path))
@@ -119,6 +123,12 @@ def test_a_shard_that_is_removed_is_gone_from_the_sums(write_shard, tmp_path):
     write_shard(2, {"y": "dog"}, [line("/y", "y")])
     (tmp_path / ShardId(1, 0, 1).ledger()).unlink()
     check(tmp_path, {"dog": (1, 1, 1)})
+
+
+def test_names_that_are_not_utf_8_pass_through_beam(write_shard, tmp_path):
+    write_shard(1, {"caf\udce9": "dog"}, [line("/caf\udce9", "x")], contents={"caf\udce9": "x"})
+    write_shard(2, {}, [line("/copy\udce9", "x", "duplicate")])
+    check(tmp_path, {"dog": (1, 2, 1)})
 
 
 def test_no_shards_have_no_words(tmp_path):
