@@ -29,10 +29,15 @@ setup(
         f"tensorflow-io==0.37.1; {TFIO}",  # s3://, az://, hdfs:// and http(s):// for tf.data
         f"tensorflow>=2.20,<3; {NO_TFIO}",  # first release with wheels for Python 3.13
         "apache-beam>=2.70,<3",  # the two pipelines, on one machine or on a cluster
+        "budoux>=0.10,<0.11",  # words of Chinese, Japanese and Thai captions; another version may cut otherwise
         "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3
         "numpy>=1.26,<3",  # features between Beam and TensorFlow; TensorFlow 2.16 narrows it to below 2
         "pillow>=11,<13",  # decodes pictures
+        "pyarrow>=14.0.1",  # Parquet tables; apache-beam brings it and narrows it further
         "pycocoevalcap==1.2",  # BLEU, ROUGE-L, CIDEr and METEOR as the COCO caption challenge counts them
+        "regex>=2024.4",  # Unicode's word boundaries (UAX #29) and scripts, which re does not know
+        "scipy>=1.11,<2",  # binomial quantiles and the Benjamini-Hochberg procedure
+        "simplemma>=2,<3",  # lemmas of English words, from a dictionary
         "tqdm>=4.66,<5",  # progress with a time to go
     ],
     extras_require={

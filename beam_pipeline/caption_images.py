@@ -1,14 +1,13 @@
 """Pipeline 2: images or features -> a caption for every distinct picture, a ledger, and word importance.
 
 From images: list -> minus ledger -> fingerprint -> distinct pictures -> shards -> encode and caption.
-From features: feature shards -> minus ledger -> caption. Then, in both cases: captions -> word tallies -> totals.
+From features: feature shards -> minus ledger -> caption. In both cases then:
+word statistics of every shard -> totals -> tables.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,38 +20,37 @@ from apache_beam.pvalue import PCollection
 from apache_beam.utils.shared import Shared
 
 from beam_pipeline import storage
+from beam_pipeline.captioned_shard import DECODER_BATCH, caption_features, write_words
 from beam_pipeline.collection import resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
-from beam_pipeline.ledger import DONE, LedgerLine
+from beam_pipeline.ledger import DONE, LedgerLine, read_ledger
 from beam_pipeline.outputs import COUNTS
 from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.reading import encode_pictures
+from beam_pipeline.reference import SUMMARY, TABLES
 from beam_pipeline.runs import (
     GatherResults,
-    Results,
-    add_up,
     balance_in_words,
     check_balance,
     commit_shard,
     count_outcomes,
     exclusive,
-    log_shard,
     run_pipeline,
     standing,
     write_rejected,
 )
 from beam_pipeline.sharding import ShardId, parse_shard
-from beam_pipeline.word_importance import CountWords, WordTally, ledger_of_shard, to_csv
+from beam_pipeline.terms import WORD
+from beam_pipeline.word_importance import CountWords, ledger_of_shard
+from beam_pipeline.word_outputs import ResultWriter
 from training.captioner import Captioner, load_captioner, member_paths
 from training.decoding import CaptionDecoder
 from training.errors import JobFailed, UserError
 from training.feature_records import deserialize
 from training.feature_set import REPAIR, load_feature_set
 
-SUMMARY = "summary.json"
-WORDS = "word_importance.csv"
-DECODER_BATCH = 64  # pictures that are captioned together; always padded to this number, so that it changes no caption
+WORDS = f"{TABLES[WORD]}.csv"
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,7 @@ class CaptionOptions:
       images: folder, pattern, archive or list.
       features: feature set.
       beam_width: hypotheses kept while decoding.
+      reference: captions directory of the same captioner to compare words with; None for the training captions.
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
       shard_size: pictures a shard, on average at most (images only).
       decoding, max_reject_rate, retry_rejected: as for extract.
@@ -75,6 +74,7 @@ class CaptionOptions:
     images: str | None = None
     features: str | None = None
     beam_width: int = 3
+    reference: str | None = None
     weights: str | None = None
     shard_size: int = 512
     decoding: Decoding = DEFAULT_DECODING
@@ -117,6 +117,9 @@ def caption(
     }
     _refuse_another_model(output, made_with)
     members = [storage.absolute(member) for member in member_paths(options.captioner)]
+    reference = None if options.reference is None else storage.absolute(options.reference)
+    writer = ResultWriter(output, members[0], reference, made_with)
+    writer.load_reference()  # a wrong one is better found before the job than after it
     decoder = DecoderSpec(",".join(members), options.beam_width)
     from_source = (
         _from_images(options, captioner, decoder, load)
@@ -125,7 +128,7 @@ def caption(
     )
     with exclusive(output):
         state = standing(output)
-        _write_summary(output, made_with)
+        writer.begin()
 
         def build(pipeline: beam.Pipeline) -> None:
             made = from_source(pipeline, output, state)
@@ -135,7 +138,7 @@ def caption(
             (
                 pipeline
                 | GatherResults(words.main, [*made.counts, words[COUNTS]], made.notes)
-                | "WriteResults" >> beam.Map(write_results, output, made_with)
+                | "WriteResults" >> beam.Map(writer.write)
             )
 
         run_pipeline(build, beam_options)
@@ -162,11 +165,6 @@ def _refuse_another_model(output: str, made_with: dict[str, Any]) -> None:
                 f"--output {output}: holds captions made with {name} {there.get(name)}, this run has {value}; "
                 "choose another --output"
             )
-
-
-def _write_summary(output: str, made_with: dict[str, Any], **content: Any) -> None:
-    document = {"made_with": made_with, **content}
-    storage.write_atomic(storage.join(output, SUMMARY), (json.dumps(document, indent=1) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -269,7 +267,8 @@ def caption_pictures(
                 uri = next(line.uri for line in encoded.read.lines if line.outcome == DONE)
                 yield encoded.read.picture.sha256, uri, encoded.feature
 
-    write_captions(shard, features(), decoder, output)
+    captioned = caption_features(shard, features(), decoder, output)
+    write_words(shard, captioned, lines, output)
     commit_shard(output, shard, lines)
     return lines
 
@@ -322,9 +321,11 @@ class CaptionFeatures(beam.DoFn):
 
     def process(self, key: ShardKey):
         shard = ShardId(*key)
-        write_captions(shard, read_features(storage.join(self.features, shard.features())), self.decoder, self.output)
-        ledger = storage.read_bytes(storage.join(self.features, shard.ledger()))
-        storage.write_atomic(storage.join(self.output, shard.ledger()), ledger)
+        features = read_features(storage.join(self.features, shard.features()))
+        captioned = caption_features(shard, features, self.decoder, self.output)
+        ledger = storage.join(self.features, shard.ledger())
+        write_words(shard, captioned, read_ledger(ledger), self.output)
+        storage.write_atomic(storage.join(self.output, shard.ledger()), storage.read_bytes(ledger))
         yield key
 
 
@@ -358,43 +359,3 @@ def count_last_line(group: tuple[bytes, Iterable[tuple[str, bool, str]]]) -> Ite
     _, new, outcome = max(lines)
     yield "listed", 1
     yield (outcome if new else f"earlier_{outcome}"), 1
-
-
-def write_captions(
-    shard: ShardId, features: Iterable[tuple[str, str, np.ndarray]], decoder: Callable[[], CaptionDecoder], output: str
-) -> None:
-    """(sha256, uri, feature) -> the shard's `captions-*.jsonl`, one line a picture in the same order."""
-    began = time.monotonic()
-    rows: list[str] = []
-    remaining = iter(features)
-    while batch := list(itertools.islice(remaining, DECODER_BATCH)):
-        hypotheses = decoder().decode(np.stack([feature for _, _, feature in batch]))
-        for (sha256, uri, _), hypothesis in zip(batch, hypotheses, strict=True):
-            row = {
-                "uri": uri,
-                "sha256": sha256,
-                "caption": hypothesis.caption,
-                "score": round(float(hypothesis.score), 4),
-                "flags": list(hypothesis.flags),
-            }
-            rows.append(json.dumps(row) + "\n")
-    storage.write_atomic(storage.join(output, shard.captions()), "".join(rows).encode())
-    log_shard(shard, len(rows), "captions", began)
-
-
-def write_results(results: Results, output: str, made_with: dict[str, Any]) -> None:
-    """Writes `word_importance.csv` and `summary.json`."""
-    counts = dict(results.counts)
-    captions, pictures = counts.pop("captions", 0), counts.pop("pictures_counted", 0)
-    flags = {name.removeprefix("flag_"): counts.pop(name) for name in sorted(counts) if name.startswith("flag_")}
-    words: list[tuple[str, WordTally]] = results.shards
-    storage.write_atomic(storage.join(output, WORDS), to_csv(words, pictures))
-    _write_summary(
-        output,
-        made_with,
-        totals=add_up(counts),
-        captions=captions,
-        flags=flags,
-        words=len(words),
-        notes=results.notes,
-    )

@@ -158,7 +158,19 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="imagenet|PATH",
         help="encoder weights (default: those that the captioner was trained with)",
     )
+    caption.add_argument(
+        "--reference",
+        metavar="DIR",
+        help="captions of the same captioner to compare words with (default: the captions it was trained on)",
+    )
     _add_collection_options(caption)
+
+    compare = stage("compare", _compare, "Two captioned collections -> the words that one uses more than the other.")
+    compare.add_argument("first", metavar="A", help="directory that caption made")
+    compare.add_argument("second", metavar="B", help="another one, by the same captioner")
+    compare.add_argument(
+        "--output", default="comparison.csv", metavar="FILE", help="CSV to write (default: comparison.csv)"
+    )
 
     demo = stage("demo", _demo, "Draws a collection with known truth and runs every stage on it.", takes_beam=True)
     demo.add_argument(
@@ -337,6 +349,12 @@ def _caption(settings: dict[str, Any], beam_options) -> None:
     from beam_pipeline.caption_images import CaptionOptions, caption
 
     caption(_fill(CaptionOptions, settings), beam_options)
+
+
+def _compare(settings: dict[str, Any], _) -> None:
+    from beam_pipeline.compare import CompareOptions, compare
+
+    compare(_fill(CompareOptions, settings))
 
 
 def _demo(settings: dict[str, Any], beam_options) -> None:

@@ -34,7 +34,7 @@ class ShardId:
         return self.file_name("captions", "jsonl")
 
     def words(self) -> str:
-        return self.file_name("words", "json")
+        return self.file_name("words", "jsonl")
 
     def ledger(self) -> str:
         return self.file_name("ledger", "jsonl")

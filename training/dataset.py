@@ -20,6 +20,7 @@ from training.feature_set import REPAIR, FeatureSet
 from training.splits import DEV, OUTSIDE, TRAIN, Split, decode_uris
 from training.tokenizer import tokenize
 from training.vocabulary import END, PAD, Vocabulary
+from training.word_counts import WordCounts
 
 _SHARDS_AT_ONCE = 4
 _SHUFFLED_PICTURES = 1024  # 256 MiB of grid features wait in memory; shards are small and drawn in random order besides
@@ -40,13 +41,15 @@ class Scan:
     """What one pass over a feature set's captions finds.
 
     Attributes:
-      word_counts: of the training captions.
+      word_counts: of the training captions' tokens.
+      words: how often the training captions use each word.
       train_pictures, train_captions, dev_pictures, outside: pictures with captions, by split.
       in_both: pictures that both lists name; they judge and do not train.
       without_caption: pictures that cannot train.
     """
 
     word_counts: Counter[str] = field(default_factory=Counter)
+    words: WordCounts = field(default_factory=WordCounts)
     train_pictures: int = 0
     train_captions: int = 0
     dev_pictures: int = 0
@@ -95,6 +98,7 @@ def scan(features: FeatureSet, split: Split) -> Scan:
                 found.train_captions += len(captions)
                 for text in captions:
                     found.word_counts.update(tokenize(text))
+                found.words.add_picture(captions)
         if records_read != shard.records:
             raise JobFailed(f"{path}: {records_read} records where the manifest says {shard.records}; {REPAIR}")
     if not found.train_pictures:

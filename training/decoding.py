@@ -16,6 +16,7 @@ from training.captioner import Captioner
 from training.layers import Silence
 from training.tokenizer import detokenize
 from training.vocabulary import END, PAD, START, UNKNOWN
+from training.word_evidence import PictureEvidence
 
 NEVER = -1e9  # log-probability of what must not be said
 LENGTH_POWER = (
@@ -36,12 +37,14 @@ class Hypothesis:
       flags: "unfinished" if it was cut at the length limit, "repeats" if a phrase of three words stands three times in
         a row.
       alternatives: the next best that the search ended with, best first; themselves without alternatives.
+      evidence: what else the captioner knows of words in the picture; None if it knows its caption alone.
     """
 
     caption: str
     score: float
     flags: tuple[str, ...] = ()
     alternatives: tuple[Hypothesis, ...] = ()
+    evidence: PictureEvidence | None = None
 
 
 def beam_search(

@@ -127,6 +127,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
         options.output, model.config, features.encoder, options.max_words, _settings(options, features, epochs)
     )
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
+    found.words.save(options.output)
     _copy_encoder_statistics(options)
 
     steps = math.ceil(found.train_pictures / batch_size)

@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.caption_images import CaptionOptions, caption
 from beam_pipeline.ledger import read_ledger
 from beam_pipeline.sharding import ledger_paths
+from beam_pipeline.tables import read_parquet, unescape_cell
 from training.captioner import save_weights, write_config
 from training.errors import JobFailed, UserError
 from training.feature_set import load_feature_set
@@ -59,8 +60,18 @@ def rows_of(directory) -> dict[str, dict]:
     return {row["sha256"]: row for row in rows}
 
 
-def words_of(directory) -> bytes:
-    return (Path(directory) / "word_importance.csv").read_bytes()
+RESULTS = (
+    "word_importance.csv",
+    "word_importance.parquet",
+    "bigram_importance.csv",
+    "bigram_importance.parquet",
+    "word_evidence.jsonl",
+)
+
+
+def words_of(directory) -> dict[str, bytes]:
+    """All that is said of the words of a collection."""
+    return {name: (Path(directory) / name).read_bytes() for name in RESULTS}
 
 
 def test_images_and_features_give_the_same_captions_and_counts(run, good, features, tmp_path):
@@ -90,6 +101,46 @@ def test_word_counts_are_those_of_the_captions(run, good, tmp_path):
             assert int(word["images"]) == len(holding)
             assert int(word["files"]) == sum(sha in {row["sha256"] for row in holding} for sha in files.values())
             assert int(word["count"]) == sum(row["caption"].split().count(word["word"]) for row in holding)
+
+
+def test_names_and_words_that_a_spreadsheet_would_run_are_harmless_and_come_back(run, jpeg, tmp_path, monkeypatch):
+    names = ["=1+2.jpg", "+a.jpg", "-1.jpg", "@x.jpg", 'a,"b".jpg', "new\nline.jpg"]
+    (tmp_path / "odd").mkdir()
+    for number, name in enumerate(names):
+        (tmp_path / "odd" / name).write_bytes(jpeg((40 * number, 9, 200)))
+    monkeypatch.chdir(tmp_path / "odd")
+    run(images=".", output="captions")
+    assert sorted(os.path.basename(row["uri"]) for row in rows_of(tmp_path / "captions").values()) == sorted(names)
+    with open(tmp_path / "captions" / "word_importance.csv", newline="") as file:
+        header, *cells = list(csv.reader(file))
+    table = read_parquet((tmp_path / "captions" / "word_importance.parquet").read_bytes())
+    assert len(cells) == len(table) > 0 and all(len(row) == len(header) for row in cells)
+    texts = [dict(zip(header, row, strict=True)) for row in cells]
+    assert all(not row[name].startswith(("=", "+", "-", "@")) for row in texts for name in ("word", "lemma", "example"))
+    assert [unescape_cell(row["example"]) for row in texts] == [row["example"] for row in table]
+    shown = [json.loads(line) for line in (tmp_path / "captions" / "word_evidence.jsonl").read_text().splitlines()]
+    seen = {os.path.basename(picture["uri"]) for word in shown for picture in word["top"] + word["sample"]}
+    assert seen == set(names)
+
+
+def test_an_empty_collection_gives_empty_tables(run, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "none.jpg").write_bytes(b"no image")
+    summary = run(images=str(tmp_path / "bad"), max_reject_rate=1.0)
+    assert (summary["pictures"], summary["words"], summary["bigrams"]) == (0, 0, 0)
+    assert (tmp_path / "captions" / "word_importance.csv").read_text().count("\n") == 1
+    assert (tmp_path / "captions" / "word_evidence.jsonl").read_bytes() == b""
+
+
+def test_another_collection_can_be_the_reference(run, good, features, tmp_path):
+    with pytest.raises(UserError, match=r"--reference .*nowhere: no summary.json here"):
+        run(images=str(good), reference=str(tmp_path / "nowhere"))
+    assert not (tmp_path / "captions").exists()
+    run("b", features=features.path)
+    summary = run(images=str(good), reference=str(tmp_path / "b"))
+    assert summary["reference"] == {"name": str(tmp_path / "b"), "documents": 20}
+    table = read_parquet((tmp_path / "captions" / "word_importance.parquet").read_bytes())
+    assert all(row["z"] == 0 for row in table), "the same pictures"
 
 
 def test_a_second_run_captions_nothing_and_changes_no_byte(run, good, encoder, tmp_path, files_of):

@@ -56,6 +56,8 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         (["extract", "--images", "no_such_folder", "--output", "y"], "--images no_such_folder: no such file or folder"),
         (["train", "--features", "no_such_features", "--output", "y"], "no_such_features: no manifest.json here"),
         (["caption", "--images", "x", "--captioner", "none", "--output", "y"], "--captioner none: no config.json here"),
+        (["compare", "a"], "the following arguments are required: B"),
+        (["compare", "a", "b"], "A a: no summary.json here; give a directory that `captionbeam caption` made"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, argv, said):

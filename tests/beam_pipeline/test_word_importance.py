@@ -1,78 +1,141 @@
-import csv
-import io
+"""Statistics of captioned shards, brought up to date and added up, over directories written by hand."""
+
+import hashlib
+import json
 
 import apache_beam as beam
 import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
-from hypothesis import given
-from hypothesis import strategies as st
 
-from beam_pipeline.word_importance import (
-    EXAMPLES,
-    MergeTallies,
-    WordTally,
-    content_words,
-    escape_cell,
-    merge_tallies,
-    stop_words,
-    tally_caption,
-    to_csv,
-    unescape_cell,
-)
+from beam_pipeline import storage
+from beam_pipeline.captioned_shard import write_words
+from beam_pipeline.ledger import LedgerLine
+from beam_pipeline.outputs import COUNTS
+from beam_pipeline.planning import shard_key
+from beam_pipeline.runs import commit_shard
+from beam_pipeline.sharding import ShardId, committed_shards
+from beam_pipeline.terms import WORD
+from beam_pipeline.word_importance import CountWords, MergeStatistics
+from beam_pipeline.word_statistics import CaptionedPicture, WordSums, picture_statistics
 
 LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
+def sha(content):
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def line(uri, content, outcome="done"):
+    return LedgerLine(uri, 1, 1.0, sha(content), outcome)
+
+
+@pytest.fixture
+def write_shard(tmp_path):
+    """Writes shard `run` of one shard a run: captions {content: caption} and ledger lines."""
+
+    def write(run, captions, lines, contents=None):
+        shard = ShardId(run, 0, 1)
+        pictures = [
+            CaptionedPicture(sha((contents or {}).get(one, one)), f"/p/{one}", text, -1.0)
+            for one, text in captions.items()
+        ]
+        rows = "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures)
+        storage.write_atomic(str(tmp_path / shard.captions()), rows.encode())
+        write_words(shard, pictures, lines, str(tmp_path))
+        commit_shard(str(tmp_path), shard, lines)
+
+    return write
+
+
+def check(directory, words, counts=None):
+    """Runs CountWords over every committed shard; words are {word: (images, files, mentions)}."""
+    keys = [shard_key(shard) for shard in committed_shards(storage.list_directory(str(directory)))]
+    with TestPipeline(runner=LOCAL) as pipeline:
+        found = pipeline | beam.Create(keys) | CountWords(str(directory))
+        flat = (
+            found.main
+            | beam.Filter(lambda pair: pair[0][0] == WORD)
+            | beam.MapTuple(
+                lambda term, known: (term[1], (known.pictures.said, known.files.said, known.pictures.mentions))
+            )
+        )
+        assert_that(flat, equal_to(list(words.items())))
+        if counts is not None:
+            sums = found[COUNTS] | beam.CombinePerKey(sum)
+            assert_that(sums, equal_to(list(counts.items())), label="counts")
+
+
+def test_shards_add_up_by_picture_file_and_mention(write_shard, tmp_path):
+    write_shard(
+        1,
+        {"x": "red dog", "y": "red red cat"},
+        [line("/x", "x"), line("/x2", "x", "duplicate"), line("/y", "y"), line("/bad", "", "rejected")],
+    )
+    write_shard(2, {"z": "dog"}, [line("/z", "z")])
+    check(
+        tmp_path,
+        {"red": (2, 3, 3), "dog": (2, 3, 2), "cat": (1, 1, 1)},
+        {"captions": 3, "pictures_counted": 3, "files_counted": 4},
+    )
+
+
+def test_a_file_that_a_later_run_finds_counts_for_its_picture(write_shard, tmp_path):
+    write_shard(1, {"x": "dog", "y": "cat"}, [line("/x", "x"), line("/y", "y")])
+    write_shard(2, {}, [line("/copy", "x", "duplicate")])
+    check(tmp_path, {"dog": (1, 2, 1), "cat": (1, 1, 1)})
+
+
+def test_a_file_that_now_shows_another_picture_no_longer_counts_for_the_old_one(write_shard, tmp_path):
+    write_shard(1, {"x": "dog", "y": "cat"}, [line("/x", "x"), line("/y", "y"), line("/y2", "y", "duplicate")])
+    write_shard(2, {"new": "bird"}, [line("/x", "new"), line("/y2", "new", "duplicate")])
+    check(
+        tmp_path,
+        {"cat": (1, 1, 1), "bird": (1, 2, 1)},
+        {"captions": 3, "pictures_counted": 2, "files_counted": 3},
+    )
+
+
+def test_a_known_picture_seen_again_does_not_count_twice(write_shard, tmp_path):
+    write_shard(1, {"x": "dog"}, [line("/x", "x")])
+    write_shard(2, {}, [line("/x", "x"), line("/x3", "x", "duplicate")])
+    check(tmp_path, {"dog": (1, 2, 1)})
+
+
+def test_a_shard_that_nothing_has_changed_is_not_counted_again(write_shard, tmp_path):
+    write_shard(1, {"x": "dog"}, [line("/x", "x")])
+    (tmp_path / ShardId(1, 0, 1).captions()).unlink()
+    write_shard(2, {"y": "cat"}, [line("/y", "y")])
+    check(tmp_path, {"dog": (1, 1, 1), "cat": (1, 1, 1)})
+
+
 @pytest.mark.parametrize(
-    ("caption", "words"),
-    [
-        ("A dog runs on the beach .", ["dog", "runs", "beach"]),
-        ("the dog's ball", ["dog", "ball"]),
-        ("the dog\u2019s ball", ["dog", "ball"]),
-        ("'dog' in quotes", ["dog", "quotes"]),
-        ("was the virus on the bus ?", ["virus", "bus"]),
-        ("a black-and-white dog", ["black-and-white", "dog"]),
-        ("", []),
-        (". , ! -", []),
-    ],
+    "damage", [lambda path: path.unlink(), lambda path: path.write_text('{"schema_version": 0}\n')]
 )
-def test_content_words(caption, words):
-    assert content_words(caption) == words
+def test_statistics_that_are_missing_or_of_another_version_are_made_anew(write_shard, tmp_path, damage):
+    write_shard(1, {"x": "dog"}, [line("/x", "x")])
+    damage(tmp_path / ShardId(1, 0, 1).words())
+    check(tmp_path, {"dog": (1, 1, 1)})
 
 
-def test_stop_words_are_a_visible_file():
-    assert {"a", "the", "on"} <= stop_words()
-    assert "dog" not in stop_words() and not any(word.startswith("#") for word in stop_words())
+def test_a_shard_that_is_removed_is_gone_from_the_sums(write_shard, tmp_path):
+    write_shard(1, {"x": "red dog"}, [line("/x", "x")])
+    write_shard(2, {"y": "dog"}, [line("/y", "y")])
+    (tmp_path / ShardId(1, 0, 1).ledger()).unlink()
+    check(tmp_path, {"dog": (1, 1, 1)})
 
 
-def test_a_word_counts_once_a_picture_and_once_a_file():
-    tallies = dict(tally_caption("a dog chases a dog", -0.5, "aa", "/p/a.jpg", files=3))
-    assert tallies["dog"] == WordTally(2, 1, 3, -500_000, ((500_000, "aa", "/p/a.jpg"),))
-    assert sorted(tallies) == ["chases", "dog"]
+def test_names_that_are_not_utf_8_pass_through_beam(write_shard, tmp_path):
+    write_shard(1, {"caf\udce9": "dog"}, [line("/caf\udce9", "x")], contents={"caf\udce9": "x"})
+    write_shard(2, {}, [line("/copy\udce9", "x", "duplicate")])
+    check(tmp_path, {"dog": (1, 2, 1)})
 
 
-tallies = st.builds(
-    WordTally,
-    count=st.integers(1, 9),
-    images=st.integers(1, 9),
-    files=st.integers(1, 9),
-    score_micro=st.integers(-(10**9), 0),
-    examples=st.lists(st.tuples(st.integers(0, 99), st.text("abc", max_size=2), st.just("/p")), max_size=EXAMPLES).map(
-        lambda found: tuple(sorted(found))
-    ),
-)
+def test_no_shards_have_no_words(tmp_path):
+    check(tmp_path, {}, {})
 
 
-@given(st.lists(tallies, min_size=1, max_size=8), st.data())
-def test_order_and_grouping_change_nothing(parts, data):
-    whole = merge_tallies(parts)
-    shuffled = data.draw(st.permutations(parts))
-    cut = data.draw(st.integers(0, len(parts)))
-    assert merge_tallies([merge_tallies(shuffled[:cut]), merge_tallies(shuffled[cut:])]) == whole
-
-
-def test_counts_of_two_halves_add_up_in_a_pipeline():
+def test_halves_add_up_in_a_pipeline():
     captions = [("a dog", "aa"), ("two dogs and a dog", "bb"), ("a cat", "cc")]
 
     def run(parts):
@@ -80,51 +143,19 @@ def test_counts_of_two_halves_add_up_in_a_pipeline():
             found = (
                 pipeline
                 | beam.Create(parts)
-                | beam.FlatMap(lambda part: [t for text, sha in part for t in tally_caption(text, -1.0, sha, sha, 1)])
-                | beam.CombinePerKey(MergeTallies())
-                | beam.MapTuple(lambda word, tally: (word, tally.count, tally.images))
+                | beam.FlatMap(
+                    lambda part: [
+                        pair
+                        for text, key in part
+                        for pair in picture_statistics(CaptionedPicture(key, key, text, -1.0), 1)
+                        if pair[0][1] in ("dog", "dogs") and pair[0][0] == WORD
+                    ]
+                )
+                | beam.CombinePerKey(MergeStatistics())
+                | beam.MapTuple(lambda term, known: (term[1], known.pictures))
             )
-            assert_that(found, equal_to([("dog", 2, 2), ("two", 1, 1), ("dogs", 1, 1), ("cat", 1, 1)]))
+            dog, dogs = WordSums(2, 2, score=-2_000_000), WordSums(1, 1, score=-1_000_000)
+            assert_that(found, equal_to([("dog", dog), ("dogs", dogs)]))
 
     for parts in ([captions], [captions[:1], captions[1:]], [captions[2:], captions[:2]]):
         run(parts)
-
-
-def rows_of(words, pictures=1):
-    return list(csv.DictReader(io.StringIO(to_csv(words, pictures).decode())))
-
-
-def test_the_table_is_sorted_and_complete():
-    words = [
-        ("cat", WordTally(1, 1, 1, 0, ((0, "a", "/a"),))),
-        ("dog", WordTally(3, 2, 4, -1_000_000, ((1, "b", "/b"),))),
-    ]
-    first, second = rows_of(words, pictures=4)
-    assert first == {
-        "word": "dog",
-        "count": "3",
-        "images": "2",
-        "files": "4",
-        "share_of_images": "0.500000",
-        "mean_probability": "0.6065",
-        "example": "/b",
-    }
-    assert second["word"] == "cat"
-
-
-def test_an_empty_collection_gives_an_empty_table():
-    assert to_csv([], 0).decode().splitlines() == ["word,count,images,files,share_of_images,mean_probability,example"]
-
-
-def test_no_cell_runs_in_a_spreadsheet():
-    names = ["=1+2.jpg", "+a.jpg", "-1.jpg", "@x.jpg", 'a,"b".jpg', "new\nline.jpg", "'quoted"]
-    words = [("=now()", WordTally(1, 1, 1, 0, ((0, "a", name),))) for name in names]
-    rows = rows_of(words)
-    assert len(rows) == len(names)
-    assert all(not cell.startswith(("=", "+", "-", "@")) for row in rows for cell in (row["word"], row["example"]))
-    assert [unescape_cell(row["example"]) for row in rows] == names
-
-
-@given(st.text())
-def test_escaping_is_reversible(text):
-    assert unescape_cell(escape_cell(text)) == text

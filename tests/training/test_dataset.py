@@ -13,6 +13,7 @@ from training.feature_set import load_feature_set
 from training.splits import DEV, Split
 from training.train import TrainOptions, train
 from training.vocabulary import END, UNKNOWN, Vocabulary
+from training.word_counts import WordCounts
 
 ALL_TRAIN = Split(None, frozenset({"judge.jpg"}), 0.0)
 PICTURES = 20
@@ -98,8 +99,11 @@ def test_scan_counts_pictures_captions_and_training_words_by_split(tmp_path, rec
     ]
     features = write_features(tmp_path, shards)
     split = Split(frozenset({"x1.jpg", "t.jpg", "s.jpg"}), frozenset({"x2.jpg", "d.jpg"}), 0.0)
+    words = WordCounts()
+    words.add_picture(["a cat", "a cat"])
     assert scan(features, split) == Scan(
         word_counts=Counter({"a": 2, "cat": 2}),
+        words=words,
         train_pictures=1,
         train_captions=2,
         dev_pictures=2,

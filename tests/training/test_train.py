@@ -17,6 +17,7 @@ from training.splits import make_split
 from training.train import TrainOptions, train
 from training.trainer import Progress, Trainer
 from training.vocabulary import SPECIALS, load_vocabulary
+from training.word_counts import load_word_counts
 
 STEPS = 42  # an epoch: a picture each
 
@@ -116,6 +117,12 @@ def test_metrics_tell_what_was_done(undisturbed):
         "parameters": parameters,
     }
     assert len(metrics["history"]) == 3
+
+
+def test_the_words_of_the_training_captions_go_with_the_captioner(undisturbed):
+    counts = load_word_counts(undisturbed[0].output)
+    assert (counts.pictures, counts.captions) == (42, 84)
+    assert (counts.times["runs"], counts.in_captions["dog"], counts.in_pictures["dog"]) == (84, 28, 14)
 
 
 def test_loss_and_cider_are_written_for_tensorboard(undisturbed):

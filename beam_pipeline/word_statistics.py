@@ -1,0 +1,308 @@
+"""Exact, mergeable statistics of a term over pictures; pure, without Beam.
+
+All sums are whole numbers: counts as they are, evidence in millionths, products of two of them in millionths of
+millionths. So totals depend neither on the order of the pictures nor on how they were cut into shards, and what was
+added can be subtracted again, to the last digit. Python's integers do not overflow.
+
+The example pictures of a term are bounded lists, each the smallest K of all by (rank, sha256): merging keeps that, and
+a tie has one outcome. A list cannot be subtracted from; it is made anew from the shards that remain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import add, mul, sub
+from typing import Any, NamedTuple
+
+from beam_pipeline.terms import BIGRAM, WORD, Term, count_terms
+from training.word_evidence import MILLION, WordEvidence, from_json, millionths
+from training.words import caption_words
+
+EXAMPLES = 5  # K: pictures that are remembered of each kind
+SAMPLE_SEED = "captionbeam"  # another word draws other samples
+LIKELY = 0.5  # presence from which on a picture may stand for a word that its caption does not say
+WORDS_VERSION = 1  # of `words-*.jsonl`; a file of another version is made anew from the captions
+DOUBTFUL = 0.2  # presence below which a word that is said counts as a likely false mention
+
+
+class WordSums(NamedTuple):
+    """Sums over some pictures (or files, each with the numbers of its picture), of a term.
+
+    Attributes:
+      mentions: times that the captions say it.
+      said: pictures whose caption says it.
+      known: pictures whose presence of it is known.
+      said_known: pictures of both kinds.
+      presence: sum of p, the presence, in millionths.
+      presence_squared: sum of p * p, in millionths of millionths; the variance of the number of pictures of which a
+        person would use the word is the sum of p * (1 - p).
+      expecting: pictures whose expected count of it is known.
+      expected: sum of expected counts, in millionths.
+      grounded: pictures that say it and whose grounding of it is known.
+      grounding: sum over those, in millionths of a nat.
+      score: sum, over the pictures that say it, of the caption's mean log-probability per word, in millionths.
+    """
+
+    mentions: int = 0
+    said: int = 0
+    known: int = 0
+    said_known: int = 0
+    presence: int = 0
+    presence_squared: int = 0
+    expecting: int = 0
+    expected: int = 0
+    grounded: int = 0
+    grounding: int = 0
+    score: int = 0
+
+    def plus(self, other: WordSums) -> WordSums:
+        """Sums over both of two disjoint sets of pictures."""
+        return WordSums(*map(add, self, other))
+
+    def minus(self, other: WordSums) -> WordSums:
+        """Sums over these pictures without those of `other`, which must be among them."""
+        return WordSums(*map(sub, self, other))
+
+    def times(self, files: int) -> WordSums:
+        """The same when every picture counts `files` times."""
+        return WordSums(*map(mul, self, [files] * len(self)))
+
+
+NO_SUMS = WordSums()
+
+
+class Example(NamedTuple):
+    """A picture that can be looked at, for a term.
+
+    Attributes:
+      rank: sorts the pictures of a list, best first.
+      sha256, uri, caption: of the picture.
+      presence, grounding: in millionths, or None.
+    """
+
+    rank: int
+    sha256: str
+    uri: str
+    caption: str
+    presence: int | None
+    grounding: int | None
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        return self.rank, self.sha256, self.uri
+
+
+@dataclass(frozen=True)
+class WordStatistics:
+    """What is known of one term.
+
+    Attributes:
+      pictures: sums over distinct pictures.
+      files: sums over the files that show them now.
+      top: pictures that show it best, by grounding where that is known, else by the caption's score.
+      sample: pictures drawn at random, each with a chance in proportion to its presence, or to 1 where its caption
+        says the word and presence is not known.
+      doubtful: pictures whose caption says it though presence is low or, where that is not known, grounding negative.
+    """
+
+    pictures: WordSums = NO_SUMS
+    files: WordSums = NO_SUMS
+    top: tuple[Example, ...] = ()
+    sample: tuple[Example, ...] = ()
+    doubtful: tuple[Example, ...] = ()
+
+    def merge(self, other: WordStatistics) -> WordStatistics:
+        """Statistics of both of two disjoint sets of pictures; order and grouping change nothing."""
+        return WordStatistics(
+            self.pictures.plus(other.pictures),
+            self.files.plus(other.files),
+            _best(self.top, other.top),
+            _best(self.sample, other.sample),
+            _best(self.doubtful, other.doubtful),
+        )
+
+
+def _best(ours: tuple[Example, ...], others: tuple[Example, ...]) -> tuple[Example, ...]:
+    if not others or not ours:
+        return ours or others
+    if len(ours) == EXAMPLES and ours[-1].order < others[0].order:
+        return ours
+    return tuple(sorted(ours + others, key=lambda example: example.order)[:EXAMPLES])
+
+
+@dataclass(frozen=True)
+class CaptionedPicture:
+    """A distinct picture as its line in `captions-*.jsonl` has it.
+
+    Attributes:
+      sha256, uri: of the picture.
+      caption: the best one.
+      score: mean log-probability of its words.
+      flags: oddities of the caption.
+      evidence: what `training.word_evidence.to_json` made of what else the captioner knows, or None.
+    """
+
+    sha256: str
+    uri: str
+    caption: str
+    score: float
+    flags: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "uri": self.uri,
+            "sha256": self.sha256,
+            "caption": self.caption,
+            "score": self.score,
+            "flags": list(self.flags),
+        }
+        return row if self.evidence is None else row | {"evidence": self.evidence}
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> CaptionedPicture:
+        fields = (row["sha256"], row["uri"], row["caption"], row["score"], tuple(row["flags"]))
+        return CaptionedPicture(*fields, row.get("evidence"))
+
+
+def picture_statistics(picture: CaptionedPicture, files: int) -> Iterator[tuple[Term, WordStatistics]]:
+    """One picture that `files` files show -> each of its terms with its statistics.
+
+    A word counts once as a picture's, however often the caption repeats it. Lemmas and bigrams are known from the
+    caption alone: evidence speaks of words.
+    """
+    terms = count_terms(caption_words(picture.caption))
+    said = {text: times for (kind, text), times in terms.items() if kind == WORD}
+    score = millionths(picture.score)
+    for word, evidence in from_json(picture.evidence, said).words.items():
+        sums = _sums(evidence, score)
+        examples = _examples(WORD, word, sums, evidence.grounding, picture)
+        yield (WORD, word), WordStatistics(sums, sums if files == 1 else sums.times(files), *examples)
+    for (kind, text), times in sorted(terms.items()):
+        if kind != WORD:
+            sums = WordSums(mentions=times, said=1, score=score)
+            examples = _examples(kind, text, sums, None, picture) if kind == BIGRAM else ()
+            yield (kind, text), WordStatistics(sums, sums.times(files), *examples)
+
+
+def _sums(evidence: WordEvidence, score: int) -> WordSums:
+    said = evidence.said > 0
+    presence = millionths(evidence.presence or 0)
+    return WordSums(
+        mentions=evidence.said,
+        said=int(said),
+        known=int(evidence.presence is not None),
+        said_known=int(said and evidence.presence is not None),
+        presence=presence,
+        presence_squared=presence * presence,
+        expecting=int(evidence.expected is not None),
+        expected=millionths(evidence.expected or 0),
+        grounded=int(said and evidence.grounding is not None),
+        grounding=millionths(evidence.grounding or 0) if said else 0,
+        score=score if said else 0,
+    )
+
+
+def _examples(
+    kind: str, text: str, sums: WordSums, nats: float | None, picture: CaptionedPicture
+) -> tuple[tuple[Example, ...], ...]:
+    """Top, sample and doubtful of a single picture, of its sums and grounding: each has it or is empty."""
+    presence = sums.presence if sums.known else None
+    grounding = None if nats is None else millionths(nats)
+
+    def example(rank: int) -> tuple[Example, ...]:
+        return (Example(rank, picture.sha256, picture.uri, picture.caption, presence, grounding),)
+
+    top: tuple[Example, ...] = ()
+    if sums.said or sums.presence >= LIKELY * MILLION:
+        top = example(-sums.score if grounding is None else -grounding)
+    weight = float(sums.said) if presence is None else presence / MILLION
+    sample = example(sample_rank(kind, text, picture.sha256, weight)) if weight else ()
+    doubtful: tuple[Example, ...] = ()
+    if sums.said and presence is not None and presence < DOUBTFUL * MILLION:
+        doubtful = example(presence)
+    elif sums.said and presence is None and grounding is not None and grounding < 0:
+        doubtful = example(grounding)
+    return top, sample, doubtful
+
+
+def sample_rank(kind: str, text: str, sha256: str, weight: float) -> int:
+    """Rank of a picture in the random sample of a term; the K smallest are the sample.
+
+    The logarithm of a uniform number over the weight, the number drawn by hash: a weighted sample without replacement
+    (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006) that the pictures alone decide.
+    """
+    digest = hashlib.sha256("\0".join((SAMPLE_SEED, kind, text, sha256)).encode()).digest()
+    uniform = (int.from_bytes(digest[:6], "big") + 0.5) / 2**48  # in (0, 1), exact in a float
+    return millionths(-math.log(uniform) / weight)
+
+
+@dataclass(frozen=True)
+class ShardStatistics:
+    """Statistics of some pictures.
+
+    Attributes:
+      counts: "captions", "pictures_counted", "files_counted", "flag_NAME", and for each kind of evidence the pictures
+        that have it, "evidence_KIND".
+      terms: what is known of each term.
+    """
+
+    counts: dict[str, int]
+    terms: dict[Term, WordStatistics]
+
+
+def shard_statistics(pictures: Iterable[CaptionedPicture], files: Mapping[str, int]) -> ShardStatistics:
+    """Pictures of a shard, and sha256 -> how many files show them now -> their statistics.
+
+    A picture that no file shows any more is counted as a caption, and nothing else of it is.
+    """
+    counts: Counter[str] = Counter()
+    terms: dict[Term, WordStatistics] = {}
+    nothing = WordStatistics()
+    for picture in pictures:
+        counts["captions"] += 1
+        counts.update(f"flag_{flag}" for flag in picture.flags)
+        shown = files.get(picture.sha256, 0)
+        if not shown:
+            continue
+        counts["pictures_counted"] += 1
+        counts["files_counted"] += shown
+        counts.update(f"evidence_{kind}" for kind in (picture.evidence or {}).get("kinds", ()))
+        for term, statistics in picture_statistics(picture, shown):
+            terms[term] = terms.get(term, nothing).merge(statistics)
+    return ShardStatistics(dict(sorted(counts.items())), terms)
+
+
+def statistics_to_json(statistics: ShardStatistics) -> Iterator[Any]:
+    """Statistics -> lines of `words-*.jsonl`.
+
+    First the counts, and the pictures that are examples of anything; then for each term [kind, text, pictures, files,
+    top, sample, doubtful], where an example names its picture by its place in the first line.
+    """
+    lists = [(found.top, found.sample, found.doubtful) for found in statistics.terms.values()]
+    shown = {(one.sha256, one.uri, one.caption) for three in lists for examples in three for one in examples}
+    pictures = {picture: place for place, picture in enumerate(sorted(shown))}
+    yield {"schema_version": WORDS_VERSION, "counts": statistics.counts, "pictures": list(pictures)}
+    for term, found in sorted(statistics.terms.items()):
+        examples = [
+            [[one.rank, pictures[one.sha256, one.uri, one.caption], one.presence, one.grounding] for one in examples]
+            for examples in (found.top, found.sample, found.doubtful)
+        ]
+        yield [*term, found.pictures, found.files, *examples]
+
+
+def statistics_from_json(lines: Iterator[Any]) -> ShardStatistics | None:
+    """Undoes `statistics_to_json`; None where another version wrote it."""
+    header = next(lines)
+    if header.get("schema_version") != WORDS_VERSION:
+        return None
+    pictures = header["pictures"]
+    terms = {}
+    for kind, text, sums, files, *lists in lines:
+        examples = (tuple(Example(rank, *pictures[place], *known) for rank, place, *known in found) for found in lists)
+        terms[kind, text] = WordStatistics(WordSums(*sums), WordSums(*files), *examples)
+    return ShardStatistics(header["counts"], terms)

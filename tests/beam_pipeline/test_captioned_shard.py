@@ -1,0 +1,93 @@
+"""A shard from made-up evidence to tables: what a captioner that knows more than its captions hands over."""
+
+import json
+
+import numpy as np
+
+from beam_pipeline.captioned_shard import caption_features, read_captions, read_words, statistics_of_shard, write_words
+from beam_pipeline.ledger import LedgerLine
+from beam_pipeline.runs import commit_shard
+from beam_pipeline.sharding import ShardId
+from beam_pipeline.terms import WORD
+from beam_pipeline.word_statistics import WordSums
+from training.decoding import Hypothesis
+from training.word_evidence import PictureEvidence, WordEvidence
+
+SHARD = ShardId(1, 0, 1)
+
+
+class Scripted:
+    """A decoder that says what it is told to, whatever the picture."""
+
+    def __init__(self, *hypotheses):
+        self.hypotheses = list(hypotheses)
+
+    def decode(self, features):
+        return [self.hypotheses.pop(0) for _ in features]
+
+
+def caption_all(output, *hypotheses):
+    features = [(f"sha{number}", f"/p/{number}.jpg", np.zeros(2)) for number in range(len(hypotheses))]
+    decoder = Scripted(*hypotheses)
+    pictures = caption_features(SHARD, features, lambda: decoder, str(output))
+    lines = [LedgerLine(f"/p/{number}.jpg", 1, 1.0, f"sha{number}", "done") for number in range(len(hypotheses))]
+    stored = write_words(SHARD, pictures, lines, str(output))
+    commit_shard(str(output), SHARD, lines)
+    return pictures, stored
+
+
+def test_evidence_goes_into_the_row_and_into_the_sums(tmp_path):
+    words = {
+        "dog": WordEvidence(said=7, presence=0.9, grounding=1.25),
+        "beach": WordEvidence(presence=0.4),
+        "opera": WordEvidence(presence=0.004),
+    }
+    evidence = PictureEvidence(("presence", "grounding"), words)
+    pictures, stored = caption_all(tmp_path, Hypothesis("a dog runs", -0.5, evidence=evidence))
+    (row,) = [json.loads(line) for line in (tmp_path / SHARD.captions()).read_text().splitlines()]
+    assert row["evidence"] == {
+        "kinds": ["presence", "grounding"],
+        "words": {"beach": {"presence": 0.4}, "dog": {"presence": 0.9, "grounding": 1.25}},
+    }
+    assert list(read_captions(SHARD, str(tmp_path))) == pictures
+    dog = stored.terms[WORD, "dog"].pictures
+    assert (dog.mentions, dog.presence, dog.grounding) == (1, 900_000, 1_250_000), "said once, by the caption itself"
+    assert stored.terms[WORD, "beach"].pictures == WordSums(known=1, presence=400_000, presence_squared=160_000_000_000)
+    assert (WORD, "opera") not in stored.terms
+    assert (stored.counts["evidence_presence"], stored.counts["evidence_grounding"]) == (1, 1)
+
+
+def test_without_evidence_a_row_has_none(tmp_path):
+    pictures, stored = caption_all(tmp_path, Hypothesis("a dog runs", -0.5))
+    assert "evidence" not in json.loads((tmp_path / SHARD.captions()).read_text())
+    assert not any(name.startswith("evidence") for name in stored.counts)
+    assert pictures[0].evidence is None
+
+
+def test_a_count_anew_equals_what_was_stored(tmp_path):
+    evidence = PictureEvidence(("presence",), {"dog": WordEvidence(presence=1 / 3), "sea": WordEvidence(presence=0.05)})
+    _, stored = caption_all(
+        tmp_path, Hypothesis("a dog runs", -0.51234, ("repeats",), evidence=evidence), Hypothesis("a cat", -1.0)
+    )
+    assert read_words(SHARD, str(tmp_path)) == stored
+    (tmp_path / SHARD.words()).unlink()
+    assert statistics_of_shard(SHARD, str(tmp_path), {}) == stored
+
+
+def test_other_numbers_of_files_change_files_and_nothing_else(tmp_path):
+    _, stored = caption_all(tmp_path, Hypothesis("a dog", -0.5), Hypothesis("a cat", -1.0))
+    found = statistics_of_shard(SHARD, str(tmp_path), {"sha0": 5})
+    dog, cat = (WORD, "dog"), (WORD, "cat")
+    assert found.terms[dog].files == stored.terms[dog].pictures.times(5)
+    assert found.terms[dog].pictures == stored.terms[dog].pictures
+    assert found.terms[cat] == stored.terms[cat]
+
+
+def test_names_that_are_not_utf_8_and_captions_of_any_script_are_read_back(tmp_path):
+    decoder = Scripted(Hypothesis("茶色の犬", -0.5))
+    pictures = caption_features(SHARD, [("aa", "/p/caf\udce9\n.jpg", np.zeros(2))], lambda: decoder, str(tmp_path))
+    assert [one.uri for one in read_captions(SHARD, str(tmp_path))] == ["/p/caf\udce9\n.jpg"]
+    line = LedgerLine("/p/caf\udce9\n.jpg", 1, 1.0, "aa", "done")
+    stored = write_words(SHARD, pictures, [line], str(tmp_path))
+    assert read_words(SHARD, str(tmp_path)) == stored
+    assert stored.terms[WORD, "犬"].top[0].uri == "/p/caf\udce9\n.jpg"
