@@ -63,6 +63,7 @@ class CaptionOptions:
       images: folder, pattern, archive or list.
       features: feature set.
       beam_width: hypotheses kept while decoding.
+      alternatives: captions beside the best one, fewer than `beam_width`.
       reference: captions directory of the same captioner to compare words with; None for the training captions.
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
       shard_size: pictures a shard, on average at most (images only).
@@ -74,6 +75,7 @@ class CaptionOptions:
     images: str | None = None
     features: str | None = None
     beam_width: int = 3
+    alternatives: int = 0
     reference: str | None = None
     weights: str | None = None
     shard_size: int = 512
@@ -88,9 +90,10 @@ class DecoderSpec:
 
     captioner: str
     beam_width: int
+    alternatives: int
 
     def load(self) -> CaptionDecoder:
-        return CaptionDecoder(load_captioner(self.captioner), beam_width=self.beam_width, batch_size=DECODER_BATCH)
+        return CaptionDecoder(load_captioner(self.captioner), self.beam_width, DECODER_BATCH, self.alternatives)
 
 
 def caption(
@@ -107,12 +110,18 @@ def caption(
     """
     if bool(options.images) == bool(options.features):
         raise UserError("caption: give either --images or --features")
+    if options.alternatives >= options.beam_width:
+        raise UserError(
+            f"--alternatives {options.alternatives}: a search of --beam-width {options.beam_width} ends with "
+            f"{options.beam_width - 1} beside the best caption at most; raise --beam-width"
+        )
     captioner = load_captioner(options.captioner)
     output = storage.absolute(options.output)
     made_with = {
         "model_id": captioner.model_id,
         "encoder_id": captioner.encoder.id,
         "beam_width": options.beam_width,
+        "alternatives": options.alternatives,
         "source": "images" if options.images else "features",
     }
     _refuse_another_model(output, made_with)
@@ -120,7 +129,7 @@ def caption(
     reference = None if options.reference is None else storage.absolute(options.reference)
     writer = ResultWriter(output, members[0], reference, made_with)
     writer.load_reference()  # a wrong one is better found before the job than after it
-    decoder = DecoderSpec(",".join(members), options.beam_width)
+    decoder = DecoderSpec(",".join(members), options.beam_width, options.alternatives)
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images

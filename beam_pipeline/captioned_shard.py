@@ -50,8 +50,8 @@ def captioned(sha256: str, uri: str, hypothesis: Hypothesis) -> CaptionedPicture
     evidence = None
     if hypothesis.evidence is not None:
         evidence = to_json(hypothesis.evidence, Counter(caption_words(hypothesis.caption)))
-    score = round(float(hypothesis.score), 4)
-    return CaptionedPicture(sha256, uri, hypothesis.caption, score, hypothesis.flags, evidence)
+    said = [(one.caption, round(float(one.score), 4)) for one in (hypothesis, *hypothesis.alternatives)]
+    return CaptionedPicture(sha256, uri, *said[0], hypothesis.flags, evidence, tuple(said[1:]))
 
 
 def read_captions(shard: ShardId, output: str) -> Iterator[CaptionedPicture]:

@@ -159,6 +159,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="encoder weights (default: those that the captioner was trained with)",
     )
     caption.add_argument(
+        "--alternatives",
+        type=_natural,
+        default=0,
+        metavar="K",
+        help="the next best captions to write beside each, fewer than the beam is wide (default: 0)",
+    )
+    caption.add_argument(
         "--reference",
         metavar="DIR",
         help="captions of the same captioner to compare words with (default: the captions it was trained on)",

@@ -144,6 +144,7 @@ class CaptionedPicture:
       score: mean log-probability of its words.
       flags: oddities of the caption.
       evidence: what `training.word_evidence.to_json` made of what else the captioner knows, or None.
+      alternatives: the next best captions, and their scores; they count nowhere.
     """
 
     sha256: str
@@ -152,6 +153,7 @@ class CaptionedPicture:
     score: float
     flags: tuple[str, ...] = ()
     evidence: Mapping[str, Any] | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -161,12 +163,15 @@ class CaptionedPicture:
             "score": self.score,
             "flags": list(self.flags),
         }
+        if self.alternatives:
+            row["alternatives"] = [{"caption": caption, "score": score} for caption, score in self.alternatives]
         return row if self.evidence is None else row | {"evidence": self.evidence}
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> CaptionedPicture:
         fields = (row["sha256"], row["uri"], row["caption"], row["score"], tuple(row["flags"]))
-        return CaptionedPicture(*fields, row.get("evidence"))
+        alternatives = tuple((one["caption"], one["score"]) for one in row.get("alternatives", ()))
+        return CaptionedPicture(*fields, row.get("evidence"), alternatives)
 
 
 def picture_statistics(picture: CaptionedPicture, files: int) -> Iterator[tuple[Term, WordStatistics]]:

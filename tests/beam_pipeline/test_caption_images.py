@@ -217,6 +217,22 @@ def test_another_beam_width_is_refused_in_the_same_output(run, good):
         run(images=str(good), beam_width=2)
 
 
+def test_alternatives_come_beside_the_same_captions(run, good, tmp_path):
+    run(images=str(good))
+    run("more", images=str(good), alternatives=2)
+    alone, more = rows_of(tmp_path / "captions"), rows_of(tmp_path / "more")
+    assert [row["caption"] for row in alone.values()] == [row["caption"] for row in more.values()]
+    assert {len(row["alternatives"]) for row in more.values()} == {2}
+    assert words_of(tmp_path / "captions") == words_of(tmp_path / "more")
+    with pytest.raises(UserError, match="made with alternatives 2, this run has 1; choose another --output"):
+        run("more", images=str(good), alternatives=1)
+
+
+def test_more_alternatives_than_the_search_ends_with_are_refused(run, good):
+    with pytest.raises(UserError, match=r"--alternatives 3: .* 2 beside the best caption at most; raise --beam-width"):
+        run(images=str(good), alternatives=3)
+
+
 def test_either_images_or_features(run, good, features):
     with pytest.raises(UserError, match="either --images or --features"):
         run(images=str(good), features=features.path)

@@ -57,6 +57,18 @@ def test_evidence_goes_into_the_row_and_into_the_sums(tmp_path):
     assert (stored.counts["evidence_presence"], stored.counts["evidence_grounding"]) == (1, 1)
 
 
+def test_alternatives_stand_in_the_row_and_count_nowhere(tmp_path):
+    others = (Hypothesis("a cat runs", -0.75), Hypothesis("a cow", -1.0))
+    pictures, stored = caption_all(
+        tmp_path, Hypothesis("a dog runs", -0.5, alternatives=others), Hypothesis("a dog", -2)
+    )
+    rows = [json.loads(line) for line in (tmp_path / SHARD.captions()).read_text().splitlines()]
+    assert rows[0]["alternatives"] == [{"caption": "a cat runs", "score": -0.75}, {"caption": "a cow", "score": -1.0}]
+    assert (rows[0]["caption"], rows[0]["score"]) == ("a dog runs", -0.5) and "alternatives" not in rows[1]
+    assert list(read_captions(SHARD, str(tmp_path))) == pictures
+    assert (WORD, "dog") in stored.terms and (WORD, "cat") not in stored.terms
+
+
 def test_without_evidence_a_row_has_none(tmp_path):
     pictures, stored = caption_all(tmp_path, Hypothesis("a dog runs", -0.5))
     assert "evidence" not in json.loads((tmp_path / SHARD.captions()).read_text())
