@@ -1,6 +1,7 @@
 """Decoders that do what a broken C library may do, when a file tells them to; they run in decoder processes only."""
 
 import os
+import resource
 import signal
 import time
 
@@ -17,6 +18,8 @@ def obey(data: bytes, max_megapixels: float) -> DecodedImage:
         os.kill(os.getpid(), signal.SIGSEGV)
     elif data == b"sleep":
         time.sleep(3600)
+    elif data == b"peak":
+        return number(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # KiB; on macOS bytes
     elif data == b"wait":
         time.sleep(0.5)
         return number(1)

@@ -3,7 +3,10 @@ import sys
 
 import pytest
 
-from beam_pipeline.cli import main
+from beam_pipeline.caption_images import CaptionOptions
+from beam_pipeline.cli import _fill, build_parser, main
+from beam_pipeline.extract_features import ExtractOptions
+from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 
 
 def fails(capsys, *argv) -> tuple[int, str]:
@@ -30,6 +33,9 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         (["extract", "--images", "x", "--output", "y", "--max-reject-rate", "2"], "2 is not between 0 and 1"),
         (["extract", "--images", "x", "--output", "y", "--shard-size", "0"], "0 is not a positive whole number"),
         (["extract", "--images", "x", "--output", "y", "--shard-size", "many"], "--shard-size"),
+        (["extract", "--images", "x", "--output", "y", "--max-seconds", "0"], "0 is not a number above 0"),
+        (["extract", "--images", "x", "--output", "y", "--max-megapixels", "nan"], "nan is not a number above 0"),
+        (["extract", "--images", "x", "--output", "y", "--max-bytes", "-1"], "-1 is not a positive whole number"),
         (
             ["extract", "--images", "x", "--output", "y", "--shardsize", "9"],
             "unknown option --shardsize, did you mean --shard-size?",
@@ -66,6 +72,20 @@ def test_a_wrong_call_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, ar
     assert status == 2
     assert said in error
     assert list(tmp_path.iterdir()) == [], "nothing is written"
+
+
+@pytest.mark.parametrize("stage", ["extract --weights x", "caption --captioner c"])
+@pytest.mark.parametrize(
+    ("flags", "decoding"),
+    [
+        ("", DEFAULT_DECODING),
+        ("--max-bytes 5 --max-megapixels 0.5 --max-seconds 2.5", Decoding(5, max_megapixels=0.5, max_seconds=2.5)),
+    ],
+)
+def test_limits_reach_the_decoder(stage, flags, decoding):
+    settings = build_parser().parse_args(f"{stage} --images x --output y {flags}".split())
+    options = CaptionOptions if stage.startswith("caption") else ExtractOptions
+    assert _fill(options, vars(settings)).decoding == decoding
 
 
 def test_an_output_that_cannot_be_written_is_status_1(capsys, tmp_path, good, weights):

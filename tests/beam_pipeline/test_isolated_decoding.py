@@ -1,5 +1,6 @@
 """A picture that crashes, eats memory or never ends costs one answer, and the next picture is decoded."""
 
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from beam_pipeline.images import UnreadableImage, decode_image
 from beam_pipeline.isolated_decoding import DecoderPool, Decoding
@@ -58,6 +60,17 @@ def test_a_hostile_picture_costs_one_answer(start_pool, noisy_jpeg, data, limits
 def test_a_busy_machine_does_not_make_a_picture_slow(start_pool):
     """Half a second by the clock, and hardly any of the processor's time."""
     assert start_pool("obey", max_seconds=0.2).decode(b"wait").width == 1
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="counts in another unit")
+def test_big_scans_need_little_memory(start_pool):
+    """150 megapixels of JPEG are decoded reduced."""
+    buffer = io.BytesIO()
+    Image.new("L", (15000, 10000), 90).save(buffer, "JPEG")
+    pool = start_pool("obey")
+    before = pool.decode(b"peak").width
+    assert pool.decode(buffer.getvalue()).width == 15000
+    assert pool.decode(b"peak").width - before < 100 << 10
 
 
 def test_what_a_library_prints_is_no_answer(start_pool):
