@@ -20,13 +20,20 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from beam_pipeline import storage
-from beam_pipeline.inputs import SEPARATOR, InputFile, Member, UnreadableMember, clean_captions, not_an_input
+from beam_pipeline.inputs import (
+    CAPTION_KEYS,
+    SEPARATOR,
+    InputFile,
+    Member,
+    UnreadableMember,
+    clean_captions,
+    not_an_input,
+)
 
 _BLOCK = 1 << 20
 _LARGEST_CAPTION = 64 << 10  # bytes of a text that is read as a caption
 _LARGEST_HEADER = 1 << 20  # bytes that the tar reader may ask for at once: long names take a few thousand
 _SAMPLE = 1000  # members of one WebDataset sample that are kept at hand
-_CAPTION_KEYS = ("caption", "captions", "text")
 _LOCAL_HEADER = struct.Struct("<4s4xH16xHH")  # of a zip member: signature, method, lengths of name and extra field
 _ENCRYPTED = 1  # bit of a zip member's flags
 
@@ -230,4 +237,4 @@ def captions_in(text: str, is_json: bool) -> list[str]:
         return clean_captions([text])
     document = json.loads(text)
     fields: Mapping[str, Any] = document if isinstance(document, dict) else {}
-    return [caption for key in _CAPTION_KEYS for caption in clean_captions(fields.get(key))]
+    return [caption for key in CAPTION_KEYS for caption in clean_captions(fields.get(key))]

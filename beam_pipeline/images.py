@@ -186,9 +186,7 @@ def _to_srgb(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode -> RGB of 8 bits: deep grey scaled, transparency composited on white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _deep_grey_to_8_bits(image)
+    """Any Pillow mode of 8 bits -> RGB, transparency composited on white."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

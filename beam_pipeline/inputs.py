@@ -17,6 +17,7 @@ SEPARATOR = "!/"
 CONTAINER_SUFFIXES = (".tar", ".zip", ".parquet", ".tfrecord", ".tfrecords")
 # Compressed as a whole, so that no member can be read by itself; named to be refused with that reason.
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tfrecord.gz", ".7z", ".rar")
+CAPTION_KEYS = ("caption", "captions", "text")  # fields and columns of a container that hold captions
 
 _NEIGHBOURHOODS = 4096
 _NEIGHBOURHOOD_BYTES = 64 << 20

@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_pipeline import storage
-from beam_pipeline.inputs import SEPARATOR, InputFile, Member, UnreadableMember, clean_captions
+from beam_pipeline.inputs import CAPTION_KEYS, SEPARATOR, InputFile, Member, UnreadableMember, clean_captions
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "image_bytes")
-_CAPTION_COLUMNS = ("caption", "captions", "text")
 _ROWS = 1024  # listed at once
 _KEPT_GROUPS = 4  # unpacked row groups kept by a process
 _LARGEST_GROUP = 64 << 20  # bytes of pictures in a row group up to which it is unpacked as a whole
@@ -39,7 +38,7 @@ def _columns(schema: pa.Schema) -> _Columns | None:
     """Schema -> its columns, or None if it holds no pictures."""
     names = [name for name in _IMAGE_COLUMNS if name in schema.names]
     names += [name for name in schema.names if name not in names]
-    captions = tuple(name for name in _CAPTION_COLUMNS if name in schema.names)
+    captions = tuple(name for name in CAPTION_KEYS if name in schema.names)
     for name in names:
         kind = schema.field(name).type
         if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
 
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import files_of_pictures, statistics_of_shard
@@ -20,6 +21,8 @@ from beam_pipeline.outputs import COUNTS, Outputs, count
 from beam_pipeline.planning import ShardKey, read_ledger_in_order
 from beam_pipeline.sharding import ShardId
 from beam_pipeline.word_statistics import WordStatistics
+
+OWN = "own"
 
 
 class MergeStatistics(beam.CombineFn):
@@ -72,15 +75,16 @@ class FindChangedPictures(beam.PTransform):
         self.output = output
 
     def expand(self, shards):
+        ledgers = shards | "ReadLedgers" >> beam.FlatMap(files_and_captioned, self.output).with_outputs(
+            OWN, main="main"
+        )
         now = (
-            shards
-            | "ReadLedgers" >> beam.FlatMap(ledger_of_shard, self.output)
+            ledgers.main
             | "GroupByUri" >> beam.GroupByKey()
             | "PictureOfFile" >> beam.FlatMap(picture_of_file)
             | "CountFiles" >> beam.combiners.Count.PerElement()
         )
-        own = shards | "CaptionedPictures" >> beam.FlatMap(captioned_in_shard, self.output)
-        groups = {"now": now, "own": own} | "GroupByPicture" >> beam.CoGroupByKey()
+        groups = {"now": now, "own": ledgers[OWN]} | "GroupByPicture" >> beam.CoGroupByKey()
         return groups | "KeepChanged" >> beam.FlatMap(keep_changed)
 
 
@@ -98,13 +102,17 @@ def picture_of_file(group: tuple[bytes, Iterable[tuple[str, LedgerLine]]]) -> It
         yield line.sha256
 
 
-def captioned_in_shard(key: ShardKey, output: str) -> Iterator[tuple[str, tuple[ShardKey, int]]]:
-    """ShardKey -> (sha256, (the key, files)) of each picture that the shard captions, by its own ledger."""
-    lines = [line for _, (_, line) in ledger_of_shard(key, output)]
+def files_and_captioned(key: ShardKey, output: str) -> Iterator[Any]:
+    """ShardKey -> its ledger as `ledger_of_shard` gives it; OWN: (sha256, (the key, files)) of each picture that the
+    shard captions, by that ledger alone.
+    """
+    ledger = list(ledger_of_shard(key, output))
+    yield from ledger
+    lines = [line for _, (_, line) in ledger]
     files = files_of_pictures(lines)
     for line in lines:
         if line.outcome == DONE:
-            yield line.sha256, (key, files[line.sha256])
+            yield TaggedOutput(OWN, (line.sha256, (key, files[line.sha256])))
 
 
 def keep_changed(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[tuple[ShardKey, tuple[str, int]]]:

@@ -80,12 +80,9 @@ def scan(features: FeatureSet, split: Split) -> Scan:
     found = Scan()
     for path, shard in zip(features.shard_paths(), (shard for shard in features.shards if shard.records), strict=True):
         records_read = 0
-        for record in checked(tf.data.TFRecordDataset(path), path):
+        for sha256, uris, captions in _described(path):
             records_read += 1
-            fields = tf.train.Example.FromString(record.numpy()).features.feature
-            uris = decode_uris(fields[records.URI].bytes_list.value)
-            captions = [text.decode() for text in fields[records.CAPTIONS].bytes_list.value]
-            part = split.of(fields[records.SHA256].bytes_list.value[0].decode(), uris)
+            part = split.of(sha256, uris)
             found.in_both += split.in_both(uris)
             if part == OUTSIDE:
                 found.outside += 1
@@ -110,6 +107,19 @@ def scan(features: FeatureSet, split: Split) -> Scan:
             f"{features.path}: no picture with captions is left to choose the best epoch by; check --dev-list"
         )
     return found
+
+
+def _described(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Shard -> (sha256, uris, captions) of its pictures, no feature decoded.
+
+    Raises:
+      JobFailed: a record is damaged or cut.
+    """
+    for record in checked(tf.data.TFRecordDataset(path), path):
+        fields = tf.train.Example.FromString(record.numpy()).features.feature
+        captions = [text.decode() for text in fields[records.CAPTIONS].bytes_list.value]
+        uris = decode_uris(fields[records.URI].bytes_list.value)
+        yield fields[records.SHA256].bytes_list.value[0].decode(), uris, captions
 
 
 def checked(dataset: tf.data.Dataset, *paths: str) -> Iterator:
@@ -155,9 +165,9 @@ def training_batches(
     )
 
 
-def encode_caption(text: bytes, vocabulary: Vocabulary, max_words: int) -> list[int]:
-    """UTF-8 of a caption -> ids of its first `max_words` words, and END."""
-    return [*vocabulary.encode(tokenize(text.decode()))[:max_words], END]
+def encode_caption(text: str, vocabulary: Vocabulary, max_words: int) -> list[int]:
+    """Caption -> ids of its first `max_words` words, and END."""
+    return [*vocabulary.encode(tokenize(text))[:max_words], END]
 
 
 def training_references(
@@ -165,11 +175,8 @@ def training_references(
 ) -> Iterator[list[list[int]]]:
     """The captions of each training picture as `training_batches` gives them, without reading a feature."""
     for path in features.shard_paths():
-        for record in checked(tf.data.TFRecordDataset(path), path):
-            fields = tf.train.Example.FromString(record.numpy()).features.feature
-            captions = fields[records.CAPTIONS].bytes_list.value
-            sha256 = fields[records.SHA256].bytes_list.value[0].decode()
-            if captions and split.of(sha256, decode_uris(fields[records.URI].bytes_list.value)) == TRAIN:
+        for sha256, uris, captions in _described(path):
+            if captions and split.of(sha256, uris) == TRAIN:
                 yield [encode_caption(text, vocabulary, max_words) for text in captions]
 
 
@@ -178,7 +185,7 @@ def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, m
 
     def encode(sha256, uris, captions):
         part = split.of(sha256.decode(), decode_uris(uris))
-        rows = [encode_caption(text, vocabulary, max_words) for text in captions] if part == TRAIN else []
+        rows = [encode_caption(text.decode(), vocabulary, max_words) for text in captions] if part == TRAIN else []
         ids = np.full([len(rows), max(map(len, rows), default=0)], PAD, np.int32)
         for number, row in enumerate(rows):
             ids[number, : len(row)] = row

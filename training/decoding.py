@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,8 +24,9 @@ LENGTH_POWER = (
     0.7  # hypotheses are compared by log-probability / words**LENGTH_POWER (Wu et al. 2016, without the offset)
 )
 
+State = tuple[Any, ...]  # tensors [B, K, ...], or tuples of such
 # (ids int32 [B, K], state) -> (log-probabilities float32 [B, K, V], state)
-StepFunction = Callable[[tf.Tensor, tuple[tf.Tensor, ...]], tuple[tf.Tensor, tuple[tf.Tensor, ...]]]
+StepFunction = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Hypothesis:
 
 
 def beam_search(
-    step: StepFunction, state: tuple[tf.Tensor, ...], pictures: int, beam_width: int, max_words: int, answers: int = 1
+    step: StepFunction, state: State, pictures: int, beam_width: int, max_words: int, answers: int = 1
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Finds the best captions of each picture.
 
@@ -72,10 +74,7 @@ def beam_search(
     def extend(t, ids, said, scores, ended, state):
         """One word more for every hypothesis; said is [B, K, T], scores and ended are [B, K]."""
         log_probabilities, state = step(ids, state)  # (B, K, V)
-        vocabulary = tf.shape(log_probabilities)[2]
-        forbidden = tf.reduce_sum(tf.one_hot([PAD, START, UNKNOWN], vocabulary), axis=0)
-        forbidden += tf.where(t == 0, tf.one_hot(END, vocabulary), 0.0)
-        log_probabilities += NEVER * forbidden
+        log_probabilities += forbidden(tf.shape(log_probabilities)[2], first=t == 0)
         candidates_each = min(wanted, log_probabilities.shape[2])
         best, words = tf.math.top_k(log_probabilities, candidates_each)  # (B, K, M)
         best += NEVER * tf.cast(_repeats_trigram(said, words, t), tf.float32)
@@ -90,7 +89,7 @@ def beam_search(
         said = tf.gather(said, origin, batch_dims=1)
         said = tf.where(tf.range(max_words) == t, ids[..., None], said)
         ended = tf.logical_or(tf.gather(ended, origin, batch_dims=1), ids == END)
-        state = tuple(tf.gather(values, origin, batch_dims=1) for values in state)
+        state = tf.nest.map_structure(lambda values: tf.gather(values, origin, batch_dims=1), state)
         return t + 1, ids, said, scores, ended, state
 
     # All hypotheses of a picture begin alike, so only the first may go on from the start.
@@ -127,6 +126,12 @@ def beam_search(
     best = tf.math.top_k(ranking + tf.where(ended, 0.0, NEVER), answers).indices  # (B, A)
     pick = lambda values: tf.gather(values, best, batch_dims=1)  # noqa: E731
     return pick(said), pick(scores / lengths), pick(ended)
+
+
+def forbidden(vocabulary_size: int | tf.Tensor, first: bool | tf.Tensor) -> tf.Tensor:
+    """What to add to the scores of the vocabulary so that no mark is said and no caption is empty: float32 [V]."""
+    marks = tf.reduce_sum(tf.one_hot([PAD, START, UNKNOWN], vocabulary_size), axis=0)
+    return NEVER * (marks + tf.where(first, tf.one_hot(END, vocabulary_size), 0.0))
 
 
 def _repeats_trigram(said: tf.Tensor, words: tf.Tensor, t: tf.Tensor) -> tf.Tensor:

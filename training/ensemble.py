@@ -11,7 +11,8 @@ import tensorflow as tf
 from training.layers import Noise, Silence
 from training.models import AttentionModel, MergeModel, Tensors
 
-Memories = tuple[Tensors, ...]
+Memories = tuple[Tensors, ...]  # one of each model
+States = tuple[Tensors, ...]  # likewise
 
 
 class Ensemble:
@@ -24,7 +25,6 @@ class Ensemble:
     def __init__(self, models: Sequence[MergeModel | AttentionModel]):
         self.models = tuple(models)
         self.name = f"ensemble of {len(self.models)}"
-        self._state_sizes: list[int] = []
 
     @property
     def variables(self) -> list[Any]:
@@ -34,23 +34,15 @@ class Ensemble:
         """float32 [B, ...] -> each model's memory."""
         return tuple(model.encode(features, noise) for model in self.models)
 
-    def start(self, memory: Memories, captions: int) -> Tensors:
-        """Memories -> the states of all models before the first word, one after another."""
-        states = [model.start(one, captions) for model, one in zip(self.models, memory, strict=True)]
-        self._state_sizes = [len(state) for state in states]
-        return tuple(tensor for state in states for tensor in state)
+    def start(self, memory: Memories, captions: int) -> States:
+        """Memories -> each model's state before the first word."""
+        return tuple(model.start(one, captions) for model, one in zip(self.models, memory, strict=True))
 
-    def step(self, memory: Memories, state: Tensors, ids: tf.Tensor) -> tuple[Tensors, Tensors]:
+    def step(self, memory: Memories, state: States, ids: tf.Tensor) -> tuple[Tensors, States]:
         """Ids [B, R] of the words just said -> (what each model draws the next word from, states)."""
-        drawn_from: list[tf.Tensor] = []
-        states: list[tf.Tensor] = []
-        left = state
-        for model, one, size in zip(self.models, memory, self._state_sizes, strict=True):
-            mine, left = left[:size], left[size:]
-            drawn, mine = model.step(one, mine, ids)
-            drawn_from.append(drawn)
-            states.extend(mine)
-        return tuple(drawn_from), tuple(states)
+        asked = zip(self.models, memory, state, strict=True)
+        each = [model.step(its_memory, its_state, ids) for model, its_memory, its_state in asked]
+        return tuple(drawn_from for drawn_from, _ in each), tuple(after for _, after in each)
 
     def logits(self, drawn_from: Tensors) -> tf.Tensor:
         """What each model draws from -> log-probabilities [..., V] of their mean."""

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from training.decoding import NEVER
+from training.decoding import forbidden
 from training.layers import Noise, Silence
-from training.trainer import Trainer
-from training.vocabulary import END, PAD, START, UNKNOWN
+from training.trainer import Trainer, next_word_logits
+from training.vocabulary import END, PAD, START
 
 SAMPLES = 5  # captions that are drawn of a picture: as many as people wrote, so a step costs what one of theirs costs
 _SAMPLING = 1 << 16  # keeps what is sampled apart from what dropout drops in the same step
@@ -143,13 +143,6 @@ def sample_captions(model, features: tf.Tensor, captions: int, steps: int, seed:
     return tf.stack(said, axis=2)
 
 
-def forbidden(vocabulary_size: int, first: bool) -> np.ndarray:
-    """What to add to the scores of the vocabulary so that no mark is said and no caption is empty: float32 [V]."""
-    scores = np.zeros(vocabulary_size, np.float32)
-    scores[[PAD, START, UNKNOWN] + ([END] if first else [])] = NEVER
-    return scores
-
-
 def advantages(reward: CiderReward, sampled: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, float]:
     """How much better each sample is than the picture's others.
 
@@ -174,11 +167,8 @@ def policy_loss(model, features: tf.Tensor, sampled: tf.Tensor, advantage: tf.Te
       features: float16 [B, ...], sampled: int32 [B, R, T], advantage: float32 [B, R].
     """
     real = sampled != PAD
-    said = tf.concat([tf.fill(tf.shape(sampled[..., :1]), START), sampled[..., :-1]], axis=2)
-    memory = model.encode(tf.cast(features, tf.float32), noise)
-    drawn_from = model.teach(memory, said, tf.reduce_sum(tf.cast(real, tf.int32), axis=2), noise)
-    drawn_from = tf.boolean_mask(drawn_from, tf.reshape(real, [tf.shape(real)[0], -1]))
-    logits = model.logits(drawn_from) + forbidden(model.config.vocabulary_size, first=False)
+    logits = next_word_logits(model, features, sampled, noise)
+    logits += forbidden(model.config.vocabulary_size, first=False)
     right = tf.gather(tf.nn.log_softmax(logits), tf.boolean_mask(sampled, real), batch_dims=1)
     weights = tf.boolean_mask(tf.broadcast_to(advantage[..., None], tf.shape(sampled)), real)
     return -tf.reduce_mean(weights * right)

@@ -111,7 +111,8 @@ def train(options: TrainOptions) -> dict[str, Any]:
     epochs = options.epochs or EPOCHS[options.model]
     batch_size = options.batch_size or BATCH_SIZES[options.model]
     options = replace(options, learning_rate=options.learning_rate or LEARNING_RATES[options.model])
-    finished = _look_at_output(options, features, epochs)
+    settings = _settings(options, features, epochs)
+    finished = _look_at_output(options.output, settings)
     if finished is not None:
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
         return finished
@@ -123,9 +124,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     vocabulary = build_vocabulary(found.word_counts, options.min_count)
     _tell(found, vocabulary, features, options)
     model = _make_model(options, features, split, vocabulary, found)
-    store.write_config(
-        options.output, model.config, features.encoder, options.max_words, _settings(options, features, epochs)
-    )
+    store.write_config(options.output, model.config, features.encoder, options.max_words, settings)
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
     found.words.save(options.output)
     _copy_encoder_statistics(options)
@@ -259,21 +258,19 @@ def _settings(options: TrainOptions, features: FeatureSet, epochs: int) -> dict[
     }
 
 
-def _look_at_output(options: TrainOptions, features: FeatureSet, epochs: int) -> dict[str, Any] | None:
+def _look_at_output(output: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Metrics of a finished training with these settings, or None where there is something to do.
 
     Raises:
       UserError: the output holds another training.
     """
-    tf.io.gfile.makedirs(options.output)
-    if not tf.io.gfile.exists(posixpath.join(options.output, store.CONFIG)):
+    tf.io.gfile.makedirs(output)
+    if not tf.io.gfile.exists(posixpath.join(output, store.CONFIG)):
         return None
-    there = store.read_config(options.output)["trained_with"]
-    here = _settings(options, features, epochs)
-    other = _other_setting(there, here)
+    other = _other_setting(store.read_config(output)["trained_with"], settings)
     if other:
-        raise UserError(f"--output {options.output}: holds a captioner trained with {other}; choose another --output")
-    metrics = posixpath.join(options.output, store.METRICS)
+        raise UserError(f"--output {output}: holds a captioner trained with {other}; choose another --output")
+    metrics = posixpath.join(output, store.METRICS)
     if not tf.io.gfile.exists(metrics):
         return None
     return read_json(metrics)

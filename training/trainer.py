@@ -119,18 +119,23 @@ def caption_loss(
       label_smoothing: Szegedy et al. 2016.
     """
     missing = steps - tf.shape(ids)[2]
-    targets = tf.ensure_shape(tf.pad(ids, [[0, 0], [0, 0], [0, missing]]), [None, None, steps])
-    said = tf.concat([tf.fill(tf.shape(targets[..., :1]), START), targets[..., :-1]], axis=2)
-    real = targets != PAD  # (B, R, T)
-    lengths = tf.reduce_sum(tf.cast(real, tf.int32), axis=2)
-    memory = model.encode(tf.cast(features, tf.float32), noise)
-    drawn_from = model.teach(memory, said, lengths, noise)  # (B, R*T, H)
-    # Only real words meet the vocabulary, which is the largest product of all.
-    drawn_from = tf.boolean_mask(drawn_from, tf.reshape(real, [tf.shape(real)[0], -1]))  # (words, H)
-    log_probabilities = tf.nn.log_softmax(model.logits(drawn_from))  # (words, V)
-    right = tf.gather(log_probabilities, tf.boolean_mask(targets, real), batch_dims=1)
+    ids = tf.ensure_shape(tf.pad(ids, [[0, 0], [0, 0], [0, missing]]), [None, None, steps])
+    log_probabilities = tf.nn.log_softmax(next_word_logits(model, features, ids, noise))  # (words, V)
+    right = tf.gather(log_probabilities, tf.boolean_mask(ids, ids != PAD), batch_dims=1)
     loss = (1.0 - label_smoothing) * right + label_smoothing * tf.reduce_mean(log_probabilities, axis=1)
     return -tf.reduce_mean(loss)
+
+
+def next_word_logits(model, features: tf.Tensor, ids: tf.Tensor, noise: Noise) -> tf.Tensor:
+    """Features float16 [B, ...] and ids int32 [B, R, T], filled up with PAD, T known -> what the model gives the
+    vocabulary where each id that is not PAD stands, in their order: logits [words, V].
+    """
+    said = tf.concat([tf.fill(tf.shape(ids[..., :1]), START), ids[..., :-1]], axis=2)
+    real = ids != PAD  # (B, R, T)
+    memory = model.encode(tf.cast(features, tf.float32), noise)
+    drawn_from = model.teach(memory, said, tf.reduce_sum(tf.cast(real, tf.int32), axis=2), noise)  # (B, R*T, H)
+    # Only real words meet the vocabulary, which is the largest product of all.
+    return model.logits(tf.boolean_mask(drawn_from, tf.reshape(real, [tf.shape(real)[0], -1])))
 
 
 class _Swapped:
