@@ -63,6 +63,7 @@ class CaptionOptions:
       images: folder, pattern, archive or list.
       features: feature set.
       beam_width: hypotheses kept while decoding.
+      min_words: words of a caption at least.
       alternatives: captions beside the best one, fewer than `beam_width`.
       reference: captions directory of the same captioner to compare words with; None for the training captions.
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
@@ -75,6 +76,7 @@ class CaptionOptions:
     images: str | None = None
     features: str | None = None
     beam_width: int = 3
+    min_words: int = 1
     alternatives: int = 0
     reference: str | None = None
     weights: str | None = None
@@ -90,10 +92,12 @@ class DecoderSpec:
 
     captioner: str
     beam_width: int
+    min_words: int
     alternatives: int
 
     def load(self) -> CaptionDecoder:
-        return CaptionDecoder(load_captioner(self.captioner), self.beam_width, DECODER_BATCH, self.alternatives)
+        captioner = load_captioner(self.captioner)
+        return CaptionDecoder(captioner, self.beam_width, DECODER_BATCH, self.alternatives, self.min_words)
 
 
 def caption(
@@ -121,6 +125,7 @@ def caption(
         "model_id": captioner.model_id,
         "encoder_id": captioner.encoder.id,
         "beam_width": options.beam_width,
+        "min_words": options.min_words,
         "alternatives": options.alternatives,
         "source": "images" if options.images else "features",
     }
@@ -129,7 +134,7 @@ def caption(
     reference = None if options.reference is None else storage.absolute(options.reference)
     writer = ResultWriter(output, members[0], reference, made_with)
     writer.load_reference()  # a wrong one is better found before the job than after it
-    decoder = DecoderSpec(",".join(members), options.beam_width, options.alternatives)
+    decoder = DecoderSpec(",".join(members), options.beam_width, options.min_words, options.alternatives)
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images

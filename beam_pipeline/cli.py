@@ -129,6 +129,26 @@ def build_parser() -> argparse.ArgumentParser:
         help="then go on for N epochs at most with CIDEr as the reward of sampled captions (default: 0)",
     )
     train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    tuning = train.add_argument_group("what to learn with", "Without them, what suits the model.")
+    tuning.add_argument("--batch-size", type=_positive, metavar="N", help="pictures a step, each with all its captions")
+    tuning.add_argument("--learning-rate", type=_above_zero, metavar="X", help="at its peak")
+    for dropped, meaning in (
+        ("feature", "of the projected picture"),
+        ("word", "of the word embeddings"),
+        ("output", "of what the next word is drawn from"),
+        ("position", "of the 8x8 grid, attention only"),
+    ):
+        tuning.add_argument(f"--{dropped}-dropout", type=_share_below_one, metavar="SHARE", help=meaning)
+    tuning.add_argument(
+        "--label-smoothing", type=_share_below_one, default=0.1, metavar="SHARE", help="of the target (default: 0.1)"
+    )
+    tuning.add_argument(
+        "--averaging",
+        type=_share_below_one,
+        default=0.998,
+        metavar="SHARE",
+        help="that the running average of the weights keeps at each step; 0 for none (default: 0.998)",
+    )
 
     evaluate = stage("evaluate", _evaluate, "Captions a split, or takes captions of it, and scores them.")
     scored = evaluate.add_mutually_exclusive_group(required=True)
@@ -146,6 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--beam-width", type=_positive, metavar="N", help="hypotheses kept while decoding (default: 3)"
     )
+    evaluate.add_argument("--min-words", type=_positive, metavar="N", help="words of a caption at least (default: 1)")
     evaluate.add_argument(
         "--train-list",
         metavar="FILE",
@@ -165,6 +186,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     caption.add_argument(
         "--beam-width", type=_positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)"
+    )
+    caption.add_argument(
+        "--min-words", type=_positive, default=1, metavar="N", help="words of a caption at least (default: 1)"
     )
     caption.add_argument(
         "--weights",
@@ -286,6 +310,13 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _share_below_one(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and below 1")
     return value
 
 

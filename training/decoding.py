@@ -50,18 +50,25 @@ class Hypothesis:
 
 
 def beam_search(
-    step: StepFunction, state: State, pictures: int, beam_width: int, max_words: int, answers: int = 1
+    step: StepFunction,
+    state: State,
+    pictures: int,
+    beam_width: int,
+    max_words: int,
+    answers: int = 1,
+    min_words: int = 1,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Finds the best captions of each picture.
 
-    A hypothesis never says padding, start or unknown, never ends before its first word, and never says three words in
-    a row that it said before. Among equals the lower beam and the lower id win.
+    A hypothesis never says padding, start or unknown, never ends before its `min_words` words, and never says three
+    words in a row that it said before. Among equals the lower beam and the lower id win.
 
     Args:
       step: one step of the model.
       state: before the first word, [B, K, ...] each.
       pictures, beam_width, max_words: B, K, and T, the end mark included.
       answers: A, captions wanted of each picture, K at most; best first.
+      min_words: 1 or more, fewer than `max_words`.
 
     Returns:
       ids int32 [B, A, T], filled up with PAD after the end mark; mean log-probability per word float32 [B, A];
@@ -74,7 +81,7 @@ def beam_search(
     def extend(t, ids, said, scores, ended, state):
         """One word more for every hypothesis; said is [B, K, T], scores and ended are [B, K]."""
         log_probabilities, state = step(ids, state)  # (B, K, V)
-        log_probabilities += forbidden(tf.shape(log_probabilities)[2], first=t == 0)
+        log_probabilities += forbidden(tf.shape(log_probabilities)[2], too_short=t < min_words)
         candidates_each = min(wanted, log_probabilities.shape[2])
         best, words = tf.math.top_k(log_probabilities, candidates_each)  # (B, K, M)
         best += NEVER * tf.cast(_repeats_trigram(said, words, t), tf.float32)
@@ -128,10 +135,12 @@ def beam_search(
     return pick(said), pick(scores / lengths), pick(ended)
 
 
-def forbidden(vocabulary_size: int | tf.Tensor, first: bool | tf.Tensor) -> tf.Tensor:
-    """What to add to the scores of the vocabulary so that no mark is said and no caption is empty: float32 [V]."""
+def forbidden(vocabulary_size: int | tf.Tensor, too_short: bool | tf.Tensor) -> tf.Tensor:
+    """What to add to the scores of the vocabulary so that no mark is said, and no end while the caption is too short:
+    float32 [V].
+    """
     marks = tf.reduce_sum(tf.one_hot([PAD, START, UNKNOWN], vocabulary_size), axis=0)
-    return NEVER * (marks + tf.where(first, tf.one_hot(END, vocabulary_size), 0.0))
+    return NEVER * (marks + tf.where(too_short, tf.one_hot(END, vocabulary_size), 0.0))
 
 
 def _repeats_trigram(said: tf.Tensor, words: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
@@ -156,13 +165,22 @@ class CaptionDecoder:
       beam_width: hypotheses kept.
       batch_size: pictures decoded together.
       alternatives: captions beside the best one, fewer than `beam_width`.
+      min_words: words of a caption at least, unless the captioner cannot say that many.
     """
 
-    def __init__(self, captioner: Captioner, beam_width: int = 3, batch_size: int = 64, alternatives: int = 0):
+    def __init__(
+        self,
+        captioner: Captioner,
+        beam_width: int = 3,
+        batch_size: int = 64,
+        alternatives: int = 0,
+        min_words: int = 1,
+    ):
         self.vocabulary = captioner.vocabulary
         self.batch_size = batch_size
         self.feature_shape = captioner.feature_shape
         model, max_words = captioner.model, captioner.max_words + 1
+        min_words = min(min_words, captioner.max_words)
 
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
         def search(features):
@@ -173,7 +191,7 @@ class CaptionDecoder:
                 return tf.nn.log_softmax(model.logits(drawn_from)), state
 
             return beam_search(
-                step, model.start(memory, beam_width), batch_size, beam_width, max_words, 1 + alternatives
+                step, model.start(memory, beam_width), batch_size, beam_width, max_words, 1 + alternatives, min_words
             )
 
         self._search = search

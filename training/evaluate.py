@@ -64,6 +64,7 @@ class EvaluateOptions:
       captioner: directory that train made, or several separated by commas, an ensemble; or None, and `captions` says
         what to score.
       beam_width: hypotheses kept while decoding; None for 3.
+      min_words: words of a caption at least; None for 1.
       captions: file in COCO's results form with captions made elsewhere; or None.
       train_list: file of the training pictures' names; None for those that the captioner was trained on.
       all_protocols: also score by the other habits of counting in `training.protocols`.
@@ -74,6 +75,7 @@ class EvaluateOptions:
     output: str
     captioner: str | None = None
     beam_width: int | None = None
+    min_words: int | None = None
     captions: str | None = None
     train_list: str | None = None
     all_protocols: bool = False
@@ -105,8 +107,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """
     if (options.captioner is None) == (options.captions is None):
         raise UserError("give either --captioner, whose captions are scored, or --captions made elsewhere")
-    if options.captions and options.beam_width is not None:
-        raise UserError("--beam-width goes with --captioner; the captions of --captions are made already")
+    if options.captions and (options.beam_width, options.min_words) != (None, None):
+        raise UserError("--beam-width and --min-words go with --captioner; the captions of --captions are made already")
     features = load_feature_set(options.features)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
     trained_with = read_config(member_paths(options.captioner)[0])["trained_with"] if options.captioner else None
@@ -125,7 +127,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     if len(generated) == 1:
         not_scored = {"CIDEr": ONE_PICTURE_HAS_NO_CIDER, **not_scored}
     document = {
-        "signature": signature(references, done.told["beam_width"]),
+        "signature": signature(references, done.told["beam_width"], done.told["min_words"]),
         **done.told,
         "encoder": features.encoder.id,
         "pictures": len(generated),
@@ -150,8 +152,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
 def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str, str]) -> _Captioned:
     captioner = load_captioner(str(options.captioner))
     captioner.require_encoder(features.encoder)
-    beam_width = options.beam_width or BEAM_WIDTH
-    decoder = CaptionDecoder(captioner, beam_width=beam_width)
+    beam_width, min_words = options.beam_width or BEAM_WIDTH, options.min_words or 1
+    decoder = CaptionDecoder(captioner, beam_width=beam_width, min_words=min_words)
     pictures = ScoredPictures()
     generated: dict[str, str] = {}
     flagged = 0
@@ -164,6 +166,7 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
         "captioner": captioner.model_id,
         "captions": None,
         "beam_width": beam_width,
+        "min_words": min_words,
         "flagged": flagged,
         "captions_left_over": None,
         "unknown_share_of_references": round(captioner.vocabulary.unknown_share(words), 5),
@@ -190,6 +193,7 @@ def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mappi
         "captioner": None,
         "captions": path,
         "beam_width": None,
+        "min_words": None,
         "flagged": None,
         "captions_left_over": len(left_over),
         "unknown_share_of_references": None,
@@ -276,11 +280,13 @@ def score_rows(rows: Mapping[str, Row]) -> tuple[dict[str, dict[str, Any]], dict
     return scored, not_scored
 
 
-def signature(references: References, beam_width: int | None = None) -> str:
+def signature(references: References, beam_width: int | None = None, min_words: int | None = None) -> str:
     """What a score can be compared by: protocol, tokenizer, references and versions, in one line."""
     parts = ["coco", "tok:captionbeam-ptb", f"refs:{reference_counts(references)}", f"pictures:{len(references)}"]
     if beam_width is not None:
         parts.append(f"beam:{beam_width}")
+    if min_words is not None and min_words > 1:
+        parts.append(f"min:{min_words}")
     parts += [f"pycocoevalcap:{version('pycocoevalcap')}", f"captionbeam:{__version__}"]
     return "|".join(parts)
 

@@ -33,7 +33,7 @@ class ModelConfig:
       heads: attention heads; divides H.
       feature_dropout, word_dropout, output_dropout: shares dropped of the projected picture, of the word embeddings and
         of what the next word is drawn from.
-      position_dropout: share of the grid's positions that the attention model does not see, all channels of one together.
+      position_dropout: share of the grid's positions that the attention model does not see at all.
       standardize: give every channel of the features mean 0 and variance 1 first.
     """
 

@@ -130,7 +130,7 @@ def sample_captions(model, features: tf.Tensor, captions: int, steps: int, seed:
     said = []
     for t in range(steps):
         drawn_from, state = model.step(memory, state, ids)
-        logits = model.logits(drawn_from) + forbidden(model.config.vocabulary_size, first=t == 0)  # (B, R, V)
+        logits = model.logits(drawn_from) + forbidden(model.config.vocabulary_size, too_short=t == 0)  # (B, R, V)
         drawn = tf.random.stateless_categorical(
             tf.reshape(logits, [-1, logits.shape[-1]]),
             1,
@@ -168,7 +168,7 @@ def policy_loss(model, features: tf.Tensor, sampled: tf.Tensor, advantage: tf.Te
     """
     real = sampled != PAD
     logits = next_word_logits(model, features, sampled, noise)
-    logits += forbidden(model.config.vocabulary_size, first=False)
+    logits += forbidden(model.config.vocabulary_size, too_short=False)
     right = tf.gather(tf.nn.log_softmax(logits), tf.boolean_mask(sampled, real), batch_dims=1)
     weights = tf.boolean_mask(tf.broadcast_to(advantage[..., None], tf.shape(sampled)), real)
     return -tf.reduce_mean(weights * right)

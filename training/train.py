@@ -35,19 +35,34 @@ from training.models import WORD_SPREAD, ModelConfig, build_model
 from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
-from training.trainer import Progress, Trainer
+from training.trainer import AVERAGING, Progress, Trainer
 from training.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary
 
 log = logging.getLogger("captionbeam")
 
-EPOCHS = {"attention": 8, "merge": 7}
-# The merge model's LSTM never sees the picture and its image vector is one for all words: less has to be dropped.
-DROPOUTS: dict[str, dict[str, Any]] = {
-    "attention": {"feature_dropout": 0.3, "word_dropout": 0.3, "output_dropout": 0.5},
-    "merge": {"feature_dropout": 0.1, "word_dropout": 0.1, "output_dropout": 0.3},
+# What each model learns best with, where TrainOptions says None. The merge model's LSTM never sees the picture and its
+# image vector is one for all words: less has to be dropped.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "attention": {
+        "epochs": 8,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "feature_dropout": 0.3,
+        "word_dropout": 0.3,
+        "output_dropout": 0.5,
+        "position_dropout": 0.0,
+    },
+    "merge": {
+        "epochs": 7,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "feature_dropout": 0.1,
+        "word_dropout": 0.1,
+        "output_dropout": 0.3,
+        "position_dropout": 0.0,
+    },
 }
-BATCH_SIZES = {"attention": 32, "merge": 16}
-LEARNING_RATES = {"attention": 1e-3, "merge": 2e-3}
+_DROPOUTS = ("feature_dropout", "word_dropout", "output_dropout", "position_dropout")
 LABELS = ("loss", "reward")  # what the steps of each stage show
 _FILES = ("glove", "train_list", "dev_list")  # options that name a file
 STANDARDIZED_BY = 256  # training pictures whose channels are measured
@@ -55,7 +70,7 @@ STANDARDIZED_BY = 256  # training pictures whose channels are measured
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Settings of `captionbeam train`.
+    """Settings of `captionbeam train`; where one is None, what `DEFAULTS` has for the model.
 
     Attributes:
       features: feature set with captions.
@@ -63,15 +78,17 @@ class TrainOptions:
       model: "attention" or "merge".
       glove: GloVe text file, or None for random word embeddings.
       train_list, dev_list: files of image names; None for a split by content.
-      epochs: at most; None for the model's own number.
+      epochs: at most.
       seed: of everything random.
-      batch_size: pictures a step, each with all its captions; None for the model's own number.
+      batch_size: pictures a step, each with all its captions.
       embedding_size, hidden_size: of the model.
       min_count: how often a word must stand in the training captions to be learnt.
       max_words: longer captions are cut.
-      learning_rate: peak, after the warm-up and before the cosine decay; None for the model's own.
+      learning_rate: peak, after the warm-up and before the cosine decay.
+      feature_dropout, word_dropout, output_dropout, position_dropout: see ModelConfig.
       weight_decay: of AdamW.
       label_smoothing: share of the target spread over the vocabulary.
+      averaging: what the running average of the weights keeps at each step; 0 for no average.
       patience: epochs without a better CIDEr on the dev pictures before training stops.
       checkpoint_steps: steps between checkpoints.
       self_critical_epochs: at most, of the second stage; see `training.self_critical`.
@@ -92,8 +109,13 @@ class TrainOptions:
     min_count: int = 5
     max_words: int = 16
     learning_rate: float | None = None
+    feature_dropout: float | None = None
+    word_dropout: float | None = None
+    output_dropout: float | None = None
+    position_dropout: float | None = None
     weight_decay: float = 0.01
     label_smoothing: float = 0.1
+    averaging: float = AVERAGING
     patience: int = 4
     checkpoint_steps: int = 100
     self_critical_epochs: int = 0
@@ -108,10 +130,9 @@ def train(options: TrainOptions) -> dict[str, Any]:
       JobFailed: a shard is damaged.
     """
     features = load_feature_set(options.features)
-    epochs = options.epochs or EPOCHS[options.model]
-    batch_size = options.batch_size or BATCH_SIZES[options.model]
-    options = replace(options, learning_rate=options.learning_rate or LEARNING_RATES[options.model])
-    settings = _settings(options, features, epochs)
+    options = with_defaults(options)
+    assert options.epochs and options.batch_size
+    settings = _settings(options, features)
     finished = _look_at_output(options.output, settings)
     if finished is not None:
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
@@ -129,18 +150,18 @@ def train(options: TrainOptions) -> dict[str, Any]:
     found.words.save(options.output)
     _copy_encoder_statistics(options)
 
-    steps = math.ceil(found.train_pictures / batch_size)
+    steps = math.ceil(found.train_pictures / options.batch_size)
     trainer = Trainer(
         model,
         FEATURE_SHAPES[features.encoder.feature_kind],
         options,
-        steps * epochs,
+        steps * options.epochs,
         steps * options.self_critical_epochs,
     )
     progress = Progress(options.output, trainer)
-    loop = _Loop(options, features, split, vocabulary, trainer, progress, steps, batch_size)
+    loop = _Loop(options, features, split, vocabulary, trainer, progress, steps)
     began = time.monotonic()
-    loop.run(0, "epoch", epochs, trainer.step)
+    loop.run(0, "epoch", options.epochs, trainer.step)
     if options.self_critical_epochs:
         if progress.stage == 0:
             store.load_weights(model, options.output)
@@ -169,6 +190,12 @@ def train(options: TrainOptions) -> dict[str, Any]:
     return metrics
 
 
+def with_defaults(options: TrainOptions) -> TrainOptions:
+    """Fills in what is None with what the model learns best with."""
+    missing = {name: value for name, value in DEFAULTS[options.model].items() if getattr(options, name) is None}
+    return replace(options, **missing)
+
+
 class _Loop:
     """Epochs over the training pictures, each judged by captions of the dev pictures."""
 
@@ -181,10 +208,9 @@ class _Loop:
         trainer: Trainer,
         progress: Progress,
         steps: int,
-        batch_size: int,
     ):
         self.options, self.features, self.split, self.vocabulary = options, features, split, vocabulary
-        self.trainer, self.progress, self.steps, self.batch_size = trainer, progress, steps, batch_size
+        self.trainer, self.progress, self.steps = trainer, progress, steps
         view = Captioner(options.output, trainer.model, vocabulary, features.encoder, options.max_words, model_id="")
         self._judge = CaptionDecoder(view, beam_width=1)  # reads the model's variables as they are
         self._writer = tf.summary.create_file_writer(posixpath.join(options.output, "log"))
@@ -220,8 +246,15 @@ class _Loop:
     def _epoch(self, title: str, step: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> float:
         """What is left of an epoch; returns the mean of what its steps show."""
         progress, options = self.progress, self.options
+        assert options.batch_size
         batches = training_batches(
-            self.features, self.split, self.vocabulary, self.batch_size, options.max_words, options.seed, progress.epoch
+            self.features,
+            self.split,
+            self.vocabulary,
+            options.batch_size,
+            options.max_words,
+            options.seed,
+            progress.epoch,
         )
         bar = tqdm(
             total=self.steps,
@@ -247,9 +280,9 @@ class _Loop:
         return float(np.mean([float(value) for value in shown])) if shown else float("nan")
 
 
-def _settings(options: TrainOptions, features: FeatureSet, epochs: int) -> dict[str, Any]:
+def _settings(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     """Everything that decides the result; what only says how often to save is left out. Files count by content."""
-    chosen = asdict(options) | {"epochs": epochs}
+    chosen = asdict(options)
     for name in ("output", "features", "checkpoint_steps"):
         del chosen[name]
     return chosen | {
@@ -320,7 +353,7 @@ def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocab
         vocabulary_size=len(vocabulary),
         embedding_size=options.embedding_size,
         hidden_size=options.hidden_size,
-        **DROPOUTS[options.model],
+        **{name: getattr(options, name) for name in _DROPOUTS},
         # Random weights give channels whose common part is far larger than what tells pictures apart.
         standardize=features.encoder.weights == "random",
     )

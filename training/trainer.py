@@ -98,7 +98,7 @@ class Trainer:
         gradients = tape.gradient(loss, [variable.value for variable in self.variables])
         self.optimizer.apply(gradients, self.variables)
         # Few steps in, the average must not remember the untrained weights.
-        keep = tf.minimum(AVERAGING, (1.0 + done) / (10.0 + done))
+        keep = tf.minimum(self.options.averaging, (1.0 + done) / (10.0 + done))
         for average, variable in zip(self.averages, self.variables, strict=True):
             average.assign(keep * average + (1.0 - keep) * variable.value)
         return loss

@@ -46,15 +46,15 @@ def history_step(seed, vocabulary, pictures, beam_width, concentration=2.0):
     return step, state, next_log_probabilities
 
 
-def allowed(said, word):
+def allowed(said, word, min_words):
     """Whether a hypothesis may go on with a word; written from the docstring of `beam_search`."""
-    if word in BEFORE or (word == END and not said):
+    if word in BEFORE or (word == END and len(said) < min_words):
         return False
     three = (*said[-2:], word)
     return len(three) < 3 or three not in list(zip(said, said[1:], said[2:], strict=False))
 
 
-def reference_beam_search(next_log_probabilities, vocabulary, beam_width, max_words):
+def reference_beam_search(next_log_probabilities, vocabulary, beam_width, max_words, min_words):
     """One hypothesis at a time, in plain Python -> [(ids with END, mean log-probability, whether it ended)], the best
     first; one that never ended comes after all that did.
     """
@@ -67,7 +67,9 @@ def reference_beam_search(next_log_probabilities, vocabulary, beam_width, max_wo
                 continue
             log_probabilities = next_log_probabilities(said)
             grown += [
-                ((*said, word), score + log_probabilities[word]) for word in range(vocabulary) if allowed(said, word)
+                ((*said, word), score + log_probabilities[word])
+                for word in range(vocabulary)
+                if allowed(said, word, min_words)
             ]
         beams = sorted(grown, key=lambda beam: -beam[1])[:beam_width]
     beams.sort(key=lambda beam: (beam[0][-1] != END, -beam[1] / len(beam[0]) ** LENGTH_POWER))
@@ -197,18 +199,18 @@ def test_a_vocabulary_smaller_than_the_beam_gives_what_there_is():
 
 
 @pytest.mark.parametrize("beam_width", [1, 2, 3, 5])
-@pytest.mark.parametrize("seed", range(8))
-def test_many_pictures_at_once_give_what_a_plain_beam_search_gives_for_each(seed, beam_width):
+@pytest.mark.parametrize(("seed", "min_words"), [*((seed, 1) for seed in range(8)), (0, 2), (1, 5), (2, 8)])
+def test_many_pictures_at_once_give_what_a_plain_beam_search_gives_for_each(seed, beam_width, min_words):
     pictures, vocabulary, max_words = 5, 14, 9
     step, state, next_log_probabilities = history_step(seed, vocabulary, pictures, beam_width)
     expected = [
         reference_beam_search(
-            lambda said, p=picture: next_log_probabilities(p, said), vocabulary, beam_width, max_words
+            lambda said, p=picture: next_log_probabilities(p, said), vocabulary, beam_width, max_words, min_words
         )
         for picture in range(pictures)
     ]
     for answers in {1, min(2, beam_width), beam_width}:
-        ids, scores, ended = beam_search(step, state, pictures, beam_width, max_words, answers)
+        ids, scores, ended = beam_search(step, state, pictures, beam_width, max_words, answers, min_words)
         for picture, best in enumerate(expected):
             assert ids[picture].numpy().tolist() == [
                 said + [PAD] * (max_words - len(said)) for said, _, _ in best[:answers]
@@ -282,6 +284,12 @@ def test_fewer_alternatives_come_where_fewer_can_be_said(tiny_captioner, random_
     (best,) = decoder(captioner, beam_width=4, batch_size=1, alternatives=3).decode(random_features(1))
     assert {best.caption, *(other.caption for other in best.alternatives)} <= {"a", "a a"}
     assert len(best.alternatives) == 1
+
+
+@pytest.mark.parametrize(("min_words", "words"), [(1, 1), (5, 5), (50, 8)])
+def test_captions_have_the_words_that_were_asked_for(tiny_captioner, random_features, decoder, min_words, words):
+    captions = decoder(tiny_captioner(max_words=8, end_bias=1e3), min_words=min_words).decode(random_features(3))
+    assert [len(one.caption.split()) for one in captions] == [words] * 3
 
 
 def test_a_captioner_that_ends_gives_no_flag_and_a_caption_to_read(tiny_captioner, random_features, decoder):
