@@ -44,12 +44,12 @@ log = logging.getLogger("captionbeam")
 # image vector is one for all words: less has to be dropped.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "attention": {
-        "epochs": 8,
-        "batch_size": 32,
-        "learning_rate": 1e-3,
-        "feature_dropout": 0.3,
-        "word_dropout": 0.3,
-        "output_dropout": 0.5,
+        "epochs": 7,
+        "batch_size": 16,
+        "learning_rate": 1.5e-3,
+        "feature_dropout": 0.2,
+        "word_dropout": 0.2,
+        "output_dropout": 0.4,
         "position_dropout": 0.0,
     },
     "merge": {
