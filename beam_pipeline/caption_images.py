@@ -93,7 +93,8 @@ class DecoderSpec:
     alternatives: int
 
     def load(self) -> CaptionDecoder:
-        return CaptionDecoder(load_captioner(self.captioner), self.beam_width, DECODER_BATCH, self.alternatives)
+        captioner = load_captioner(self.captioner)
+        return CaptionDecoder(captioner, self.beam_width, DECODER_BATCH, self.alternatives, evidence=True)
 
 
 def caption(

@@ -32,6 +32,7 @@ from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import content_hash, read_json, write_json
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
+from training.presence_training import fit_presence
 from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
@@ -150,6 +151,8 @@ def train(options: TrainOptions) -> dict[str, Any]:
         critic = SelfCritical(trainer, reward)
         loop.run(1, "self-critical epoch", options.self_critical_epochs, critic.step)
 
+    head, tail = fit_presence(features, split, found.words, options.seed)
+    head.save(options.output, tail)
     metrics = {
         "dev_cider": progress.best,
         "best_epoch": progress.best_epoch,
@@ -159,6 +162,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
         "train_captions": found.train_captions,
         "dev_pictures": found.dev_pictures,
         "vocabulary": len(vocabulary),
+        "presence_words": len(head.words),
         "parameters": int(sum(np.prod(variable.shape) for variable in model.trainable_variables)),
     }
     write_json(posixpath.join(options.output, store.METRICS), metrics)
