@@ -202,6 +202,7 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
     spec = resolve_encoder(
         options.weights or wanted.weights,
         wanted.feature_kind,
+        wanted.layer,
         wanted.precision,
         storage.absolute(member_paths(options.captioner)[0]),
         no_sample,

@@ -84,10 +84,23 @@ def build_parser() -> argparse.ArgumentParser:
         "--feature-kind", choices=("grid", "pooled"), default="grid", help="8x8 grid or its mean (default: grid)"
     )
     extract.add_argument(
+        "--layer",
+        choices=("mixed9", "mixed10"),
+        default="mixed9",
+        help="block of InceptionV3 that gives them; the last, mixed10, tells less of it in words (default: mixed9)",
+    )
+    extract.add_argument(
         "--precision",
         choices=("auto", "bfloat16", "float32"),
         default="auto",
         help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
+    )
+    extract.add_argument(
+        "--augment",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="N more views of each picture to train on, mirrored and cropped; each costs like a picture (default: 0)",
     )
     _add_collection_options(extract)
 

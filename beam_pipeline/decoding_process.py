@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 REQUEST = struct.Struct("<Q")  # bytes of the file that follows
 READY, BROKEN = b"R", b"B"  # first byte of the process: it has started, or why it cannot (REASON follows)
-DECODED, REJECTED = b"D", b"X"  # first byte of an answer: PICTURE and pixels follow, or REASON and its text
-PICTURE = struct.Struct("<II")  # width, height
+DECODED, REJECTED = b"D", b"X"  # first byte of an answer: PICTURE, pixels and views follow, or REASON and its text
+PICTURE = struct.Struct("<III")  # width, height, number of views
 REASON = struct.Struct("<I")  # bytes of UTF-8 text that follow
 
 TOO_SLOW = (-signal.SIGPROF, -signal.SIGALRM)  # exit statuses of a process whose picture took too long
@@ -32,12 +32,13 @@ _BYTES_PER_FILE_BYTE = 3  # some decoders copy the file
 _MARGIN = 512 << 20
 
 
-def main(decoder: str, max_megapixels: float, max_seconds: float) -> None:
+def main(decoder: str, max_megapixels: float, max_seconds: float, views: int) -> None:
     """Serves until its input ends.
 
     Args:
-      decoder: `module:function` of (bytes, max_megapixels) -> DecodedImage, which raises UnreadableImage.
-      max_megapixels: passed on to it; with the size of the file it bounds the memory.
+      decoder: `module:function` of (bytes, max_megapixels, views) -> DecodedImage, which raises UnreadableImage.
+      views: passed on to it, and so is
+      max_megapixels; with the size of the file it bounds the memory.
       max_seconds: of processor time for a picture, after which the process ends by SIGPROF; PATIENCE times as many by
         the clock, after which it ends by SIGALRM.
     """
@@ -67,8 +68,9 @@ def main(decoder: str, max_megapixels: float, max_seconds: float) -> None:
         _limit_memory(own_memory + pixels + size * _BYTES_PER_FILE_BYTE + _MARGIN)
         _set_timers(max_seconds)
         try:
-            image = decode(data, max_megapixels)
-            answer: tuple[bytes, ...] = (DECODED, PICTURE.pack(image.width, image.height), image.pixels.tobytes())
+            image = decode(data, max_megapixels, views)
+            header = PICTURE.pack(image.width, image.height, len(image.views))
+            answer: tuple[bytes, ...] = (DECODED, header, image.pixels.tobytes(), image.views.tobytes())
         except UnreadableImage as error:
             answer = (REJECTED, _text(str(error)))
         except MemoryError:

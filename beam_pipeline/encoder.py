@@ -25,6 +25,9 @@ from training.feature_set import RANDOM_STATISTICS, EncoderIdentity
 
 # One fixed shape for every batch, short ones padded: a picture's features then never depend on its neighbours.
 ENCODER_BATCH = 16
+# Both give [8, 8, 2048]. The last block is the most particular to ImageNet's classes; the one before it tells more of
+# what people write (docs/caption-quality.md) and is cheaper.
+LAYERS = ("mixed9", "mixed10")
 STATISTICS_PICTURES = (
     48  # enough for stable batch-norm statistics of every channel (each sees at least 64 positions a picture)
 )
@@ -55,6 +58,7 @@ class EncoderSpec:
 def resolve_encoder(
     weights: str,
     feature_kind: str,
+    layer: str,
     precision: str,
     output: str,
     sample: Callable[[], np.ndarray],
@@ -64,6 +68,7 @@ def resolve_encoder(
     Args:
       weights: "imagenet", "random" or the path of a weight file.
       feature_kind: "grid" or "pooled".
+      layer: see `LAYERS`.
       precision: "auto", "bfloat16" or "float32".
       output: directory that keeps the statistics of random weights.
       sample: gives uint8 [n, 299, 299, 3] pictures of the collection; called only to fit new random weights.
@@ -93,6 +98,7 @@ def resolve_encoder(
         resize=RESIZE,
         precision=resolve_precision(precision),
         feature_kind=feature_kind,
+        layer=layer,
     )
     return EncoderSpec(weights_path, identity)
 
@@ -158,6 +164,7 @@ class TensorFlowEncoder:
     """InceptionV3 without its classifier, frozen into one graph of constants with a fixed batch shape."""
 
     def __init__(self, spec: EncoderSpec):
+        import keras
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -168,12 +175,14 @@ class TensorFlowEncoder:
         else:
             _load_weights(model, spec.weights_path)
 
+        encode = keras.Model(model.input, model.get_layer(identity.layer).output)
+
         @tf.function(
             input_signature=[tf.TensorSpec([ENCODER_BATCH, INPUT_SIZE, INPUT_SIZE, 3], tf.uint8)],
             autograph=False,
         )
         def features(pixels):
-            grid = model(_preprocess(pixels), training=False)  # (B, 8, 8, C)
+            grid = encode(_preprocess(pixels), training=False)  # (B, 8, 8, C)
             grid = tf.cast(tf.reshape(grid, [ENCODER_BATCH, -1, grid.shape[-1]]), tf.float32)  # (B, P, C)
             if identity.feature_kind == "pooled":
                 grid = tf.reduce_mean(grid, axis=1)  # (B, C)

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 import tensorflow as tf
@@ -60,7 +60,9 @@ class ExtractOptions:
       captions: caption file to store with the features, or None.
       weights: "imagenet", "random" or a path.
       feature_kind: "grid" or "pooled".
+      layer: "mixed9" or "mixed10", the last but one block of InceptionV3 or the last.
       precision: "auto", "bfloat16" or "float32".
+      augment: further views of each picture, mirrored and cropped, to train on.
       shard_size: pictures a shard, on average at most.
       decoding: what one picture may cost.
       max_reject_rate: share of rejected inputs above which the job fails, 0 to 1.
@@ -72,7 +74,9 @@ class ExtractOptions:
     captions: str | None = None
     weights: str = "imagenet"
     feature_kind: str = "grid"
+    layer: str = "mixed9"
     precision: str = "auto"
+    augment: int = 0
     shard_size: int = 512
     decoding: Decoding = DEFAULT_DECODING
     max_reject_rate: float = 0.10
@@ -97,10 +101,16 @@ def extract(
     earlier = read_manifest(output)
     if earlier and (options.weights == "random") != (earlier.encoder.weights == "random"):
         raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
+    if earlier and earlier.augment != options.augment:
+        raise UserError(
+            f"--output {output}: holds {earlier.augment} further views of each picture; choose another --output, "
+            f"or --augment {earlier.augment}"
+        )
     with exclusive(output):
         spec = resolve_encoder(
             options.weights,
             options.feature_kind,
+            options.layer,
             options.precision,
             output,
             lambda: sample_pixels(source, options.decoding),
@@ -109,9 +119,10 @@ def extract(
             raise _other_encoder(output, earlier.encoder, str(spec.identity))
         state, kept, unlisted = _take_stock(output, earlier, captions is not None or source.may_hold_captions)
         _write_manifest(
-            output, FeatureSet(output, spec.identity, tuple(kept))
+            output, FeatureSet(output, spec.identity, tuple(kept), options.augment)
         )  # from now on it refuses another encoder
         log.info("encoder %s", spec.identity)
+        decoding = replace(options.decoding, views=options.augment)
         if captions and state.committed:
             log.info("pictures of earlier runs keep the captions that were stored with them")
         if earlier and earlier.captions and not captions and not source.may_hold_captions:
@@ -128,7 +139,7 @@ def extract(
                 captions,
                 options.retry_rejected,
             )
-            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, options.decoding, load)
+            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, decoding, load)
             adopted = (
                 pipeline
                 | "UnlistedShards" >> beam.Create(unlisted)
@@ -138,7 +149,7 @@ def extract(
             (
                 pipeline
                 | GatherResults(shards, [*plan.counts, encoded[COUNTS]], plan.notes)
-                | "WriteManifest" >> beam.Map(finish_manifest, output, spec.identity, kept)
+                | "WriteManifest" >> beam.Map(finish_manifest, output, spec.identity, kept, options.augment)
             )
 
         run_pipeline(build, beam_options)
@@ -154,7 +165,7 @@ def extract(
 def _other_encoder(output: str, there: EncoderIdentity, asked: str) -> UserError:
     return UserError(
         f"--output {output}: holds features of {there}, and this run would add those of {asked}; "
-        "choose another --output, or the weights, kind and precision that it was made with"
+        "choose another --output, or the weights, layer, kind and precision that it was made with"
     )
 
 
@@ -272,6 +283,7 @@ def feature_record(encoded: EncodedPicture) -> FeatureRecord:
         height=image.height,
         feature=encoded.feature,
         captions=picture.captions,
+        views=encoded.views,
     )
 
 
@@ -285,7 +297,7 @@ def summarize_shard(shard: ShardId, output: str) -> Shard:
         return Shard(shard.features(), len(captions), sum(captions), os.path.getsize(local), storage.sha256(local))
 
 
-def finish_manifest(results: Results, output: str, identity: EncoderIdentity, kept: list[Shard]) -> None:
+def finish_manifest(results: Results, output: str, identity: EncoderIdentity, kept: list[Shard], augment: int) -> None:
     """Writes the manifest of everything that the output now holds."""
     shards = tuple(sorted([*kept, *results.shards], key=lambda shard: shard.name))
-    _write_manifest(output, FeatureSet(output, identity, shards, add_up(results.counts), results.notes))
+    _write_manifest(output, FeatureSet(output, identity, shards, augment, add_up(results.counts), results.notes))

@@ -8,9 +8,10 @@ document, 16-bit values scaled to 8 bits.
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
@@ -34,6 +35,8 @@ IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 AVIF_BRANDS = (b"avif", b"avis")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
+Box = tuple[float, float, float, float, bool]  # left, top, right, bottom as shares of the picture; whether mirrored
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0, False)
 _SRGB = ImageCms.createProfile("sRGB")
 _LARGEST_PROFILE = 8 << 20  # bytes; those of printing presses have 1 to 3 MB
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
@@ -46,6 +49,11 @@ _UPRIGHT = {  # EXIF orientation -> how a stored picture is turned to stand upri
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+# Views that augment training: random crops with these shares of the area and aspect ratios, as much as keeps the
+# picture recognisable by its caption (of the kind of Szegedy et al. 2015, section 6, who begin at 8 %).
+VIEW_AREA = (0.45, 0.9)
+VIEW_ASPECT = (3 / 4, 4 / 3)
 
 Image.MAX_IMAGE_PIXELS = None  # `max_megapixels` is the limit, and it counts what a reduced JPEG really takes
 
@@ -61,19 +69,23 @@ class DecodedImage:
     Attributes:
       pixels: RGB uint8 [299, 299, 3].
       width, height: pixels of the picture as a viewer shows it, before resizing.
+      views: V other views of it to train on, uint8 [V, 299, 299, 3].
     """
 
     pixels: np.ndarray
     width: int
     height: int
+    views: np.ndarray = field(default_factory=lambda: np.zeros([0, INPUT_SIZE, INPUT_SIZE, 3], np.uint8))
 
 
-def decode_image(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> DecodedImage:
+def decode_image(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, views: int = 0) -> DecodedImage:
     """File content -> DecodedImage.
 
     Args:
       data: the whole file.
       max_megapixels: pixels / 10**6 that may be decoded at most; bounds memory at about 20 bytes a pixel.
+      views: V, how many to make beside the picture itself: the first is the whole picture mirrored, the others are
+        random crops, half of them mirrored. The file's content decides which.
 
     Raises:
       UnreadableImage: not an image, cut, of an unknown kind or too large; says which.
@@ -84,7 +96,7 @@ def decode_image(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
         warnings.simplefilter("ignore")  # oddities in metadata; what stops us is raised
         try:
             with _open(data) as image:
-                return _decode(image, max_megapixels)
+                return _decode(image, max_megapixels, _boxes(data, views))
         except UnidentifiedImageError as error:
             raise UnreadableImage(_not_an_image(data)) from error
         except MemoryError as error:
@@ -118,7 +130,19 @@ def _brand(data: bytes) -> bytes:
     return data[8:12] if data[4:8] == b"ftyp" else b""
 
 
-def _decode(image: Image.Image, max_megapixels: float) -> DecodedImage:
+def _boxes(data: bytes, views: int) -> list[Box]:
+    """What of the picture each view shows: the same for the same bytes, however many views are asked for."""
+    generator = np.random.default_rng(list(hashlib.sha256(data).digest()))
+    boxes = [(0.0, 0.0, 1.0, 1.0, True)][:views]
+    while len(boxes) < views:
+        area, aspect = generator.uniform(*VIEW_AREA), np.exp(generator.uniform(*np.log(VIEW_ASPECT)))
+        width, height = min(1.0, np.sqrt(area * aspect)), min(1.0, np.sqrt(area / aspect))
+        left, top = generator.uniform(0, 1 - width), generator.uniform(0, 1 - height)
+        boxes.append((left, top, left + width, top + height, bool(generator.random() < 0.5)))
+    return boxes
+
+
+def _decode(image: Image.Image, max_megapixels: float, boxes: list[Box]) -> DecodedImage:
     width, height = image.size
     if image.format in ("JPEG", "MPO"):
         image.draft("RGB", (REDUCED_SIZE, REDUCED_SIZE))  # keeps grey and CMYK as they are where it cannot convert
@@ -136,8 +160,9 @@ def _decode(image: Image.Image, max_megapixels: float) -> DecodedImage:
         image = _deep_grey_to_8_bits(image)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
-    pixels = np.asarray(_input_in_srgb(image, profile), dtype=np.uint8)
-    return DecodedImage(pixels, *((height, width) if orientation >= 5 else (width, height)))
+    shown = [_input_in_srgb(image, profile, box) for box in (_WHOLE, *boxes)]
+    pixels = np.stack([np.asarray(view, dtype=np.uint8) for view in shown])
+    return DecodedImage(pixels[0], *((height, width) if orientation >= 5 else (width, height)), views=pixels[1:])
 
 
 def _orientation(image: Image.Image) -> int:
@@ -147,18 +172,27 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _input_in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """8-bit image -> sRGB [299, 299]; a colour profile is applied after resizing, where it costs least."""
+def _input_in_srgb(image: Image.Image, profile: bytes | None, box: Box) -> Image.Image:
+    """What the box holds of an 8-bit image -> sRGB [299, 299]; a colour profile is applied after resizing, where it
+    costs least.
+    """
     usable = _to_srgb(profile, image.mode) if profile and len(profile) <= _LARGEST_PROFILE else None
     if usable is None:
-        return _resize(to_rgb(image))
+        return _resize(to_rgb(image), box)
     mode, transform = usable
-    small = _resize(image if mode == "CMYK" else to_rgb(image))
+    small = _resize(image if mode == "CMYK" else to_rgb(image), box)
     return transform.apply(small.convert(mode))
 
 
-def _resize(image: Image.Image) -> Image.Image:
-    return image.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR)
+def _resize(image: Image.Image, box: Box) -> Image.Image:
+    left, top, right, bottom, mirrored = box
+    width, height = image.size
+    small = image.resize(
+        (INPUT_SIZE, INPUT_SIZE),
+        Image.Resampling.BILINEAR,
+        box=(left * width, top * height, right * width, bottom * height),
+    )
+    return small.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else small
 
 
 @functools.lru_cache(maxsize=8)  # the photos of a collection share few profiles

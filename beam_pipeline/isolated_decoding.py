@@ -35,12 +35,14 @@ class Decoding:
       max_bytes: size of a file.
       max_megapixels: pixels / 10**6 when decoded; with the size of the file it bounds the memory of a decoder.
       max_seconds: processor time to decode it; ten times as many seconds by the clock.
-      decoder: `module:function` of (bytes, max_megapixels) -> DecodedImage.
+      views: further views of every picture, see `images.decode_image`.
+      decoder: `module:function` of (bytes, max_megapixels, views) -> DecodedImage.
     """
 
     max_bytes: int = 256 << 20
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     max_seconds: float = 30.0
+    views: int = 0
     decoder: str = "beam_pipeline.images:decode_image"
 
 
@@ -126,7 +128,7 @@ class _Decoder:
     """One decoder process."""
 
     def __init__(self, decoding: Decoding):
-        arguments = [sys.path, decoding.decoder, decoding.max_megapixels, decoding.max_seconds]
+        arguments = [sys.path, decoding.decoder, decoding.max_megapixels, decoding.max_seconds, decoding.views]
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START.format(protocol.__name__), json.dumps(arguments)],
             stdin=subprocess.PIPE,
@@ -155,9 +157,10 @@ class _Decoder:
             raise DecoderDied(self._reap()) from None
         if self._read(1) == protocol.REJECTED:
             raise UnreadableImage(self._read_text())
-        width, height = protocol.PICTURE.unpack(self._read(protocol.PICTURE.size))
-        pixels = np.frombuffer(self._read(INPUT_SIZE * INPUT_SIZE * 3), np.uint8)
-        return DecodedImage(pixels.reshape(INPUT_SIZE, INPUT_SIZE, 3), width, height)
+        width, height, views = protocol.PICTURE.unpack(self._read(protocol.PICTURE.size))
+        pixels = np.frombuffer(self._read((1 + views) * INPUT_SIZE * INPUT_SIZE * 3), np.uint8)
+        pixels = pixels.reshape(1 + views, INPUT_SIZE, INPUT_SIZE, 3)
+        return DecodedImage(pixels[0], width, height, pixels[1:])
 
     def _read(self, size: int) -> bytes:
         data = self._answers.read(size)

@@ -28,6 +28,7 @@ from beam_pipeline.isolated_decoding import Decoding, decoder_pool
 from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.planning import Picture
 from training.errors import UserError
+from training.feature_records import FEATURE_DTYPE
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,10 +54,13 @@ class ReadPicture:
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """A ReadPicture with its feature: float16 [64, 2048] or [2048], None where `read.image` is None."""
+    """A ReadPicture with its feature: float16 [64, 2048] or [2048], None where `read.image` is None; and the features
+    of its V further views [V, ...].
+    """
 
     read: ReadPicture
-    feature: np.ndarray | None
+    feature: np.ndarray | None = None
+    views: np.ndarray | None = None
 
 
 def encode_pictures(
@@ -86,9 +90,15 @@ def _batches(read: Iterable[ReadPicture]) -> Iterator[list[ReadPicture]]:
 
 def encode_batch(batch: list[ReadPicture], encoder: Callable[[], Encoder]) -> list[EncodedPicture]:
     """Encodes the decoded ones of a batch; order is kept."""
-    pixels = [read.image.pixels for read in batch if read.image]
-    features = iter(encoder().encode(np.stack(pixels)) if pixels else ())
-    return [EncodedPicture(read, next(features) if read.image else None) for read in batch]
+    pixels = [view for read in batch if read.image for view in (read.image.pixels, *read.image.views)]
+    parts = [pixels[begin : begin + ENCODER_BATCH] for begin in range(0, len(pixels), ENCODER_BATCH)]
+    features = itertools.chain.from_iterable(encoder().encode(np.stack(part)) for part in parts)
+    return [
+        EncodedPicture(read, next(features), np.array([next(features) for _ in read.image.views], FEATURE_DTYPE))
+        if read.image
+        else EncodedPicture(read)
+        for read in batch
+    ]
 
 
 def read_picture(picture: Picture, decoding: Decoding) -> ReadPicture:

@@ -65,7 +65,7 @@ def random_captioner() -> Captioner:
     model = build_model(ModelConfig("attention", SPECIALS + _WORDS), GRID_SHAPE)
     kernel, bias = model.output_words.get_weights()
     model.output_words.set_weights([_SHARPNESS * kernel, bias])
-    encoder = EncoderIdentity("InceptionV3", "tensorflow", "", "random", 299, "", "float32", "grid")
+    encoder = EncoderIdentity("InceptionV3", "tensorflow", "", "random", 299, "", "float32", "grid", "mixed9")
     return Captioner("random weights", model, Vocabulary(tuple(f"w{n}" for n in range(_WORDS))), encoder, 16, "")
 
 

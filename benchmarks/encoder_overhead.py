@@ -19,7 +19,7 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.collection import Listing, resolve_source
-from beam_pipeline.encoder import ENCODER_BATCH, load_encoder, resolve_encoder
+from beam_pipeline.encoder import ENCODER_BATCH, LAYERS, load_encoder, resolve_encoder
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.images import decode_image
 from beam_pipeline.isolated_decoding import Decoding
@@ -47,7 +47,12 @@ def run(options: argparse.Namespace, work: str) -> None:
     with open(images, "w") as file:
         file.writelines(uri + "\n" for uri in uris)
     spec = resolve_encoder(
-        options.weights, "grid", options.precision, work, lambda: sample_pixels(resolve_source(images), Decoding())
+        options.weights,
+        "grid",
+        LAYERS[0],
+        options.precision,
+        work,
+        lambda: sample_pixels(resolve_source(images), Decoding()),
     )
     encoder = load_encoder(spec)
     decoded = [decode_image(read_bytes(uri)).pixels for uri in uris[: 4 * ENCODER_BATCH]]

@@ -148,7 +148,8 @@ def _is_damaged(path: str) -> bool:
 def training_batches(
     features: FeatureSet, split: Split, vocabulary: Vocabulary, batch_size: int, max_words: int, seed: int, epoch: int
 ) -> tf.data.Dataset:
-    """One epoch of (feature float16 [B, ...], ids int32 [B, R, T]) in an order that (seed, epoch) decides.
+    """One epoch of (feature float16 [B, ...], ids int32 [B, R, T]) in an order that (seed, epoch) decides, each picture
+    as it is or in one of its further views, by the same chance.
 
     Ids end with END and are filled up with PAD; longer captions are cut, and pictures with fewer captions than
     others in the batch have empty rows. The last, smaller batch is kept.
@@ -157,12 +158,21 @@ def training_batches(
     paths = np.array(features.shard_paths())
     shuffled = [str(path) for path in generator.permutation(paths)]
     pictures = read_pictures(features, shuffled)
-    encoded = _with_ids(pictures, split, vocabulary, max_words).filter(lambda part, feature, ids: part == TRAIN)
-    encoded = encoded.map(lambda part, feature, ids: (feature, ids))
+    encoded = _with_ids(pictures, split, vocabulary, max_words).filter(lambda part, picture, ids: part == TRAIN)
+    chances = tf.data.Dataset.random(seed=int(generator.integers(2**31)), rerandomize_each_iteration=False)
+    encoded = tf.data.Dataset.zip((encoded, chances)).map(
+        lambda trained, chance: (_one_view(trained[1], chance), trained[2]), num_parallel_calls=2, deterministic=True
+    )
     encoded = encoded.shuffle(_SHUFFLED_PICTURES, seed=int(generator.integers(2**31)), reshuffle_each_iteration=False)
     return encoded.padded_batch(
         batch_size, padded_shapes=(records.FEATURE_SHAPES[features.encoder.feature_kind], [None, None])
     )
+
+
+def _one_view(picture: dict[str, tf.Tensor], chance: tf.Tensor) -> tf.Tensor:
+    """Parsed picture, random int64 from 0 on -> its feature or that of one of its further views."""
+    views = tf.concat([picture["feature"][None], picture["views"]], axis=0)
+    return views[chance % tf.shape(views, tf.int64)[0]]
 
 
 def encode_caption(text: str, vocabulary: Vocabulary, max_words: int) -> list[int]:
@@ -181,7 +191,7 @@ def training_references(
 
 
 def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, max_words: int) -> tf.data.Dataset:
-    """Parsed pictures -> (split, feature, ids int32 [R, T]); a picture without captions counts as OUTSIDE."""
+    """Parsed pictures -> (split, picture, ids int32 [R, T]); a picture without captions counts as OUTSIDE."""
 
     def encode(sha256, uris, captions):
         part = split.of(sha256.decode(), decode_uris(uris))
@@ -200,7 +210,7 @@ def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, m
         )
         part.set_shape([])
         ids.set_shape([None, None])
-        return part, picture["feature"], ids
+        return part, picture, ids
 
     return pictures.map(with_ids, num_parallel_calls=2, deterministic=True)
 

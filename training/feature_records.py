@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed10, row by row
+GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed9 or mixed10, row by row
 POOLED_SHAPE = (2048,)  # (C,): mean over the grid
 FEATURE_SHAPES = {"grid": GRID_SHAPE, "pooled": POOLED_SHAPE}
 FEATURE_DTYPE = "float16"
@@ -23,6 +23,7 @@ HEIGHT = "image/height"
 SHAPE = "feature/shape"
 DTYPE = "feature/dtype"
 BYTES = "feature/bytes"
+VIEWS = "feature/views"
 CAPTIONS = "caption/text"
 
 _SCHEMA = {
@@ -33,6 +34,7 @@ _SCHEMA = {
     SHAPE: tf.io.VarLenFeature(tf.int64),
     DTYPE: tf.io.FixedLenFeature([], tf.string),
     BYTES: tf.io.FixedLenFeature([], tf.string),
+    VIEWS: tf.io.FixedLenFeature([], tf.string, default_value=b""),
     CAPTIONS: tf.io.VarLenFeature(tf.string),
 }
 
@@ -47,6 +49,7 @@ class FeatureRecord:
       width, height: pixels of the upright picture.
       feature: float16, grid [64, 2048] or pooled [2048].
       captions: what people wrote of it, zero or more.
+      views: features of V further views of it, float16 [V, ...]; None for none.
     """
 
     sha256: str
@@ -55,6 +58,7 @@ class FeatureRecord:
     height: int
     feature: np.ndarray
     captions: tuple[str, ...]
+    views: np.ndarray | None = None
 
 
 def serialize(record: FeatureRecord) -> bytes:
@@ -66,31 +70,32 @@ def serialize(record: FeatureRecord) -> bytes:
     def integers(values):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
-    example = tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                SHA256: strings([record.sha256.encode()]),
-                URI: strings([os.fsencode(uri) for uri in record.uris]),
-                WIDTH: integers([record.width]),
-                HEIGHT: integers([record.height]),
-                SHAPE: integers(record.feature.shape),
-                DTYPE: strings([record.feature.dtype.name.encode()]),
-                BYTES: strings([record.feature.tobytes()]),
-                CAPTIONS: strings([text.encode() for text in record.captions]),
-            }
-        )
-    )
+    fields = {
+        SHA256: strings([record.sha256.encode()]),
+        URI: strings([os.fsencode(uri) for uri in record.uris]),
+        WIDTH: integers([record.width]),
+        HEIGHT: integers([record.height]),
+        SHAPE: integers(record.feature.shape),
+        DTYPE: strings([record.feature.dtype.name.encode()]),
+        BYTES: strings([record.feature.tobytes()]),
+        CAPTIONS: strings([text.encode() for text in record.captions]),
+    }
+    if record.views is not None and len(record.views):
+        fields[VIEWS] = strings([record.views.tobytes()])
+    example = tf.train.Example(features=tf.train.Features(feature=fields))
     return example.SerializeToString(deterministic=True)
 
 
 def parse(serialized: tf.Tensor, feature_kind: str) -> dict[str, tf.Tensor]:
     """Scalar string tensor -> fields of one picture, for `tf.data.Dataset.map`.
 
-    Returns a dict with SHA256 (scalar string), URI and CAPTIONS (string [n]), WIDTH and HEIGHT (scalar int64) and
-    "feature" (float16, [64, 2048] for the grid kind, [2048] for the pooled one).
+    Returns a dict with SHA256 (scalar string), URI and CAPTIONS (string [n]), WIDTH and HEIGHT (scalar int64),
+    "feature" (float16, [64, 2048] for the grid kind, [2048] for the pooled one) and "views" (the same with V in front).
     """
     fields = tf.io.parse_single_example(serialized, _SCHEMA)
-    feature = tf.reshape(tf.io.decode_raw(fields[BYTES], tf.as_dtype(FEATURE_DTYPE)), FEATURE_SHAPES[feature_kind])
+    shape, dtype = FEATURE_SHAPES[feature_kind], tf.as_dtype(FEATURE_DTYPE)
+    feature = tf.reshape(tf.io.decode_raw(fields[BYTES], dtype), shape)
+    views = tf.reshape(tf.io.decode_raw(fields[VIEWS], dtype), [-1, *shape])
     return {
         SHA256: fields[SHA256],
         URI: tf.sparse.to_dense(fields[URI]),
@@ -98,18 +103,21 @@ def parse(serialized: tf.Tensor, feature_kind: str) -> dict[str, tf.Tensor]:
         HEIGHT: fields[HEIGHT],
         CAPTIONS: tf.sparse.to_dense(fields[CAPTIONS]),
         "feature": feature,
+        "views": views,
     }
 
 
 def deserialize(serialized: bytes) -> FeatureRecord:
     """Bytes of a `tf.train.Example` -> FeatureRecord; the inverse of `serialize`, outside tf.data."""
     fields = tf.train.Example.FromString(serialized).features.feature
-    feature = np.frombuffer(fields[BYTES].bytes_list.value[0], dtype=fields[DTYPE].bytes_list.value[0].decode())
+    shape, dtype = tuple(fields[SHAPE].int64_list.value), fields[DTYPE].bytes_list.value[0].decode()
+    feature, views = (np.frombuffer(b"".join(fields[name].bytes_list.value), dtype=dtype) for name in (BYTES, VIEWS))
     return FeatureRecord(
         sha256=fields[SHA256].bytes_list.value[0].decode(),
         uris=tuple(os.fsdecode(uri) for uri in fields[URI].bytes_list.value),
         width=fields[WIDTH].int64_list.value[0],
         height=fields[HEIGHT].int64_list.value[0],
-        feature=feature.reshape(tuple(fields[SHAPE].int64_list.value)),
+        feature=feature.reshape(shape),
         captions=tuple(text.decode() for text in fields[CAPTIONS].bytes_list.value),
+        views=views.reshape(-1, *shape) if views.size else None,
     )

@@ -34,6 +34,7 @@ class EncoderIdentity:
       resize: filter and reduction that bring a picture to that size.
       precision: "float32" or "bfloat16".
       feature_kind: "grid" or "pooled".
+      layer: Keras' name of the layer that gives the features, "mixed9" or "mixed10".
     """
 
     architecture: str
@@ -44,6 +45,7 @@ class EncoderIdentity:
     resize: str
     precision: str
     feature_kind: str
+    layer: str
 
     @property
     def id(self) -> str:
@@ -53,7 +55,7 @@ class EncoderIdentity:
 
     def __str__(self) -> str:
         return (
-            f"{self.architecture} {self.id} ({self.feature_kind}, {self.precision}, "
+            f"{self.architecture} {self.id} ({self.layer} {self.feature_kind}, {self.precision}, "
             f"weights {self.weights} {self.weights_sha256[:8]})"
         )
 
@@ -77,6 +79,7 @@ class FeatureSet:
       path: the directory.
       encoder: identity of the encoder that every record was made with.
       shards: committed shards, sorted by name.
+      augment: further views that the records hold beside each picture's feature.
       totals: listed, done, duplicate, rejected and what else the last run counted.
       notes: examples of what was odd, by kind, for a person.
     """
@@ -84,6 +87,7 @@ class FeatureSet:
     path: str
     encoder: EncoderIdentity
     shards: tuple[Shard, ...]
+    augment: int = 0
     totals: dict[str, int] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
 
@@ -120,6 +124,7 @@ class FeatureSet:
         return {
             "schema_version": SCHEMA_VERSION,
             "encoder": {**asdict(self.encoder), "id": self.encoder.id},
+            "augment": self.augment,
             "totals": self.totals,
             "notes": self.notes,
             "shards": [asdict(shard) for shard in self.shards],
@@ -128,7 +133,8 @@ class FeatureSet:
 
 def encoder_from_json(fields: dict[str, Any]) -> EncoderIdentity:
     """Manifest or captioner config entry -> EncoderIdentity; the derived "id" is left out."""
-    return EncoderIdentity(**{name: value for name, value in fields.items() if name != "id"})
+    before_layers = {"layer": "mixed10"}  # the only one, when manifests did not name it
+    return EncoderIdentity(**before_layers | {name: value for name, value in fields.items() if name != "id"})
 
 
 def from_json(path: str, document: dict[str, Any]) -> FeatureSet:
@@ -148,6 +154,7 @@ def from_json(path: str, document: dict[str, Any]) -> FeatureSet:
             path=path,
             encoder=encoder_from_json(document["encoder"]),
             shards=tuple(Shard(**shard) for shard in document["shards"]),
+            augment=document.get("augment", 0),
             totals=document["totals"],
             notes=document["notes"],
         )

@@ -33,6 +33,7 @@ class ModelConfig:
       heads: attention heads; divides H.
       feature_dropout, word_dropout, output_dropout: shares dropped of the projected picture, of the word embeddings and
         of what the next word is drawn from.
+      position_dropout: share of the grid's positions that the attention model does not see, all channels of one together.
       standardize: give every channel of the features mean 0 and variance 1 first.
     """
 
@@ -44,6 +45,7 @@ class ModelConfig:
     feature_dropout: float = 0.3
     word_dropout: float = 0.3
     output_dropout: float = 0.5
+    position_dropout: float = 0.0
     standardize: bool = False
 
 
@@ -140,6 +142,7 @@ class AttentionModel(keras.Model):
         """
         features = self.standardize(features) if self.standardize else features
         grid = noise.drop(self.grid_norm(self.grid(features)), self.config.feature_dropout)  # (B, P, H)
+        grid *= noise.drop(tf.ones_like(grid[..., :1]), self.config.position_dropout)
         scene = tf.reduce_mean(grid, axis=1)
         keys = tf.transpose(self._heads(self.keys(grid)), [0, 2, 3, 1])
         values = tf.transpose(self._heads(grid), [0, 2, 1, 3])

@@ -12,7 +12,7 @@ from beam_pipeline.images import DecodedImage, decode_image
 calls = 0
 
 
-def obey(data: bytes, max_megapixels: float) -> DecodedImage:
+def obey(data: bytes, max_megapixels: float, views: int) -> DecodedImage:
     """Does what the file says; decodes any other file."""
     if data == b"crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -41,7 +41,7 @@ def obey(data: bytes, max_megapixels: float) -> DecodedImage:
     return decode_image(data, max_megapixels)
 
 
-def crash_on_second_call(data: bytes, max_megapixels: float) -> DecodedImage:
+def crash_on_second_call(data: bytes, max_megapixels: float, views: int) -> DecodedImage:
     """A decoder whose memory the first picture has spoilt."""
     global calls
     calls += 1

@@ -224,3 +224,29 @@ def test_a_file_that_changes_while_the_job_runs_is_rejected(tmp_path, jpeg):
     assert read.image is None
     assert [(line.outcome, line.stage) for line in read.lines] == [("rejected", "read")]
     assert "changed while the job ran" in read.lines[0].reason
+
+
+def test_augmented_features_hold_the_further_views(run_extract, encoder):
+    features = run_extract(augment=2)
+    assert encoder.calls == 60
+    assert features.augment == 2 and load_feature_set(features.path) == features
+    records = records_of(features).values()
+    assert {record.views.shape for record in records} == {(2, 2048)}
+    assert all(np.abs(record.views[:, :3] - record.feature[:3]).max() < 1 for record in records)  # of one colour
+    with pytest.raises(UserError, match="holds 2 further views of each picture"):
+        run_extract(augment=0)
+
+
+def test_features_of_two_layers_do_not_mix(run_extract):
+    run_extract(layer="mixed9")
+    with pytest.raises(UserError, match=r"mixed9 pooled.*mixed10 pooled"):
+        run_extract(layer="mixed10")
+
+
+def test_a_manifest_from_before_layers_means_the_last_one(run_extract):
+    features = run_extract(layer="mixed10")
+    path = Path(features.path) / "manifest.json"
+    document = json.loads(path.read_text())
+    del document["encoder"]["layer"], document["augment"]
+    path.write_text(json.dumps(document))
+    assert load_feature_set(features.path) == features

@@ -336,3 +336,25 @@ def test_a_bomb_is_refused_before_it_is_loaded():
     cut = one_bit_png(20000)[:200]  # loading it would say "truncated"
     with pytest.raises(UnreadableImage, match="over the limit of 100"):
         decode_image(cut)
+
+
+def test_further_views_are_the_mirrored_picture_and_crops_of_it():
+    left_to_right = np.broadcast_to(np.linspace(0, 255, 400, dtype=np.uint8)[None, :, None], (300, 400, 3))
+    data = encoded(Image.fromarray(np.ascontiguousarray(left_to_right)), "PNG")
+    decoded = decode_image(data, views=12)
+    assert decoded.views.shape == (12, INPUT_SIZE, INPUT_SIZE, 3)
+    assert np.array_equal(decoded.pixels, decode_image(data).pixels)
+    assert np.array_equal(decoded.views[0], decoded.pixels[:, ::-1])
+    spans = decoded.views[1:, 0, -1, 0].astype(int) - decoded.views[1:, 0, 0, 0]  # below 0: mirrored
+    assert np.abs(spans).min() > 255 * np.sqrt(0.45 * 3 / 4) - 10 and np.abs(spans).mean() < 240
+    assert 0 < (spans < 0).sum() < 11
+    assert np.array_equal(decode_image(data, views=3).views, decoded.views[:3])
+    assert decode_image(data).views.shape == (0, INPUT_SIZE, INPUT_SIZE, 3)
+
+
+def test_views_differ_from_picture_to_picture():
+    first, second = (
+        decode_image(encoded(half_red_half_blue(size), "PNG"), views=2).views[1] for size in ((96, 64),) * 2
+    )
+    other = decode_image(encoded(half_red_half_blue((97, 64)), "PNG"), views=2).views[1]
+    assert np.array_equal(first, second) and not np.array_equal(first, other)

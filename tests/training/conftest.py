@@ -23,7 +23,7 @@ ONE_SCENE = 8  # pictures; the first one judges
 
 
 def encoder(kind="pooled", weights="aa"):
-    return EncoderIdentity("InceptionV3", "tensorflow", weights * 32, "imagenet", 299, "box", "float32", kind)
+    return EncoderIdentity("InceptionV3", "tensorflow", weights * 32, "imagenet", 299, "box", "float32", kind, "mixed9")
 
 
 def record(name, feature=None, captions=("a dog runs",), uris=None, kind="pooled"):

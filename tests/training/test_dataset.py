@@ -1,6 +1,7 @@
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -65,6 +66,25 @@ def test_order_is_the_same_for_one_seed_and_epoch_and_another_for_every_other(nu
 def test_a_batch_can_be_asked_for_twice(numbered):
     dataset = batches(numbered, 1, 0)
     assert order(dataset) == order(dataset)
+
+
+def test_each_epoch_shows_every_picture_in_one_of_its_views(tmp_path, record, write_features):
+    def augmented(number):
+        views = [np.full([2048], 10 * number + view, np.float16) for view in range(3)]
+        return replace(record(f"p{number}", views[0], (f"w{number}",)), views=np.stack(views[1:]))
+
+    features = write_features(tmp_path, [[augmented(number) for number in range(PICTURES)]])
+
+    def shown(epoch):
+        found = {}
+        for shown, ids in batches(features, 1, epoch):
+            found |= zip(NUMBERS.decode(ids[:, 0, 0].numpy()), shown[:, 0].numpy().astype(int), strict=True)
+        return found
+
+    views = {value % 10 for epoch in range(3) for value in shown(epoch).values()}
+    assert views == {0, 1, 2}
+    assert all(value // 10 == int(word[1:]) for word, value in shown(0).items())
+    assert shown(0) == shown(0) != shown(1)
 
 
 @pytest.mark.parametrize("done", [1, 3, 4])
