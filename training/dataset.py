@@ -221,8 +221,14 @@ def pictures_of(features: FeatureSet, wanted) -> Iterator[tuple[DevPicture, np.n
     Raises:
       JobFailed: a shard is damaged.
     """
+    for record in records_of(features, wanted):
+        yield DevPicture(record.sha256, record.uris, record.captions), record.feature
+
+
+def records_of(features: FeatureSet, wanted) -> Iterator[records.FeatureRecord]:
+    """The like as whole records, with their views."""
     for path in features.shard_paths():
         for serialized in checked(tf.data.TFRecordDataset(path), path):
             record = records.deserialize(serialized.numpy())
             if wanted(record.sha256, record.uris):
-                yield DevPicture(record.sha256, record.uris, record.captions), record.feature
+                yield record

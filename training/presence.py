@@ -73,11 +73,16 @@ class PresenceHead:
         # Half precision: a kernel's rounding is far below what two trainings differ by.
         arrays = {name: getattr(self, name).astype(np.float16) for name in _ARRAYS}
         file = io.BytesIO()
-        np.savez_compressed(file, **arrays)
+        np.savez(file, **arrays)
         write_bytes(posixpath.join(directory, PRESENCE), file.getvalue())
         write_json(posixpath.join(directory, PRESENCE_TAIL), {"schema_version": SCHEMA_VERSION, "words": dict(tail)})
         document = {"schema_version": SCHEMA_VERSION, "words": self.words, "rare": dict(self.rare)}
         write_json(posixpath.join(directory, PRESENCE_WORDS), document)
+
+
+def has_presence(directory: str) -> bool:
+    """Whether a captioner directory holds a head."""
+    return tf.io.gfile.exists(posixpath.join(directory, PRESENCE_WORDS))
 
 
 def load_presence(directory: str) -> PresenceHead | None:
@@ -86,9 +91,9 @@ def load_presence(directory: str) -> PresenceHead | None:
     Raises:
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
-    path = posixpath.join(directory, PRESENCE_WORDS)
-    if not tf.io.gfile.exists(path):
+    if not has_presence(directory):
         return None
+    path = posixpath.join(directory, PRESENCE_WORDS)
     try:
         document = read_json(path)
         if document["schema_version"] != SCHEMA_VERSION:

@@ -14,7 +14,6 @@ import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import tensorflow as tf
@@ -22,11 +21,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from tqdm import tqdm
 
-from training.dataset import pictures_of
+from training.dataset import records_of
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import FeatureSet
 from training.layers import Noise
-from training.presence import PresenceHead, head_inputs
+from training.presence import PresenceHead, head_inputs, inputs_of
 from training.splits import TRAIN, Split
 from training.word_counts import WordCounts
 from training.word_evidence import FLOOR
@@ -72,16 +71,18 @@ class PresenceOptions:
 
 @dataclass
 class PooledPictures:
-    """Training pictures as the head reads them. Inputs lie in a file on disk: 8 KiB a picture.
+    """Training pictures as the head reads them. Inputs lie in a file on disk: 8 KiB a view.
 
     Attributes:
-      inputs: float16 [N, D].
+      inputs: float16 [views, D], each picture as it is and then its further views.
+      first: int64 [N + 1], where a picture's views begin.
       fold: int64 [N], from the picture's content.
       words: int32, the words of all pictures one after the other, and share: float16, of the captions that use each.
       begins: int64 [N + 1], where a picture's words begin.
     """
 
     inputs: np.ndarray
+    first: np.ndarray
     fold: np.ndarray
     words: np.ndarray
     share: np.ndarray
@@ -122,31 +123,46 @@ def fit_presence(
 def pool_pictures(
     features: FeatureSet, split: Split, words: Sequence[str], folds: int, file, size: int
 ) -> PooledPictures:
-    """Reads the training pictures once; `file` takes their inputs, `size` is their number."""
+    """Reads the training pictures once, with their views.
+
+    Args:
+      words: V that are learnt.
+      folds: parts that the pictures are divided in.
+      file: takes the inputs; binary, open for reading and writing.
+      size: N.
+    """
     place = {word: number for number, word in enumerate(words)}
     shape = FEATURE_SHAPES[features.encoder.feature_kind]
     pool = tf.function(head_inputs, input_signature=[tf.TensorSpec([None, *shape], tf.float16)], autograph=False)
-    wanted = pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == TRAIN)
-    training = (pair for pair in wanted if pair[0].captions)
-    inputs: np.ndarray | None = None
-    fold, begins = np.zeros(size, np.int64), np.zeros(size + 1, np.int64)
+    fold, first, begins = np.zeros(size, np.int64), np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64)
     used: list[np.ndarray] = []
     shares: list[np.ndarray] = []
+    waiting: list[np.ndarray] = []
     done = 0
-    while batch := list(islice(training, _READ_AT_ONCE)):
-        pooled = pool(np.stack([feature for _, feature in batch])).numpy()
-        if inputs is None:
-            inputs = np.memmap(file, np.float16, "w+", shape=(size, pooled.shape[1]))
-        inputs[done : done + len(batch)] = pooled
-        for picture, _ in batch:
-            found = _shares(picture.captions, place)
-            fold[done] = int(picture.sha256[-8:], 16) % folds
-            begins[done + 1] = begins[done] + len(found)
-            used.append(np.fromiter(found, np.int32, len(found)))
-            shares.append(np.fromiter(found.values(), np.float16, len(found)))
-            done += 1
-    assert inputs is not None and done == size
-    return PooledPictures(inputs, fold, np.concatenate(used), np.concatenate(shares), begins)
+
+    def write() -> None:
+        file.write(pool(np.stack(waiting)).numpy().astype(np.float16).tobytes())
+        waiting.clear()
+
+    for record in records_of(features, lambda sha256, uris: split.of(sha256, uris) == TRAIN):
+        if not record.captions:
+            continue
+        for view in (record.feature, *(() if record.views is None else record.views)):
+            waiting.append(view)
+            if len(waiting) == _READ_AT_ONCE:
+                write()
+        found = _shares(record.captions, place)
+        fold[done] = int(record.sha256[-8:], 16) % folds
+        first[done + 1] = first[done] + 1 + (0 if record.views is None else len(record.views))
+        begins[done + 1] = begins[done] + len(found)
+        used.append(np.fromiter(found, np.int32, len(found)))
+        shares.append(np.fromiter(found.values(), np.float16, len(found)))
+        done += 1
+    if waiting:
+        write()
+    file.flush()
+    inputs = np.memmap(file, np.float16, "r", shape=(int(first[-1]), inputs_of(shape)))
+    return PooledPictures(inputs, first, fold, np.concatenate(used), np.concatenate(shares), begins)
 
 
 def _shares(captions: Sequence[str], place: dict[str, int]) -> dict[int, float]:
@@ -174,7 +190,7 @@ def fit_head(
             aside, kept = kept, aside
         members.append(fitter.fit(pictures, kept, [seed, member]))
         aside = aside[: options.aside]
-        asides.append((fitter.logits(pictures.inputs[aside]), pictures.targets(aside, len(words))))
+        asides.append((fitter.logits(pictures.inputs[pictures.first[aside]]), pictures.targets(aside, len(words))))
     logits, targets = (np.concatenate(parts) for parts in zip(*asides, strict=True))
     calibration = calibrate(logits, targets, rates)
     tail = presence_tail(words, calibration.apply(logits), rates)
@@ -362,7 +378,9 @@ class _Fitter:
                     batch = np.sort(order[begin : begin + options.batch_size])  # in the file's order
                     rate = options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done / steps))
                     targets = pictures.targets(batch, len(self.rates))
-                    self._step(pictures.inputs[batch], targets, tf.constant(seed, tf.int32), done, rate)
+                    views = pictures.first[batch + 1] - pictures.first[batch]
+                    chosen = pictures.first[batch] + generator.integers(views)
+                    self._step(pictures.inputs[chosen], targets, tf.constant(seed, tf.int32), done, rate)
                     done += 1
                     shown.update()
         return tuple(weight.numpy() for weight in self._weights)

@@ -12,7 +12,7 @@ import posixpath
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -32,7 +32,8 @@ from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import content_hash, read_json, write_json
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
-from training.presence_training import fit_presence
+from training.presence import has_presence
+from training.presence_training import PresenceOptions, fit_presence
 from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
@@ -77,6 +78,7 @@ class TrainOptions:
       checkpoint_steps: steps between checkpoints.
       self_critical_epochs: at most, of the second stage; see `training.self_critical`.
       self_critical_rate: learning rate at its start.
+      presence: of the word-presence head.
     """
 
     features: str
@@ -99,6 +101,7 @@ class TrainOptions:
     checkpoint_steps: int = 100
     self_critical_epochs: int = 0
     self_critical_rate: float = 5e-5
+    presence: PresenceOptions = field(default_factory=PresenceOptions)
 
 
 def train(options: TrainOptions) -> dict[str, Any]:
@@ -115,6 +118,9 @@ def train(options: TrainOptions) -> dict[str, Any]:
     settings = _settings(options, features, epochs)
     finished = _look_at_output(options.output, settings)
     if finished is not None:
+        if not has_presence(options.output):  # trained by a captionbeam that knew no such head
+            split = make_split(options.train_list, options.dev_list, features.records)
+            _fit_presence(options, features, split, scan(features, split))
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
         return finished
     keras.utils.set_random_seed(options.seed)
@@ -151,8 +157,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
         critic = SelfCritical(trainer, reward)
         loop.run(1, "self-critical epoch", options.self_critical_epochs, critic.step)
 
-    head, tail = fit_presence(features, split, found.words, options.seed)
-    head.save(options.output, tail)
+    _fit_presence(options, features, split, found)
     metrics = {
         "dev_cider": progress.best,
         "best_epoch": progress.best_epoch,
@@ -162,7 +167,6 @@ def train(options: TrainOptions) -> dict[str, Any]:
         "train_captions": found.train_captions,
         "dev_pictures": found.dev_pictures,
         "vocabulary": len(vocabulary),
-        "presence_words": len(head.words),
         "parameters": int(sum(np.prod(variable.shape) for variable in model.trainable_variables)),
     }
     write_json(posixpath.join(options.output, store.METRICS), metrics)
@@ -254,7 +258,7 @@ class _Loop:
 def _settings(options: TrainOptions, features: FeatureSet, epochs: int) -> dict[str, Any]:
     """Everything that decides the result; what only says how often to save is left out. Files count by content."""
     chosen = asdict(options) | {"epochs": epochs}
-    for name in ("output", "features", "checkpoint_steps"):
+    for name in ("output", "features", "checkpoint_steps", "presence"):
         del chosen[name]
     return chosen | {
         "content": {name: content_hash(chosen[name]) if chosen[name] else None for name in _FILES},
@@ -339,6 +343,12 @@ def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocab
         model.words.embeddings.assign(vectors * (WORD_SPREAD / vectors.std()))
         log.info("%s; %d lines whose token holds a space are left out", coverage, coverage.spaced)
     return model
+
+
+def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, found: Scan) -> None:
+    """Word presence is learnt beside the captioner, from the same pictures; neither changes the other."""
+    head, tail = fit_presence(features, split, found.words, options.seed, options.presence)
+    head.save(options.output, tail)
 
 
 def _copy_encoder_statistics(options: TrainOptions) -> None:

@@ -12,6 +12,7 @@ from training.captioner import load_captioner
 from training.dataset import pictures_of
 from training.decoding import CaptionDecoder
 from training.errors import UserError
+from training.presence_training import PresenceOptions
 from training.self_critical import SelfCritical
 from training.splits import make_split
 from training.train import TrainOptions, train
@@ -46,6 +47,7 @@ def pooled_options(pooled_features):
             max_words=7,
             learning_rate=1e-2,
             checkpoint_steps=16,
+            presence=PresenceOptions(members=2, hidden_size=16, epochs=2),
         )
         return replace(chosen, **changed)
 
