@@ -121,7 +121,7 @@ def fidelity(
       without: place of a caption that is the estimate, and so not among those that judge it.
 
     Returns:
-      "count_spearman": rank correlation of the words' totals; "never_named": share of the words whose total is below
+      "count_spearman": rank correlation of the words' totals, None where all are equal; "never_named": share of the words whose total is below
       half a picture; "median_count_ratio_error": median factor between the totals; "shirt_ratio": the total of "shirt"
       over people's, None where they do not say it; "calibration_error": expected calibration error over all pictures
       and words; "picture_average_precision": mean over pictures; "contrast": mean over themes of the rank correlation
@@ -133,11 +133,12 @@ def fidelity(
     ratio = np.abs(np.log((total + 0.5) / (truth + 0.5)))
     shirt = people.words.index("shirt") if "shirt" in people.words else None
     contrast = _contrasts(people, human, estimate, themes or Themes())
+    ranked = np.ptp(truth) > 0 and np.ptp(total) > 0
     distance = (total - truth) / np.sqrt(truth + 0.5)
     order = np.argsort(distance, kind="stable")
     told = [{"word": people.words[n], "estimate": round(total[n], 2), "people": round(truth[n], 2)} for n in order]
     return {
-        "count_spearman": round(float(spearmanr(truth, total).statistic), 4) if np.ptp(total) else 0.0,
+        "count_spearman": round(float(spearmanr(truth, total).statistic), 4) if ranked else None,
         "never_named": round(float((total < NAMED).mean()), 4),
         "median_count_ratio_error": round(math.exp(float(np.median(ratio))), 3),
         "shirt_ratio": None if shirt is None else round(float(total[shirt] / truth[shirt]), 4),

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.dataset import pictures_of
 from training.errors import UserError
 from training.evaluate import EvaluateOptions, evaluate
 from training.evaluate_words import NO_HEAD, read_estimates
@@ -40,7 +41,7 @@ def estimates_of(tmp_path, kind):
     return dict(read_estimates(str(tmp_path / "out" / name)))
 
 
-def test_every_kind_of_evidence_is_written_and_measured(call, tmp_path, capsys, tiny_captioner, give_head, encoder):
+def test_every_kind_of_evidence_is_written_and_measured(call, tmp_path, capsys, tiny_captioner, give_head):
     captioner = give_head(tiny_captioner(words=WORDS, end_bias=2.0), words=("dog", "beach", "runs"), rare={"yak": 0.25})
     document = call(captioner)
     # Six dev pictures, each with two captions; dog, cat and horse are in four captions each, too few to be measured.
@@ -65,8 +66,6 @@ def test_every_kind_of_evidence_is_written_and_measured(call, tmp_path, capsys, 
 
 
 def test_presence_in_the_file_is_what_the_head_says(call, tmp_path, tiny_captioner, give_head, pooled_features):
-    from training.dataset import pictures_of
-
     captioner = give_head(tiny_captioner(words=WORDS), words=("dog", "beach"))
     call(captioner)
     written = estimates_of(tmp_path, "presence")
@@ -87,6 +86,8 @@ def test_without_a_head_the_rest_is_measured_and_the_lack_told(call, tmp_path, c
 
 
 def test_captions_from_elsewhere_have_no_words_to_estimate(tmp_path, pooled_features):
-    options = EvaluateOptions(pooled_features.path, "list.txt", str(tmp_path), captions="captions.json", words=True)
+    options = EvaluateOptions(
+        features=pooled_features.path, list="list.txt", output=str(tmp_path), captions="captions.json", words=True
+    )
     with pytest.raises(UserError, match="--words goes with --captioner"):
         evaluate(options)

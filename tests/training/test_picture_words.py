@@ -31,7 +31,7 @@ def test_captions_count_by_their_weights():
     np.testing.assert_allclose(counts[0, [DOG, CAT]], [0.75 * 1.25 + 0.25 * 0.75, 0.75 * 0.25 + 0.25 * 1.25], atol=1e-6)
 
 
-WORDS = ("a", "dog", "cat", "runs", ".", "'s")
+WORDS = ("a", "dog", "cat", "runs")
 
 
 def test_a_captioner_without_a_head_knows_what_it_expects(tiny_captioner, random_features, decoder):
@@ -40,7 +40,7 @@ def test_a_captioner_without_a_head_knows_what_it_expects(tiny_captioner, random
     for bare, one in zip(plain.decode(random_features(5)), knowing.decode(random_features(5)), strict=True):
         assert bare.evidence is None and (bare.caption, bare.score) == (one.caption, one.score)
         assert one.evidence.kinds == ("expected",)
-        assert set(one.evidence.words) <= {"a", "dog", "cat", "runs"}
+        assert set(one.caption.split()) <= set(one.evidence.words) <= set(WORDS)
         for word, known in one.evidence.words.items():
             assert known.said == one.caption.split().count(word)
             assert known.presence is None and known.grounding is None
@@ -63,7 +63,7 @@ def test_evidence_covers_what_is_said_and_what_is_likely(tiny_captioner, give_he
     for row, one in enumerate(asked.decode(features)):
         assert one.caption == hypotheses[row].caption
         assert one.evidence.kinds == ("expected", "presence", "grounding")
-        assert {"runs", *one.caption.split()} - {"."} <= set(one.evidence.words) | {"'s"}
+        assert {"runs", *one.caption.split()} <= set(one.evidence.words)
         for word, known in one.evidence.words.items():
             place = arrays.words.index(word)
             assert known.presence == arrays.presence[row, place]
