@@ -157,7 +157,7 @@ class CaptionDecoder:
       beam_width: hypotheses kept.
       batch_size: pictures decoded together.
       alternatives: captions beside the best one, fewer than `beam_width`.
-      evidence: say of each picture what else the captioner knows of its words.
+      evidence: say of each picture what else the captioner knows of its words, if it has a word-presence head.
     """
 
     def __init__(
@@ -204,7 +204,8 @@ class CaptionDecoder:
         found = []
         for hypotheses, arrays in self.decode_batches(features):
             for row, hypothesis in enumerate(hypotheses):
-                if arrays is not None and self.knowledge is not None:
+                # Expected counts alone would fill the tables with words that no estimate speaks of.
+                if arrays is not None and arrays.presence is not None and self.knowledge is not None:
                     evidence = self.knowledge.evidence(arrays, row, hypothesis.caption)
                     hypothesis = replace(hypothesis, evidence=evidence)
                 found.append(hypothesis)

@@ -200,7 +200,7 @@ def fit_head(
 
 
 def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs float16 [N, D] -> mean and 1 / (standard deviation + 0.01), float32 [D] each; a block at a time."""
+    """Inputs float16 [N, D] -> mean and 1 / (standard deviation + 0.1), float32 [D] each; a block at a time."""
     total, squares = np.zeros(inputs.shape[1]), np.zeros(inputs.shape[1])
     for begin in range(0, len(inputs), _READ_AT_ONCE):
         block = inputs[begin : begin + _READ_AT_ONCE].astype(np.float64)
@@ -208,7 +208,7 @@ def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         squares += np.square(block).sum(axis=0)
     mean = total / len(inputs)
     deviation = np.sqrt(np.maximum(squares / len(inputs) - mean * mean, 0.0))
-    return mean.astype(np.float32), (1.0 / (deviation + 0.01)).astype(np.float32)
+    return mean.astype(np.float32), (1.0 / (deviation + 0.1)).astype(np.float32)
 
 
 @dataclass(frozen=True)

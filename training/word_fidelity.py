@@ -121,8 +121,8 @@ def fidelity(
       without: place of a caption that is the estimate, and so not among those that judge it.
 
     Returns:
-      "count_spearman": rank correlation of the words' totals, None where all are equal; "never_named": share of the words whose total is below
-      half a picture; "median_count_ratio_error": median factor between the totals; "shirt_ratio": the total of "shirt"
+      "count_spearman": rank correlation of the words' totals, None where all are equal; "never_named": share of the
+      words whose total is below half a picture; "median_count_ratio_error": median factor between the totals; "shirt_ratio": the total of "shirt"
       over people's, None where they do not say it; "calibration_error": expected calibration error over all pictures
       and words; "picture_average_precision": mean over pictures; "contrast": mean over themes of the rank correlation
       of lifts, None without a theme; "brier": mean over captions and words of (estimate - whether it uses it) squared;
