@@ -75,11 +75,14 @@ class WordEstimates:
         else:
             self.kinds += [PRESENCE, GROUNDING, COMBINED]
         self.paths = {kind: posixpath.join(directory, _file_name(kind)) for kind in self.kinds}
-        tf.io.gfile.makedirs(directory)
-        self._files = {kind: tf.io.gfile.GFile(path, "w") for kind, path in self.paths.items()}
+        self._directory = directory
+        self._files: dict[str, tf.io.gfile.GFile] = {}
 
     def add(self, names: Sequence[str], caption: str, arrays: WordArrays, row: int) -> None:
         """Takes note of a picture that the list calls by these names."""
+        if not self._files:  # where no listed picture is found, nothing is written
+            tf.io.gfile.makedirs(self._directory)
+            self._files = {kind: tf.io.gfile.GFile(path, "w") for kind, path in self.paths.items()}
         estimates = {
             SAID: dict.fromkeys(sorted(set(fidelity_words(caption))), 1.0),
             EXPECTED: self._said_spelling.estimate(arrays.expected[row]),
@@ -154,7 +157,8 @@ def measure(
                 if captions and split.of(sha256, uris) == TRAIN
             )
             rows[TRAINING] = fidelity(people, np.tile(people.row(rates), (len(people.names), 1)), themes=themes)
-        for number in range(min(map(len, people.captions))) if min(map(len, people.captions)) > 1 else ():
+        captions = min(map(len, people.captions))
+        for number in range(captions if captions > 1 else 0):
             rows[f"human_caption_{number}"] = fidelity(people, people.one_caption(number), number, themes)
     write_json(posixpath.join(output, WORD_FIDELITY), document)
     return document

@@ -122,11 +122,12 @@ def fidelity(
 
     Returns:
       "count_spearman": rank correlation of the words' totals, None where all are equal; "never_named": share of the
-      words whose total is below half a picture; "median_count_ratio_error": median factor between the totals; "shirt_ratio": the total of "shirt"
-      over people's, None where they do not say it; "calibration_error": expected calibration error over all pictures
-      and words; "picture_average_precision": mean over pictures; "contrast": mean over themes of the rank correlation
-      of lifts, None without a theme; "brier": mean over captions and words of (estimate - whether it uses it) squared;
-      "most_overstated", "most_understated": words whose totals lie farthest from people's, in standard deviations.
+      words whose total is below half a picture; "median_count_ratio_error": median factor between the totals;
+      "shirt_ratio": the total of "shirt" over people's, None where they do not say it; "calibration_error": expected
+      calibration error over all pictures and words; "picture_average_precision": mean over pictures; "contrast": mean
+      over themes of the rank correlation of lifts, None without a theme; "brier": mean over captions and words of
+      (estimate - whether the caption uses it) squared; "most_overstated", "most_understated": words whose totals lie
+      farthest from people's, in standard deviations.
     """
     human = people.shares(without)
     total, truth = estimate.sum(axis=0), human.sum(axis=0)
@@ -177,7 +178,9 @@ def _contrasts(people: People, human: np.ndarray, estimate: np.ndarray, themes: 
         compared = holds[inside].sum(axis=0) >= _MIN_IN_THEME
         compared[theme] = False
         lifts = [_lift(matrix, inside)[compared] for matrix in (human, estimate)]
-        # Where every word's lift is the same up to rounding, there is no order to compare.
+        # Where every word's lift is the same up to rounding, there is no order: none to find, or none that was found.
+        if len(lifts[0]) < 2 or np.ptp(lifts[0]) < 1e-6:
+            continue
         flat = np.ptp(lifts[1]) < 1e-6
         found.append(0.0 if flat else float(spearmanr(*lifts).statistic))
     return found

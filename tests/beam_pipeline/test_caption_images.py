@@ -279,6 +279,6 @@ def test_a_word_presence_head_gives_estimates_to_the_tables(run, good, captioner
     table = {row["word"]: row for row in read_parquet((tmp_path / "known" / "word_importance.parquet").read_bytes())}
     assert table["sea"]["images"] == 0  # no caption can say it, and two of twenty pictures show it all the same
     for word, share in (("dog", 0.5), ("sea", 0.1), ("runs", 0.25)):
-        assert table[word]["estimate"] == pytest.approx(20 * share, rel=1e-3), word
+        assert table[word]["estimate"] == pytest.approx(20 * share, rel=5e-3), word
         assert table[word]["interval"] == "poisson_binomial"
     assert rows_of(tmp_path / "bare").keys() == rows_of(tmp_path / "known").keys()
