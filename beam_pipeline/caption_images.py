@@ -97,7 +97,9 @@ class DecoderSpec:
 
     def load(self) -> CaptionDecoder:
         captioner = load_captioner(self.captioner)
-        return CaptionDecoder(captioner, self.beam_width, DECODER_BATCH, self.alternatives, self.min_words)
+        return CaptionDecoder(
+            captioner, self.beam_width, DECODER_BATCH, self.alternatives, self.min_words, evidence=True
+        )
 
 
 def caption(

@@ -175,6 +175,12 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--all-protocols", action="store_true", help="score the same captions by other habits of counting too"
     )
+    evaluate.add_argument(
+        "--words",
+        action="store_true",
+        help="also estimate which words people use of each picture, and measure that: estimates*.jsonl, "
+        "word_fidelity.json",
+    )
 
     caption = stage("caption", _caption, "Images or features -> captions and word importance.", takes_beam=True)
     source = caption.add_mutually_exclusive_group(required=True)

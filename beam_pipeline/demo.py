@@ -20,6 +20,7 @@ from beam_pipeline.scenes import Scene, SceneScores, draw_collection, read_truth
 from beam_pipeline.sharding import committed_shards
 from training.errors import UserError
 from training.evaluate import EvaluateOptions, evaluate
+from training.presence_training import PresenceOptions
 from training.train import TrainOptions, train
 
 log = logging.getLogger("captionbeam")
@@ -134,6 +135,7 @@ def training_options(features: str, captioner: str, collection: str, seed: int) 
         hidden_size=256,
         min_count=2,
         patience=8,
+        presence=PresenceOptions(members=2, hidden_size=128, min_count=2),
     )
 
 

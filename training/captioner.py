@@ -18,6 +18,7 @@ from training.feature_records import FEATURE_SHAPES
 from training.feature_set import EncoderIdentity, encoder_from_json
 from training.files import read_json, write_json
 from training.models import ModelConfig, build_model
+from training.presence import PRESENCE, PRESENCE_WORDS, PresenceHead, inputs_of, load_presence
 from training.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
 
 WEIGHTS = "captioner.weights.h5"
@@ -37,7 +38,8 @@ class Captioner:
       vocabulary: ids of its words.
       encoder: identity of the encoder whose features it was trained on.
       max_words: words of a caption at most.
-      model_id: 12 hex digits of weights, vocabulary and encoder.
+      model_id: 12 hex digits of weights, vocabulary, encoder and, where there is one, word-presence head.
+      presence: its word-presence head, an ensemble's first; None without one.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Captioner:
     encoder: EncoderIdentity
     max_words: int
     model_id: str
+    presence: PresenceHead | None = None
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
@@ -133,9 +136,9 @@ def load_captioner(path: str) -> Captioner:
                 )
     members = [first, *others]
     model = Ensemble([member.model for member in members])
-    model_id = _model_id(model, first.vocabulary, first.encoder)
+    model_id = _model_id(model, first.vocabulary, first.encoder, first.presence)
     max_words = min(member.max_words for member in members)
-    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id)
+    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, first.presence)
 
 
 def _load_member(path: str) -> Captioner:
@@ -153,7 +156,19 @@ def _load_member(path: str) -> Captioner:
             f"{config.vocabulary_size - SPECIALS}; restore the file as training wrote it, or train again"
         )
     load_weights(model, path)
-    return Captioner(path, model, vocabulary, encoder, document["max_words"], _model_id(model, vocabulary, encoder))
+    presence = _load_presence(path, FEATURE_SHAPES[encoder.feature_kind])
+    model_id = _model_id(model, vocabulary, encoder, presence)
+    return Captioner(path, model, vocabulary, encoder, document["max_words"], model_id, presence)
+
+
+def _load_presence(path: str, feature_shape: tuple[int, ...]) -> PresenceHead | None:
+    presence = load_presence(path)
+    if presence is not None and len(presence.mean_inputs) != inputs_of(feature_shape):
+        raise UserError(
+            f"{posixpath.join(path, PRESENCE)}: for features of another kind than {CONFIG} names; train again, "
+            f"or remove {PRESENCE_WORDS} to do without"
+        )
+    return presence
 
 
 def load_weights(model: keras.Model, path: str) -> None:
@@ -176,10 +191,14 @@ def load_weights(model: keras.Model, path: str) -> None:
             ) from error
 
 
-def _model_id(model: keras.Model | Ensemble, vocabulary: Vocabulary, encoder: EncoderIdentity) -> str:
+def _model_id(
+    model: keras.Model | Ensemble, vocabulary: Vocabulary, encoder: EncoderIdentity, presence: PresenceHead | None
+) -> str:
     # Of the values and not of the file: HDF5 stores times and layout too.
     digest = hashlib.sha256(encoder.id.encode())
     for variable in model.variables:
         digest.update(variable.path.encode() + variable.numpy().tobytes())
     digest.update("\n".join(vocabulary.words).encode())
+    if presence is not None:
+        digest.update(presence.fingerprint())
     return digest.hexdigest()[:12]

@@ -80,7 +80,7 @@ def scan(features: FeatureSet, split: Split) -> Scan:
     found = Scan()
     for path, shard in zip(features.shard_paths(), (shard for shard in features.shards if shard.records), strict=True):
         records_read = 0
-        for sha256, uris, captions in _described(path):
+        for sha256, uris, captions in described_pictures(path):
             records_read += 1
             part = split.of(sha256, uris)
             found.in_both += split.in_both(uris)
@@ -109,7 +109,7 @@ def scan(features: FeatureSet, split: Split) -> Scan:
     return found
 
 
-def _described(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
+def described_pictures(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """Shard -> (sha256, uris, captions) of its pictures, no feature decoded.
 
     Raises:
@@ -185,7 +185,7 @@ def training_references(
 ) -> Iterator[list[list[int]]]:
     """The captions of each training picture as `training_batches` gives them, without reading a feature."""
     for path in features.shard_paths():
-        for sha256, uris, captions in _described(path):
+        for sha256, uris, captions in described_pictures(path):
             if captions and split.of(sha256, uris) == TRAIN:
                 yield [encode_caption(text, vocabulary, max_words) for text in captions]
 
@@ -221,8 +221,14 @@ def pictures_of(features: FeatureSet, wanted) -> Iterator[tuple[DevPicture, np.n
     Raises:
       JobFailed: a shard is damaged.
     """
+    for record in records_of(features, wanted):
+        yield DevPicture(record.sha256, record.uris, record.captions), record.feature
+
+
+def records_of(features: FeatureSet, wanted) -> Iterator[records.FeatureRecord]:
+    """The like as whole records, with their views."""
     for path in features.shard_paths():
         for serialized in checked(tf.data.TFRecordDataset(path), path):
             record = records.deserialize(serialized.numpy())
             if wanted(record.sha256, record.uris):
-                yield DevPicture(record.sha256, record.uris, record.captions), record.feature
+                yield record

@@ -6,7 +6,7 @@ Letters: B pictures of a batch, K beam width, M candidates a hypothesis, T words
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from training.captioner import Captioner
 from training.layers import Silence
+from training.picture_words import WordArrays, WordKnowledge, expected_counts
 from training.tokenizer import detokenize
 from training.vocabulary import END, PAD, START, UNKNOWN
 from training.word_evidence import PictureEvidence
@@ -166,6 +167,7 @@ class CaptionDecoder:
       batch_size: pictures decoded together.
       alternatives: captions beside the best one, fewer than `beam_width`.
       min_words: words of a caption at least, unless the captioner cannot say that many.
+      evidence: say of each picture what else the captioner knows of its words, if it has a word-presence head.
     """
 
     def __init__(
@@ -175,12 +177,14 @@ class CaptionDecoder:
         batch_size: int = 64,
         alternatives: int = 0,
         min_words: int = 1,
+        evidence: bool = False,
     ):
         self.vocabulary = captioner.vocabulary
         self.batch_size = batch_size
         self.feature_shape = captioner.feature_shape
         model, max_words = captioner.model, captioner.max_words + 1
         min_words = min(min_words, captioner.max_words)
+        self.knowledge = knowledge = WordKnowledge(captioner) if evidence else None
 
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
         def search(features):
@@ -190,9 +194,14 @@ class CaptionDecoder:
                 drawn_from, state = model.step(memory, state, ids)
                 return tf.nn.log_softmax(model.logits(drawn_from)), state
 
-            return beam_search(
+            found = beam_search(
                 step, model.start(memory, beam_width), batch_size, beam_width, max_words, 1 + alternatives, min_words
             )
+            if knowledge is None:
+                return found, ()
+            best = found[0][:, :1]
+            expected = expected_counts(step, model.start(memory, 1), best, tf.ones([batch_size, 1]))
+            return found, (expected, *knowledge.graph(features))
 
         self._search = search
         # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.
@@ -205,13 +214,27 @@ class CaptionDecoder:
     def decode(self, features: np.ndarray) -> list[Hypothesis]:
         """float16 [n, P, C] or [n, C] -> one Hypothesis a picture, in the same order."""
         found = []
+        for hypotheses, arrays in self.decode_batches(features):
+            for row, hypothesis in enumerate(hypotheses):
+                # Expected counts alone would fill the tables with words that no estimate speaks of.
+                if arrays is not None and arrays.presence is not None and self.knowledge is not None:
+                    evidence = self.knowledge.evidence(arrays, row, hypothesis.caption)
+                    hypothesis = replace(hypothesis, evidence=evidence)
+                found.append(hypothesis)
+        return found
+
+    def decode_batches(self, features: np.ndarray) -> Iterator[tuple[list[Hypothesis], WordArrays | None]]:
+        """The like, a batch at a time, the evidence as arrays of all words; None without evidence."""
         for begin in range(0, len(features), self.batch_size):
             batch = features[begin : begin + self.batch_size]
             padding = np.zeros([self.batch_size - len(batch), *self.feature_shape], np.float16)
-            ids, scores, ended = self._search(tf.constant(np.concatenate([batch, padding]), tf.float16))
-            rows = zip(ids.numpy()[: len(batch)], scores.numpy(), ended.numpy(), strict=False)
-            found += [self._hypothesis(*row) for row in rows]
-        return found
+            found, known = self._search(tf.constant(np.concatenate([batch, padding]), tf.float16))
+            rows = zip(*(tensor.numpy()[: len(batch)] for tensor in found), strict=True)
+            arrays = None
+            if self.knowledge is not None:
+                expected, *seen = (tensor.numpy()[: len(batch)] for tensor in known)
+                arrays = self.knowledge.arrays(expected, tuple(seen))
+            yield [self._hypothesis(*row) for row in rows], arrays
 
     def _hypothesis(self, ids: np.ndarray, scores: np.ndarray, ended: np.ndarray) -> Hypothesis:
         """Ids [A, T], scores and whether they ended [A] of one picture."""

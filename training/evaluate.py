@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from training.caption_files import normalized_name, read_image_list
 from training.captioner import load_captioner, member_paths, read_config
 from training.decoding import CaptionDecoder
 from training.errors import UserError
+from training.evaluate_words import WordEstimates, measure
+from training.evaluate_words import render as render_words
 from training.feature_set import FeatureSet, load_feature_set
 from training.files import write_json
 from training.java_metrics import java_statistics
@@ -46,6 +48,7 @@ from training.scores import (
     statistics_of,
 )
 from training.tokenizer import count_tokens, detokenize
+from training.word_counts import load_word_counts
 
 log = logging.getLogger("captionbeam")
 
@@ -68,6 +71,7 @@ class EvaluateOptions:
       captions: file in COCO's results form with captions made elsewhere; or None.
       train_list: file of the training pictures' names; None for those that the captioner was trained on.
       all_protocols: also score by the other habits of counting in `training.protocols`.
+      words: also estimate the words of each picture and measure the estimates; with a captioner only.
     """
 
     features: str
@@ -79,6 +83,7 @@ class EvaluateOptions:
     captions: str | None = None
     train_list: str | None = None
     all_protocols: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,14 @@ class _Captioned:
       generated: listed name -> caption.
       source: option and value that they come from, for messages.
       told: what scores.json says of their origin; None for what only a captioner, or only a file, has.
+      estimates: of the words in the pictures, where they were asked for.
     """
 
     pictures: ScoredPictures
     generated: dict[str, str]
     source: str
     told: dict[str, Any]
+    estimates: WordEstimates | None = None
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
@@ -109,6 +116,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         raise UserError("give either --captioner, whose captions are scored, or --captions made elsewhere")
     if options.captions and (options.beam_width, options.min_words) != (None, None):
         raise UserError("--beam-width and --min-words go with --captioner; the captions of --captions are made already")
+    if options.words and not options.captioner:
+        raise UserError("--words goes with --captioner; a caption of --captions tells nothing of other words")
     features = load_feature_set(options.features)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
     trained_with = read_config(member_paths(options.captioner)[0])["trained_with"] if options.captioner else None
@@ -146,6 +155,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         write_results(posixpath.join(options.output, "captions.json"), generated)
     write_json(posixpath.join(options.output, "scores.json"), document)
     print(render(document))
+    if done.estimates is not None:
+        print(render_words(measure(references, done.estimates, features, split, why_not, options.output)))
     return document
 
 
@@ -153,13 +164,22 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
     captioner = load_captioner(str(options.captioner))
     captioner.require_encoder(features.encoder)
     beam_width, min_words = options.beam_width or BEAM_WIDTH, options.min_words or 1
-    decoder = CaptionDecoder(captioner, beam_width=beam_width, min_words=min_words)
+    decoder = CaptionDecoder(captioner, beam_width=beam_width, min_words=min_words, evidence=options.words)
+    estimates = None
+    if decoder.knowledge:
+        counts = load_word_counts(member_paths(str(options.captioner))[0])
+        estimates = WordEstimates(captioner, counts, decoder.knowledge.words, options.output)
     pictures = ScoredPictures()
     generated: dict[str, str] = {}
     flagged = 0
-    for picture, hypothesis in caption_pictures(decoder, pictures.read(features, listed)):
+    for picture, hypothesis, arrays, row in _decoded(decoder, pictures.read(features, listed)):
         flagged += bool(hypothesis.flags)
-        generated |= dict.fromkeys(pictures.names(picture, listed), hypothesis.caption)
+        names = pictures.names(picture, listed)
+        generated |= dict.fromkeys(names, hypothesis.caption)
+        if estimates:
+            estimates.add(names, hypothesis.caption, arrays, row)
+    if estimates:
+        estimates.close()
     _require_pictures(pictures, options, len(listed))
     words = count_tokens(chain(*pictures.references.values()))
     told = {
@@ -171,7 +191,7 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
         "captions_left_over": None,
         "unknown_share_of_references": round(captioner.vocabulary.unknown_share(words), 5),
     }
-    return _Captioned(pictures, generated, f"--captioner {options.captioner}", told)
+    return _Captioned(pictures, generated, f"--captioner {options.captioner}", told, estimates)
 
 
 def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str, str]) -> _Captioned:
@@ -211,20 +231,18 @@ def _require_pictures(pictures: ScoredPictures, options: EvaluateOptions, listed
 
 def caption_pictures(decoder: CaptionDecoder, pictures):
     """(picture, feature) pairs -> (picture, Hypothesis) pairs, decoded batch by batch."""
-    batch: list[Any] = []
+    for picture, hypothesis, _, _ in _decoded(decoder, pictures):
+        yield picture, hypothesis
 
-    def flush():
-        yield from zip(
-            (picture for picture, _ in batch), decoder.decode(np.stack([feature for _, feature in batch])), strict=True
-        )
-        batch.clear()
 
-    for pair in pictures:
-        batch.append(pair)
-        if len(batch) == decoder.batch_size:
-            yield from flush()
-    if batch:
-        yield from flush()
+def _decoded(decoder: CaptionDecoder, pictures):
+    """(picture, feature) pairs -> (picture, Hypothesis, WordArrays of its batch or None, its row there)."""
+    remaining = iter(pictures)
+    while batch := list(islice(remaining, decoder.batch_size)):
+        features = np.stack([feature for _, feature in batch])
+        for hypotheses, arrays in decoder.decode_batches(features):
+            for row, ((picture, _), hypothesis) in enumerate(zip(batch, hypotheses, strict=True)):
+                yield picture, hypothesis, arrays, row
 
 
 def _rows_beside(

@@ -12,7 +12,7 @@ import posixpath
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -32,6 +32,8 @@ from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import content_hash, read_json, write_json
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
+from training.presence import has_presence
+from training.presence_training import PresenceOptions, fit_presence
 from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
@@ -93,6 +95,7 @@ class TrainOptions:
       checkpoint_steps: steps between checkpoints.
       self_critical_epochs: at most, of the second stage; see `training.self_critical`.
       self_critical_rate: learning rate at its start.
+      presence: of the word-presence head.
     """
 
     features: str
@@ -120,6 +123,7 @@ class TrainOptions:
     checkpoint_steps: int = 100
     self_critical_epochs: int = 0
     self_critical_rate: float = 5e-5
+    presence: PresenceOptions = field(default_factory=PresenceOptions)
 
 
 def train(options: TrainOptions) -> dict[str, Any]:
@@ -135,6 +139,9 @@ def train(options: TrainOptions) -> dict[str, Any]:
     settings = _settings(options, features)
     finished = _look_at_output(options.output, settings)
     if finished is not None:
+        if not has_presence(options.output):  # trained by a captionbeam that knew no such head
+            split = make_split(options.train_list, options.dev_list, features.records)
+            _fit_presence(options, features, split, scan(features, split))
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
         return finished
     keras.utils.set_random_seed(options.seed)
@@ -171,6 +178,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
         critic = SelfCritical(trainer, reward)
         loop.run(1, "self-critical epoch", options.self_critical_epochs, critic.step)
 
+    _fit_presence(options, features, split, found)
     metrics = {
         "dev_cider": progress.best,
         "best_epoch": progress.best_epoch,
@@ -283,7 +291,7 @@ class _Loop:
 def _settings(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     """Everything that decides the result; what only says how often to save is left out. Files count by content."""
     chosen = asdict(options)
-    for name in ("output", "features", "checkpoint_steps"):
+    for name in ("output", "features", "checkpoint_steps", "presence"):
         del chosen[name]
     return chosen | {
         "content": {name: content_hash(chosen[name]) if chosen[name] else None for name in _FILES},
@@ -368,6 +376,12 @@ def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocab
         model.words.embeddings.assign(vectors * (WORD_SPREAD / vectors.std()))
         log.info("%s; %d lines whose token holds a space are left out", coverage, coverage.spaced)
     return model
+
+
+def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, found: Scan) -> None:
+    """Word presence is learnt beside the captioner, from the same pictures; neither changes the other."""
+    head, tail = fit_presence(features, split, found.words, options.seed, options.presence)
+    head.save(options.output, tail)
 
 
 def _copy_encoder_statistics(options: TrainOptions) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -16,6 +17,7 @@ from training.captioner import save_weights, write_config
 from training.errors import JobFailed, UserError
 from training.feature_set import load_feature_set
 from training.models import ModelConfig, build_model
+from training.presence import PresenceHead
 from training.vocabulary import Vocabulary
 
 
@@ -256,3 +258,27 @@ def test_a_name_that_is_not_utf8_is_captioned(run, good, tmp_path, noisy_jpeg):
     Path(name).write_bytes(noisy_jpeg(0))
     assert run(images=str(good))["captions"] == 21
     assert name in {row["uri"] for row in rows_of(tmp_path / "captions").values()}
+
+
+def test_a_word_presence_head_gives_estimates_to_the_tables(run, good, captioner, tmp_path):
+    bare = run("bare", images=str(good))
+    assert (bare["evidence"], bare["evidence_missing"]) == (["said"], ["expected", "presence", "grounding"])
+    zeros = np.zeros
+    head = PresenceHead(
+        words=("dog", "sea"),
+        rare={"runs": 0.25},
+        hidden_kernel=zeros([2048, 1]),
+        hidden_bias=zeros(1),
+        output_kernel=zeros([1, 1, 2]),
+        output_bias=np.log([[[1.0, 1 / 9]]]),  # 0.5 and 0.1, whatever the picture shows
+        mean_inputs=zeros(2048),
+    )
+    head.save(captioner, {"dog": 0.005, "sea": 0.005, "runs": 0.005})
+    summary = run("known", images=str(good))
+    assert (summary["evidence"], summary["evidence_missing"]) == (["said", "expected", "presence", "grounding"], [])
+    table = {row["word"]: row for row in read_parquet((tmp_path / "known" / "word_importance.parquet").read_bytes())}
+    assert table["sea"]["images"] == 0  # no caption can say it, and two of twenty pictures show it all the same
+    for word, share in (("dog", 0.5), ("sea", 0.1), ("runs", 0.25)):
+        assert table[word]["estimate"] == pytest.approx(20 * share, rel=5e-3), word
+        assert table[word]["interval"] == "poisson_binomial"
+    assert rows_of(tmp_path / "bare").keys() == rows_of(tmp_path / "known").keys()

@@ -15,6 +15,7 @@ from training.decoding import CaptionDecoder
 from training.feature_records import FEATURE_SHAPES, FeatureRecord, serialize
 from training.feature_set import EncoderIdentity, FeatureSet, Shard
 from training.models import ModelConfig, build_model
+from training.presence import PresenceHead, inputs_of
 from training.vocabulary import VOCABULARY, Vocabulary
 
 ANIMALS = ("dog", "cat", "horse")
@@ -125,6 +126,28 @@ def tiny_captioner(tmp_path_factory):
         return load_captioner(path)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def give_head():
+    """Function (captioner, words, rare) -> the same captioner on disk with an untrained word-presence head."""
+
+    def give(captioner, words=("dog", "cat", "beach", "t-shirt"), rare=None):
+        inputs, members, hidden = inputs_of(captioner.feature_shape), 2, 4
+        generator = np.random.default_rng(3)
+        head = PresenceHead(
+            words=tuple(words),
+            rare=rare or {},
+            hidden_kernel=generator.normal(size=(inputs, members * hidden)).astype(np.float32) / 16,
+            hidden_bias=np.zeros(members * hidden, np.float32),
+            output_kernel=generator.normal(size=(members, hidden, len(words))).astype(np.float32),
+            output_bias=np.full((members, 1, len(words)), -1.0, np.float32),
+            mean_inputs=np.full(inputs, 0.25, np.float32),
+        )
+        head.save(captioner.path, dict.fromkeys(words, 0.001))
+        return load_captioner(captioner.path)
+
+    return give
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from training.captioner import load_captioner
 from training.dataset import pictures_of
 from training.decoding import CaptionDecoder
 from training.errors import UserError
+from training.presence_training import PresenceOptions
 from training.self_critical import SelfCritical
 from training.splits import make_split
 from training.train import TrainOptions, train
@@ -46,6 +47,7 @@ def pooled_options(pooled_features):
             max_words=7,
             learning_rate=1e-2,
             checkpoint_steps=16,
+            presence=PresenceOptions(members=2, hidden_size=16, epochs=2),
         )
         return replace(chosen, **changed)
 
@@ -359,3 +361,20 @@ def test_a_second_stage_killed_goes_on_as_if_nothing_had_happened(self_critical,
     assert train(again) == metrics
     assert_same_weights(again.output, options.output)
     assert_same_state(again.output, options.output)
+
+
+def test_the_word_presence_head_is_trained_with_the_captioner(undisturbed):
+    options, _ = undisturbed
+    head = load_captioner(options.output).presence
+    assert {"dog", "cat", "horse", "beach", "street"} <= {*head.words}
+    # Seldom enough to be learnt nowhere is nothing here: every word is of a dozen captions and more.
+    assert head.rare == {} and len(head.output_kernel) == 2
+
+
+def test_a_captioner_from_before_there_were_heads_gets_one_by_the_same_call(undisturbed, tmp_path):
+    options, metrics = undisturbed
+    shutil.copytree(options.output, tmp_path / "old")
+    (tmp_path / "old" / "presence.json").unlink()
+    assert train(replace(options, output=str(tmp_path / "old"))) == metrics
+    again, first = load_captioner(str(tmp_path / "old")), load_captioner(options.output)
+    assert again.presence.fingerprint() == first.presence.fingerprint() and again.model_id == first.model_id

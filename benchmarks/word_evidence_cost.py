@@ -1,0 +1,136 @@
+"""What word evidence adds to the time of captioning from images, in one run.
+
+    python benchmarks/word_evidence_cost.py [--captioner DIR --weights PATH --images DIR] [--pictures N]
+
+Each batch of 64 pictures is encoded, captioned without evidence, captioned with it, and both captions are made into
+rows and word statistics as `captionbeam caption` makes them; the two ways take turns, so that a drifting machine stays
+out of the ratio. Reading and decoding of files are left out, which would make the ratio smaller. Compiling is left out
+too. Without arguments all weights and pictures are random, in the usual sizes; the head is then as sure of its words as
+a trained one: about 80 of them above the floor in each picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from batched_decoding import random_captioner
+
+from beam_pipeline.captioned_shard import DECODER_BATCH, captioned
+from beam_pipeline.collection import Listing, resolve_source
+from beam_pipeline.encoder import ENCODER_BATCH, load_encoder, resolve_encoder
+from beam_pipeline.images import decode_image
+from beam_pipeline.storage import read_bytes
+from beam_pipeline.word_statistics import shard_statistics
+from training.captioner import Captioner, load_captioner
+from training.decoding import CaptionDecoder
+from training.presence import PresenceHead
+from training.presence_training import PresenceOptions
+
+_SIZE = 299
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--captioner", help="directory that train made; without it, random weights")
+    parser.add_argument("--weights", help="encoder weights of the captioner; needed with --captioner")
+    parser.add_argument("--images", help="folder of pictures; needed with --captioner")
+    parser.add_argument("--pictures", type=int, default=512)
+    options = parser.parse_args()
+    if len({bool(options.captioner), bool(options.weights), bool(options.images)}) != 1:
+        parser.error("--captioner, --weights and --images go together")
+    pixels = read_pixels(options.images, options.pictures)
+    captioner = load_captioner(options.captioner) if options.captioner else with_random_head(random_captioner())
+    if captioner.presence is None:
+        parser.error(f"{options.captioner} has no word-presence head; train it again")
+    with tempfile.TemporaryDirectory(prefix="captionbeam-benchmark-") as work:
+        identity = captioner.encoder
+        spec = resolve_encoder(
+            options.weights or "random",
+            identity.feature_kind,
+            identity.layer,
+            "auto",
+            work,
+            lambda: pixels[:48],
+        )
+        run(load_encoder(spec), captioner, pixels)
+
+
+def read_pixels(images: str | None, pictures: int) -> np.ndarray:
+    """Folder, or None for noise -> uint8 [n, 299, 299, 3], whole batches only."""
+    whole = max(pictures // DECODER_BATCH, 1) * DECODER_BATCH
+    if images is None:
+        return np.random.default_rng(0).integers(0, 256, (whole, _SIZE, _SIZE, 3), dtype=np.uint8)
+    files = islice(Listing(resolve_source(images)), whole)
+    found = np.stack([decode_image(read_bytes(file.uri)).pixels for file in files])
+    return found[: len(found) // DECODER_BATCH * DECODER_BATCH]
+
+
+def with_random_head(captioner: Captioner) -> Captioner:
+    options, words = PresenceOptions(), captioner.vocabulary.words
+    generator, inputs = np.random.default_rng(0), 2 * captioner.feature_shape[-1]
+    units = options.members * options.hidden_size
+    # The share of pictures that people use the n-th commonest word of: about 1/n.
+    rates = 0.5 / np.arange(1, len(words) + 1)
+    head = PresenceHead(
+        words=words,
+        rare={},
+        hidden_kernel=generator.normal(size=(inputs, units)).astype(np.float32) / 64,
+        hidden_bias=np.zeros(units, np.float32),
+        output_kernel=generator.normal(size=(options.members, options.hidden_size, len(words))).astype(np.float32) / 32,
+        output_bias=np.tile(np.log(rates), (options.members, 1, 1)).astype(np.float32),
+        mean_inputs=np.ones(inputs, np.float32),
+    )
+    return replace(captioner, presence=head)
+
+
+def run(encoder, captioner: Captioner, pixels: np.ndarray) -> None:
+    plain, knowing = CaptionDecoder(captioner), CaptionDecoder(captioner, evidence=True)
+    ways: dict[str, Callable[[np.ndarray], int]] = {
+        "captioning": lambda features: finish(plain, features),
+        "captioning with evidence": lambda features: finish(knowing, features),
+    }
+    seconds = dict.fromkeys(["encoding", *ways], 0.0)
+    for begin in range(-DECODER_BATCH, len(pixels), DECODER_BATCH):  # one batch more, to warm up
+        batch = pixels[max(begin, 0) : max(begin, 0) + DECODER_BATCH]
+        began = time.perf_counter()
+        features = np.concatenate(
+            [encoder.encode(batch[n : n + ENCODER_BATCH]) for n in range(0, len(batch), ENCODER_BATCH)]
+        )
+        seconds["encoding"] += time.perf_counter() - began
+        order = list(ways) if begin // DECODER_BATCH % 2 else list(ways)[::-1]
+        for way in order:
+            began = time.perf_counter()
+            words = ways[way](features)
+            seconds[way] += time.perf_counter() - began
+            if begin < 0 and way == list(ways)[1]:
+                print(f"{words / len(batch):.0f} words of a picture have evidence")
+        if begin < 0:
+            seconds = dict.fromkeys(seconds, 0.0)
+    for way, spent in seconds.items():
+        print(f"{way:<26}{1000 * spent / len(pixels):8.2f} ms a picture")
+    without, extra = seconds["encoding"] + seconds["captioning"], list(ways)[1]
+    print(f"ratio {(seconds['encoding'] + seconds[extra]) / without:.3f} over {len(pixels)} pictures")
+
+
+def finish(decoder: CaptionDecoder, features: np.ndarray) -> int:
+    """Features -> rows and word statistics; returns how many words have evidence."""
+    pictures = [captioned(f"{n:064x}", f"{n}.jpg", one) for n, one in enumerate(decoder.decode(features))]
+    for picture in pictures:
+        json.dumps(picture.to_json())
+    shard_statistics(pictures, {picture.sha256: 1 for picture in pictures})
+    return sum(len(picture.evidence["words"]) for picture in pictures if picture.evidence)
+
+
+if __name__ == "__main__":
+    main()

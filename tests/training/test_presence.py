@@ -1,0 +1,86 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.captioner import load_captioner
+from training.errors import UserError
+from training.presence import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS, PresenceGraph, head_inputs, load_presence
+
+
+def test_the_head_sees_mean_and_maximum_of_a_grid():
+    grid = np.zeros([1, 64, 2], np.float16)
+    grid[0, 0] = [8.0, -4.0]
+    seen = head_inputs(tf.constant(grid)).numpy()
+    np.testing.assert_allclose(seen, [[np.log(2), -np.log(1.5), np.log(9), 0]], rtol=1e-6)
+
+
+def test_pooled_features_are_the_mean_alone():
+    seen = head_inputs(tf.constant([[0.125, 0.0]], tf.float16)).numpy()
+    np.testing.assert_allclose(seen, [[np.log(2), 0]], rtol=1e-6)
+
+
+def test_in_a_graph_it_says_what_it_says_in_numpy(tiny_captioner, give_head, random_features):
+    head = give_head(tiny_captioner()).presence
+    features = np.abs(random_features(3))
+    presence, grounding = PresenceGraph(head)(tf.constant(features))
+    inputs = head_inputs(tf.constant(features)).numpy()
+    expected, of_mean = head.presence(inputs), head.presence(head.mean_inputs[None])
+    np.testing.assert_allclose(presence, expected, rtol=1e-4)
+    np.testing.assert_allclose(grounding, np.log(expected / of_mean), atol=1e-4)
+    assert expected.min() > 0 and expected.max() < 1 and np.ptp(expected) > 0.1
+
+
+def test_grounding_of_the_mean_picture_is_nothing(tiny_captioner, give_head):
+    head = give_head(tiny_captioner()).presence
+    picture = np.expm1(head.mean_inputs) / 8
+    _, grounding = PresenceGraph(head)(tf.constant(picture[None]))
+    np.testing.assert_allclose(grounding, np.zeros([1, 4]), atol=1e-4)
+
+
+def test_a_saved_head_comes_back_in_half_precision(tiny_captioner, give_head):
+    captioner = give_head(tiny_captioner(), rare={"yak": 1e-5})
+    again = load_presence(captioner.path)
+    assert (again.words, again.rare) == (("dog", "cat", "beach", "t-shirt"), {"yak": 1e-5})
+    assert again.fingerprint() == captioner.presence.fingerprint()
+    with open(f"{captioner.path}/{PRESENCE_TAIL}") as file:
+        assert json.load(file)["words"]["dog"] == 0.001
+
+
+def test_the_head_is_part_of_the_captioner(tiny_captioner, give_head):
+    bare = tiny_captioner()
+    assert bare.presence is None and load_presence(bare.path) is None
+    assert give_head(bare).model_id != bare.model_id
+    assert give_head(bare).model_id == load_captioner(bare.path).model_id
+    assert give_head(bare, rare={"yak": 1e-5}).model_id != give_head(bare).model_id
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (PRESENCE_WORDS, b"{", "presence.json: damaged"),
+        (PRESENCE_WORDS, b"[]", "presence.json: damaged"),
+        (PRESENCE_WORDS, b'{"schema_version": 9}', "schema version 9, not 1; train again"),
+        (PRESENCE_WORDS, b'{"schema_version": 1, "words": ["dog"], "rare": {}}', "does not fit the 1 words"),
+        (PRESENCE, b"PK", "presence.npz: damaged"),
+        (PRESENCE, None, "presence.npz: damaged"),
+    ],
+)
+def test_a_damaged_head_ends_in_one_line(tiny_captioner, give_head, name, content, said):
+    path = give_head(tiny_captioner()).path
+    tf.io.gfile.remove(f"{path}/{name}")
+    if content is not None:
+        with open(f"{path}/{name}", "wb") as file:
+            file.write(content)
+    with pytest.raises(UserError, match=said) as caught:
+        load_captioner(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_for_another_kind_of_features_is_refused(tiny_captioner, give_head):
+    pooled, grid = give_head(tiny_captioner()), tiny_captioner(kind="grid")
+    for name in (PRESENCE, PRESENCE_WORDS):
+        tf.io.gfile.copy(f"{pooled.path}/{name}", f"{grid.path}/{name}")
+    with pytest.raises(UserError, match=r"for features of another kind than config\.json names"):
+        load_captioner(grid.path)

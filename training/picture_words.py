@@ -1,0 +1,128 @@
+"""What a captioner knows of every word in a picture: arrays from the graph -> `PictureEvidence`.
+
+Letters: B pictures, A captions of a picture, T words of a caption, V the decoder's vocabulary, U words that are known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from training.captioner import Captioner
+from training.presence import PresenceGraph, PresenceHead
+from training.vocabulary import PAD, SPECIALS, START
+from training.word_evidence import FLOOR, PictureEvidence, WordEvidence
+from training.words import caption_words
+
+
+def expected_counts(
+    step: Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]], state: Any, ids: tf.Tensor, weights: tf.Tensor
+) -> tf.Tensor:
+    """How often each word is expected in a caption, by the decoder's own distribution: float32 [B, V].
+
+    At every place of a caption the next word is not counted as it was chosen but as it was likely: the sum over the
+    places of p(word | picture, words before), which is the expected count of one more draw at each of them. A word that
+    came second everywhere is then seen, and a choice between "man" and "person" is halved between them.
+
+    Args:
+      step: one step of the model, (ids [B, A], state) -> (log-probabilities [B, A, V], state).
+      state: before the first word, of A captions of each picture.
+      ids: int32 [B, A, T], filled up with PAD after the end mark.
+      weights: float32 [B, A], of the captions; they sum to 1.
+    """
+    steps = tf.reduce_max(tf.reduce_sum(tf.cast(ids != PAD, tf.int32), axis=2))
+    said = tf.concat([tf.fill(tf.shape(ids[..., :1]), START), ids], axis=2)
+    first, state = step(said[..., 0], state)
+
+    def add(t, counts, state):
+        log_probabilities, state = step(said[..., t], state)
+        return t + 1, counts + weigh(log_probabilities, t), state
+
+    def weigh(log_probabilities, t):
+        here = weights * tf.cast(ids[..., t] != PAD, tf.float32)  # (B, A)
+        return tf.einsum("ba,bav->bv", here, tf.exp(log_probabilities))
+
+    begin = (tf.constant(1), weigh(first, 0), state)
+    _, counts, _ = tf.while_loop(lambda t, *_: t < steps, add, begin)
+    return counts
+
+
+@dataclass(frozen=True)
+class WordArrays:
+    """What is known of every word in B pictures; float32 [B, U] each, or None where the captioner does not know.
+
+    Attributes:
+      words: U of them; those that the captions may say are among them.
+      expected, presence, grounding: as in `word_evidence.WordEvidence`.
+    """
+
+    words: tuple[str, ...]
+    expected: np.ndarray
+    presence: np.ndarray | None
+    grounding: np.ndarray | None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return ("expected",) if self.presence is None else ("expected", "presence", "grounding")
+
+
+class WordKnowledge:
+    """Joins what the decoder expects with what the word-presence head sees, over the words of both.
+
+    Args:
+      captioner: what `load_captioner` gave; without a head only expected counts are known.
+    """
+
+    def __init__(self, captioner: Captioner):
+        head = captioner.presence
+        self.head: PresenceHead | None = head
+        self._graph = PresenceGraph(head) if head else None
+        spelled = [(id, word) for id, word in enumerate(captioner.vocabulary.words, SPECIALS) if _counts(word)]
+        learnt = head.words if head else ()
+        self.words = tuple(dict.fromkeys([*learnt, *(word for _, word in spelled)]))
+        self._place = {word: number for number, word in enumerate(self.words)}
+        self._ids = np.array([id for id, _ in spelled], np.int64)
+        self._places = np.array([self._place[word] for _, word in spelled], np.int64)
+        # Of a word that the head did not learn it knows the training rate: the same for every picture.
+        self._rates = np.array([head.rare.get(word, 0.0) if head else 0.0 for word in self.words[len(learnt) :]])
+
+    def graph(self, features: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Features [B, ...] -> presence and grounding of the head's words; nothing where there is no head."""
+        return self._graph(features) if self._graph else ()
+
+    def arrays(self, expected: np.ndarray, seen: tuple[np.ndarray, ...]) -> WordArrays:
+        """Expected counts [B, V] and what `graph` gave -> WordArrays."""
+        counts = np.zeros([len(expected), len(self.words)], np.float32)
+        counts[:, self._places] = expected[:, self._ids]
+        if not seen:
+            return WordArrays(self.words, counts, None, None)
+        shape = len(expected), len(self._rates)
+        rates = np.broadcast_to(self._rates.astype(np.float32), shape)
+        presence = np.concatenate([seen[0], rates], axis=1)
+        return WordArrays(self.words, counts, presence, np.concatenate([seen[1], np.zeros(shape, np.float32)], axis=1))
+
+    def evidence(self, arrays: WordArrays, row: int, caption: str) -> PictureEvidence:
+        """One picture's row and its caption -> evidence of the words that matter there."""
+        said = Counter(caption_words(caption))
+        counts, presence, grounding = arrays.expected[row], arrays.presence, arrays.grounding
+        matters = counts >= FLOOR
+        if presence is not None:
+            matters |= presence[row] >= FLOOR
+        matters[[self._place[word] for word in said if word in self._place]] = True
+        places = np.flatnonzero(matters)
+        words = [self.words[place] for place in places]
+        columns: list[Any] = [counts[places].tolist()]
+        if presence is not None and grounding is not None:
+            columns += [presence[row, places].tolist(), grounding[row, places].tolist()]
+        found = {word: WordEvidence(said[word], *values) for word, *values in zip(words, *columns, strict=True)}
+        return PictureEvidence(arrays.kinds, found)
+
+
+def _counts(word: str) -> bool:
+    """Whether a token of the vocabulary is a word to count, as it stands."""
+    return caption_words(word) == [word]

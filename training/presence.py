@@ -1,0 +1,156 @@
+"""The word-presence head: features of a picture -> for each word, the probability that a person's caption uses it.
+
+Two layers over the mean and the maximum of the feature grid, as in the detectors of words that Fang et al. ("From
+captions to visual concepts and back", 2015) and Wu et al. ("What value do explicit high level concepts have in vision
+to language problems?", 2016) put before their captioners. Several small heads are asked and their probabilities
+averaged; standardisation and calibration are folded into their kernels.
+
+Letters: B pictures, P grid positions, C channels, D inputs of the head, M members, H hidden units of a member, V words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from scipy.special import expit
+
+from training.errors import UserError
+from training.files import read_bytes, read_json, write_bytes, write_json
+
+PRESENCE = "presence.npz"
+PRESENCE_WORDS = "presence.json"
+PRESENCE_TAIL = "presence_tail.json"
+SCHEMA_VERSION = 1
+TINY = 1e-12  # presence below this is the same to a logarithm
+_ARRAYS = ("hidden_kernel", "hidden_bias", "output_kernel", "output_bias", "mean_inputs")
+
+
+@dataclass(frozen=True)
+class PresenceHead:
+    """A trained and calibrated head.
+
+    Attributes:
+      words: V of them, the commonest in the training captions first.
+      rare: words that the training captions use too seldom to be learnt -> share of the captions that do.
+      hidden_kernel [D, M*H], hidden_bias [M*H], output_kernel [M, H, V], output_bias [M, 1, V]: float32.
+      mean_inputs: float32 [D], of the mean training picture: what grounding is measured from.
+    """
+
+    words: tuple[str, ...]
+    rare: Mapping[str, float]
+    hidden_kernel: np.ndarray
+    hidden_bias: np.ndarray
+    output_kernel: np.ndarray
+    output_bias: np.ndarray
+    mean_inputs: np.ndarray
+
+    def presence(self, inputs: np.ndarray) -> np.ndarray:
+        """Inputs float32 [B, D] -> presence float32 [B, V]; what `PresenceGraph` computes, in numpy."""
+        hidden = np.maximum(inputs @ self.hidden_kernel + self.hidden_bias, 0)
+        hidden = hidden.reshape(len(inputs), len(self.output_kernel), -1).swapaxes(0, 1)  # (M, B, H)
+        return expit(hidden @ self.output_kernel + self.output_bias).mean(axis=0)
+
+    def fingerprint(self) -> bytes:
+        """sha256 of all that decides its answers."""
+        digest = hashlib.sha256(json.dumps([self.words, sorted(self.rare.items())]).encode())
+        for name in _ARRAYS:
+            digest.update(getattr(self, name).astype(np.float16).tobytes())
+        return digest.digest()
+
+    def save(self, directory: str, tail: Mapping[str, float]) -> None:
+        """Writes the head's three files, the words last: without them there is no head.
+
+        Args:
+          tail: word -> its mean presence in pictures where that lies below `word_evidence.FLOOR`.
+        """
+        # Half precision: a kernel's rounding is far below what two trainings differ by.
+        arrays = {name: getattr(self, name).astype(np.float16) for name in _ARRAYS}
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        write_bytes(posixpath.join(directory, PRESENCE), file.getvalue())
+        write_json(posixpath.join(directory, PRESENCE_TAIL), {"schema_version": SCHEMA_VERSION, "words": dict(tail)})
+        document = {"schema_version": SCHEMA_VERSION, "words": self.words, "rare": dict(self.rare)}
+        write_json(posixpath.join(directory, PRESENCE_WORDS), document)
+
+
+def has_presence(directory: str) -> bool:
+    """Whether a captioner directory holds a head."""
+    return tf.io.gfile.exists(posixpath.join(directory, PRESENCE_WORDS))
+
+
+def load_presence(directory: str) -> PresenceHead | None:
+    """Captioner directory -> its head; None where it was trained without one.
+
+    Raises:
+      UserError: a file is damaged, missing beside the other, or of another schema version.
+    """
+    if not has_presence(directory):
+        return None
+    path = posixpath.join(directory, PRESENCE_WORDS)
+    try:
+        document = read_json(path)
+        if document["schema_version"] != SCHEMA_VERSION:
+            raise UserError(f"{path}: schema version {document['schema_version']}, not {SCHEMA_VERSION}; train again")
+        words, rare = tuple(document["words"]), {word: float(rate) for word, rate in document["rare"].items()}
+        path = posixpath.join(directory, PRESENCE)
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as stored:
+            arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
+        (inputs, hidden), (members, size, _) = arrays["hidden_kernel"].shape, arrays["output_kernel"].shape
+        shapes = [(inputs, hidden), (hidden,), (members, size, len(words)), (members, 1, len(words)), (inputs,)]
+        if hidden != members * size or [array.shape for array in arrays.values()] != shapes:
+            raise ValueError(f"does not fit the {len(words)} words of {PRESENCE_WORDS}")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, tf.errors.OpError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{path}: damaged ({why}); restore it as training wrote it, or remove {PRESENCE_WORDS} to do without"
+        ) from error
+    return PresenceHead(words=words, rare=rare, **arrays)
+
+
+def inputs_of(feature_shape: tuple[int, ...]) -> int:
+    """Shape of a picture's features, [P, C] or [C] -> D."""
+    return len(feature_shape) * feature_shape[-1]
+
+
+def head_inputs(features: tf.Tensor) -> tf.Tensor:
+    """Features float [B, P, C] or [B, C] -> what the head looks at, float32 [B, D]: D = 2 C for a grid, C for its mean.
+
+    The mean over the grid says how much of the picture a channel fills, the maximum whether it is there at all. Both
+    are long-tailed, and their logarithms are not.
+    """
+    features = tf.cast(features, tf.float32)
+    if features.shape.rank == 2:
+        return _log(8.0 * features)
+    # The factor brings a mean over 64 positions, few of them lit, to where the logarithm bends.
+    mean, maximum = tf.reduce_mean(features, axis=1), tf.reduce_max(features, axis=1)
+    return tf.concat([_log(8.0 * mean), _log(maximum)], axis=-1)
+
+
+def _log(values: tf.Tensor) -> tf.Tensor:
+    """log(1 + |value|) with the value's sign: random encoders' features may be negative."""
+    return tf.sign(values) * tf.math.log1p(tf.abs(values))
+
+
+class PresenceGraph:
+    """The head inside a TensorFlow graph."""
+
+    def __init__(self, head: PresenceHead):
+        constants = (head.hidden_kernel, head.hidden_bias, head.output_kernel, head.output_bias)
+        self._hidden_kernel, self._hidden_bias, self._output_kernel, self._output_bias = map(tf.Variable, constants)
+        self._log_of_mean = tf.Variable(np.log(np.maximum(head.presence(head.mean_inputs[None]), TINY)))  # (1, V)
+
+    def __call__(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Features [B, ...] -> presence and grounding, float32 [B, V] each."""
+        members = self._output_kernel.shape[0]
+        hidden = tf.nn.relu(tf.matmul(head_inputs(features), self._hidden_kernel) + self._hidden_bias)  # (B, M*H)
+        hidden = tf.stack(tf.split(hidden, members, axis=1))  # (M, B, H)
+        logits = tf.matmul(hidden, self._output_kernel) + self._output_bias  # (M, B, V)
+        presence = tf.reduce_mean(tf.sigmoid(logits), axis=0)
+        return presence, tf.math.log(tf.maximum(presence, TINY)) - self._log_of_mean

@@ -1,0 +1,224 @@
+"""How well estimates of the words in each picture agree with what people wrote: one definition of every figure.
+
+A figure compares, over the pictures of a list and the content words that their captions use `MIN_USES` times or more,
+two matrices: the share of a picture's captions that use a word, and an estimate of it. Letters: N pictures, W words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+# Words that tell nothing of a picture, for these figures alone: another list would make other figures.
+_STOP_WORDS = """a an and another are as at be being by down for from front has have he her his in into is it its near
+next of off on one or other out over she some that the their there they this three through to two up while who with
+around behind"""
+FIDELITY_STOP_WORDS = frozenset(_STOP_WORDS.split())
+MIN_USES = 5
+NAMED = 0.5  # pictures: a word whose estimates sum to less counts as never named
+BINS = 15  # of the calibration error
+SMOOTHING_PICTURES = 20.0  # pictures at the overall rate that a sub-collection's rate is shrunk by
+_MIN_IN_THEME = 5  # pictures of a theme that hold a word, for its lift to be compared
+_NOT_A_WORD = re.compile(r"[^a-z0-9' ]")
+SHOWN = 20  # words in the lists of the most over- and under-said
+
+
+@dataclass(frozen=True)
+class Themes:
+    """Which sub-collections are looked at: the pictures of which a caption holds a word, for the most used words.
+
+    Attributes:
+      count: words at most.
+      fewest, most: pictures that such a word is of.
+    """
+
+    count: int = 20
+    fewest: int = 50
+    most: int = 150
+
+
+def fidelity_words(text: str) -> list[str]:
+    """Text -> its content words in order; hyphens part words, whatever else is no ASCII letter, digit or apostrophe
+    parts them too. Simpler than `words.caption_words`, and the same for everyone who measures.
+    """
+    return [word for word in _NOT_A_WORD.sub(" ", text.lower().replace("-", " ")).split() if _is_content(word)]
+
+
+def _is_content(word: str) -> bool:
+    return word not in FIDELITY_STOP_WORDS
+
+
+def spelled_for_fidelity(estimate: Mapping[str, float]) -> dict[str, float]:
+    """Our words -> probability -> the same over `fidelity_words`: "t-shirt" counts for "t" and for "shirt".
+
+    A caption hardly ever uses both a compound and its part on its own, so the probabilities add up.
+    """
+    found: dict[str, float] = {}
+    for word, value in estimate.items():
+        for part in dict.fromkeys(fidelity_words(word)):
+            found[part] = min(1.0, found.get(part, 0.0) + value)
+    return found
+
+
+class People:
+    """What people wrote of the pictures of a list.
+
+    Attributes:
+      names: N pictures, in the order of the list.
+      words: W, in the alphabet's order.
+      captions: for each picture the words of each of its captions.
+    """
+
+    def __init__(self, captions: Mapping[str, Sequence[str]]):
+        self.names = list(captions)
+        uses: Counter[str] = Counter()
+        self.captions: list[list[frozenset[str]]] = []
+        for texts in captions.values():
+            found = [fidelity_words(text) for text in texts]
+            for words in found:
+                uses.update(words)
+            self.captions.append([frozenset(words) for words in found])
+        self.words = sorted(word for word, times in uses.items() if times >= MIN_USES)
+        self._place = {word: number for number, word in enumerate(self.words)}
+
+    def row(self, estimate: Mapping[str, float]) -> np.ndarray:
+        """Word -> value of one picture -> float64 [W], 0 for what is not there."""
+        found = np.zeros(len(self.words))
+        for word, value in estimate.items():
+            if word in self._place:
+                found[self._place[word]] = value
+        return found
+
+    def shares(self, without: int | None = None) -> np.ndarray:
+        """Share of each picture's captions that use each word, float64 [N, W]; the n-th caption left out if asked."""
+        found = np.zeros([len(self.names), len(self.words)])
+        for row, captions in enumerate(self.captions):
+            kept = [words for number, words in enumerate(captions) if number != without]
+            for words in kept:
+                for word in words & self._place.keys():
+                    found[row, self._place[word]] += 1.0
+            found[row] /= max(len(kept), 1)
+        return found
+
+    def one_caption(self, number: int) -> np.ndarray:
+        """1 where the n-th caption of a picture uses a word, float64 [N, W]."""
+        return np.stack([self.row(dict.fromkeys(captions[number], 1.0)) for captions in self.captions])
+
+
+def fidelity(
+    people: People, estimate: np.ndarray, without: int | None = None, themes: Themes | None = None
+) -> dict[str, Any]:
+    """All figures of an estimate [N, W].
+
+    Args:
+      without: place of a caption that is the estimate, and so not among those that judge it.
+
+    Returns:
+      "count_spearman": rank correlation of the words' totals, None where all are equal; "never_named": share of the
+      words whose total is below half a picture; "median_count_ratio_error": median factor between the totals;
+      "shirt_ratio": the total of "shirt" over people's, None where they do not say it; "calibration_error": expected
+      calibration error over all pictures and words; "picture_average_precision": mean over pictures; "contrast": mean
+      over themes of the rank correlation of lifts, None without a theme; "brier": mean over captions and words of
+      (estimate - whether the caption uses it) squared; "most_overstated", "most_understated": words whose totals lie
+      farthest from people's, in standard deviations.
+    """
+    human = people.shares(without)
+    total, truth = estimate.sum(axis=0), human.sum(axis=0)
+    ratio = np.abs(np.log((total + 0.5) / (truth + 0.5)))
+    shirt = people.words.index("shirt") if "shirt" in people.words else None
+    contrast = _contrasts(people, human, estimate, themes or Themes())
+    ranked = np.ptp(truth) > 0 and np.ptp(total) > 0
+    distance = (total - truth) / np.sqrt(truth + 0.5)
+    order = np.argsort(distance, kind="stable")
+    told = [{"word": people.words[n], "estimate": round(total[n], 2), "people": round(truth[n], 2)} for n in order]
+    return {
+        "count_spearman": round(float(spearmanr(truth, total).statistic), 4) if ranked else None,
+        "never_named": round(float((total < NAMED).mean()), 4),
+        "median_count_ratio_error": round(math.exp(float(np.median(ratio))), 3),
+        "shirt_ratio": None if shirt is None else round(float(total[shirt] / truth[shirt]), 4),
+        "calibration_error": round(_calibration_error(human, estimate), 5),
+        "picture_average_precision": round(_average_precision(human, estimate), 4),
+        "contrast": round(float(np.mean(contrast)), 4) if contrast else None,
+        "brier": round(float(np.mean(np.square(estimate - human) + human * (1 - human))), 6),
+        "most_overstated": [one for one in told[::-1][:SHOWN] if one["estimate"] > one["people"]],
+        "most_understated": [one for one in told[:SHOWN] if one["estimate"] < one["people"]],
+    }
+
+
+def theme_words(people: People, themes: Themes | None = None) -> list[str]:
+    """The words whose pictures are the themed sub-collections, the most used first."""
+    return [people.words[number] for number in _theme_places(_holds(people), themes or Themes())]
+
+
+def _holds(people: People) -> np.ndarray:
+    """Whether any caption of a picture uses a word, bool [N, W]."""
+    return people.shares() > 0
+
+
+def _theme_places(holds: np.ndarray, themes: Themes) -> list[int]:
+    pictures = holds.sum(axis=0)
+    # Words are in the alphabet's order, which decides among equals.
+    ranked = np.argsort(-pictures, kind="stable")
+    return [int(n) for n in ranked if themes.fewest <= pictures[n] <= themes.most][: themes.count]
+
+
+def _contrasts(people: People, human: np.ndarray, estimate: np.ndarray, themes: Themes) -> list[float]:
+    """For each theme, the rank correlation of the words' lifts by people and by the estimate."""
+    holds = _holds(people)
+    found = []
+    for theme in _theme_places(holds, themes):
+        inside = holds[:, theme]
+        compared = holds[inside].sum(axis=0) >= _MIN_IN_THEME
+        compared[theme] = False
+        lifts = [_lift(matrix, inside)[compared] for matrix in (human, estimate)]
+        # Where every word's lift is the same up to rounding, there is no order: none to find, or none that was found.
+        if len(lifts[0]) < 2 or np.ptp(lifts[0]) < 1e-6:
+            continue
+        flat = np.ptp(lifts[1]) < 1e-6
+        found.append(0.0 if flat else float(spearmanr(*lifts).statistic))
+    return found
+
+
+def _lift(matrix: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """log(rate of each word in a sub-collection / its rate overall), shrunk; [N, W] and bool [N] -> [W]."""
+    expected = matrix.sum(axis=0) / len(matrix)
+    pictures = inside.sum() + SMOOTHING_PICTURES
+    seen = matrix[inside].sum(axis=0) + SMOOTHING_PICTURES * expected
+    return np.log((seen + 0.05) / (pictures * expected + 0.05))
+
+
+def _calibration_error(human: np.ndarray, estimate: np.ndarray) -> float:
+    """Expected calibration error (Naeini et al. 2015): distance of mean estimate and mean share in each of 15 equal
+    bins of the estimate, weighted by what the bin holds.
+    """
+    bins = np.minimum((estimate * BINS).astype(int), BINS - 1).ravel()
+    differences = np.bincount(bins, (estimate - human).ravel(), BINS)
+    return float(np.abs(differences).sum() / estimate.size)
+
+
+def _average_precision(human: np.ndarray, estimate: np.ndarray) -> float:
+    """Mean over pictures of the average precision of the ranked words; equal estimates stay in the alphabet's order."""
+    found = []
+    for row, truth in zip(estimate, human > 0, strict=True):
+        places = np.flatnonzero(truth[np.argsort(-row, kind="stable")])
+        if len(places):
+            found.append(float(np.mean(np.arange(1, len(places) + 1) / (places + 1))))
+    return float(np.mean(found))
+
+
+def training_rates(captions: Iterable[Sequence[str]]) -> dict[str, float]:
+    """Captions of each training picture -> word -> share of all captions that use it."""
+    uses: Counter[str] = Counter()
+    texts = 0
+    for of_picture in captions:
+        texts += len(of_picture)
+        for text in of_picture:
+            uses.update(set(fidelity_words(text)))
+    return {word: times / texts for word, times in uses.items()}
