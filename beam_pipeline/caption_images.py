@@ -115,6 +115,7 @@ def caption(
             f"--alternatives {options.alternatives}: a search of --beam-width {options.beam_width} ends with "
             f"{options.beam_width - 1} beside the best caption at most; raise --beam-width"
         )
+    storage.use_options(beam_options)
     captioner = load_captioner(options.captioner)
     output = storage.absolute(options.output)
     made_with = {

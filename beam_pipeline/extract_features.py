@@ -91,6 +91,7 @@ def extract(
       UserError: a wrong option, found before anything is written.
       JobFailed: the job could not end well; what worked is kept.
     """
+    storage.use_options(beam_options)
     source = resolve_source(options.images)
     captions = read_captions(options.captions) if options.captions else None
     output = storage.absolute(options.output)

@@ -11,11 +11,21 @@ from collections.abc import Iterator
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from training import files
 from training.errors import JobFailed
 
 _BLOCK = 1 << 20
 TEMPORARY_PREFIX = ".tmp-"
+
+
+def use_options(options: PipelineOptions) -> None:
+    """Gives Beam's file systems the options that they read (`--s3_endpoint_url` and the like).
+
+    A pipeline does so too, but files are looked at before there is one.
+    """
+    FileSystems.set_options(options)
 
 
 def is_local(path: str) -> bool:
@@ -96,6 +106,11 @@ def list_directory(path: str) -> dict[str, int]:
     return {FileSystems.split(found.path)[1]: found.size_in_bytes for found in matched.metadata_list}
 
 
+def writing(path: str):
+    """`training.files.writing` for what the pipelines write."""
+    return files.writing(path, "finished shards are kept")
+
+
 def write_atomic(path: str, data: bytes) -> None:
     """Writes a whole file under a temporary name and renames it, so that no reader ever sees half of it."""
     with new_file(path) as local, open(local, "wb") as file:
@@ -108,7 +123,16 @@ def new_file(path: str) -> Iterator[str]:
 
     The temporary name is unique to the writer: of two attempts at one shard both may finish, and the last rename
     wins with equal content.
+
+    Raises:
+      JobFailed: there is no room for it.
     """
+    with writing(path), _new_file(path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def _new_file(path: str) -> Iterator[str]:
     local = is_local(path)
     directory, name = os.path.split(path) if local else (tempfile.gettempdir(), FileSystems.split(path)[1])
     handle, temporary = tempfile.mkstemp(dir=directory, prefix=f"{TEMPORARY_PREFIX}{name[:100]}-")

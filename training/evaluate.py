@@ -27,7 +27,7 @@ from training.captioner import load_captioner, member_paths, read_config
 from training.decoding import CaptionDecoder
 from training.errors import UserError
 from training.feature_set import FeatureSet, load_feature_set
-from training.files import write_json
+from training.files import reach, write_json
 from training.java_metrics import java_statistics
 from training.protocols import protocol_scores
 from training.results import match_results, read_results, refuse_marks, write_results
@@ -139,6 +139,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     }
     if options.all_protocols:
         document["protocols"] = protocol_scores(model)
+    reach(options.output)
     tf.io.gfile.makedirs(options.output)
     if options.captioner:
         write_results(posixpath.join(options.output, "captions.json"), generated)
