@@ -237,6 +237,11 @@ def _add_collection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry-rejected", action="store_true", help="take inputs up again that an earlier run rejected"
     )
+    parser.add_argument(
+        "--remote-lists",
+        action="store_true",
+        help="open the remote addresses of a local list too; only for lists that you trust",
+    )
 
 
 def _add_captioner(group: argparse._MutuallyExclusiveGroup) -> None:

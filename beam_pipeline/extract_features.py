@@ -65,6 +65,7 @@ class ExtractOptions:
       decoding: what one picture may cost.
       max_reject_rate: share of rejected inputs above which the job fails, 0 to 1.
       retry_rejected: take inputs up again that an earlier run rejected.
+      remote_lists: whether a list may name addresses on file systems other than its own.
     """
 
     images: str
@@ -77,6 +78,7 @@ class ExtractOptions:
     decoding: Decoding = DEFAULT_DECODING
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
+    remote_lists: bool = False
 
 
 def extract(
@@ -92,7 +94,7 @@ def extract(
       JobFailed: the job could not end well; what worked is kept.
     """
     storage.use_options(beam_options)
-    source = resolve_source(options.images)
+    source = resolve_source(options.images, options.remote_lists)
     captions = read_captions(options.captions) if options.captions else None
     output = storage.absolute(options.output)
     earlier = read_manifest(output)

@@ -42,8 +42,8 @@ def reach(path: str) -> None:
         import tensorflow_io  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"{path}: TensorFlow opens {scheme}:// with tensorflow-io alone, which is not installed here; it has wheels "
-            "for Python 3.10 to 3.12 on Linux and macOS: use one of those, or a local copy"
+            f"{path}: TensorFlow opens {scheme}:// with tensorflow-io alone, which is not installed here; "
+            "it has wheels for Python 3.10 to 3.12 on Linux and macOS: use one of those, or a local copy"
         ) from error
 
 
