@@ -158,12 +158,24 @@ def _umask() -> int:
 
 
 def _upload(source: str, path: str) -> None:
+    if path.startswith("s3://") and not os.path.getsize(source):
+        _upload_nothing_to_s3(path)
+        return
     # An object store shows an object only when its upload has ended, so no rename is needed there.
     with (
         open(source, "rb") as reader,
         FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as writer,
     ):
         shutil.copyfileobj(reader, writer, _BLOCK)
+
+
+def _upload_nothing_to_s3(path: str) -> None:
+    """Beam uploads to S3 in parts, and S3 refuses an upload of no part: an empty file has to go by another call."""
+    from apache_beam.io.aws.s3io import S3IO, parse_s3_path
+
+    bucket, key = parse_s3_path(path)
+    client = S3IO(options=FileSystems.get_filesystem(path)._options).client.client  # Beam's own, with its settings
+    client.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 @contextlib.contextmanager

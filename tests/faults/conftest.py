@@ -15,7 +15,6 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 PICTURES = 40
-LONGEST_SECONDS = 180  # a job of seconds that takes so long hangs
 
 
 @dataclass
