@@ -16,15 +16,18 @@ import signal
 import sys
 import traceback
 
-import numpy as np
-import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from beam_pipeline import cli
-from beam_pipeline.caption_images import CaptionOptions, caption
-from beam_pipeline.extract_features import ExtractOptions, extract
-from training.errors import UserError
-from training.train import TrainOptions, train
+
+cli.set_up_logging(verbose=False)  # as the command does, before Beam sets up its own
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
+
+from beam_pipeline.caption_images import CaptionOptions, caption  # noqa: E402
+from beam_pipeline.extract_features import ExtractOptions, extract  # noqa: E402
+from training.errors import UserError  # noqa: E402
+from training.train import TrainOptions, train  # noqa: E402
 
 
 class MeanColour:
@@ -105,7 +108,6 @@ def run(job: dict) -> int:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(0)
-    cli.set_up_logging(verbose=False)
     try:
         Fault(job["options"]["output"], job["points"], job["fault"]).watch()
         STAGES[job["stage"]](job["options"])
