@@ -23,7 +23,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=["beam_pipeline", "training"],
     package_data={"beam_pipeline": ["*.txt"]},
-    entry_points={"console_scripts": ["captionbeam = beam_pipeline.cli:main"]},
+    entry_points={"console_scripts": ["captionbeam = beam_pipeline.cli:command"]},
     install_requires=[
         f"tensorflow==2.16.2; {TFIO}",  # InceptionV3, tf.data and training; the release that tensorflow-io loads with
         f"tensorflow-io==0.37.1; {TFIO}",  # s3://, az://, hdfs:// and http(s):// for tf.data
@@ -41,10 +41,13 @@ setup(
         "tqdm>=4.66,<5",  # progress with a time to go
     ],
     extras_require={
+        "s3": ["boto3>=1.28,<2"],  # Beam's S3 file system; the first that knows AWS_ENDPOINT_URL
         "heif": ["pillow-heif>=1,<2"],  # decodes the HEIC photos of iPhones; wheels bring libheif (LGPL)
         # Exact where another version would judge the same code differently.
         "dev": [
+            "boto3>=1.28,<2",  # the extra s3, tested
             "hypothesis>=6.100,<7",  # properties over generated input
+            "moto[server]>=5,<6",  # an S3 server on loopback
             "mypy==2.4.1",  # types
             "pillow-heif>=1,<2",  # the extra heif, tested
             "pytest>=9,<10",  # tests

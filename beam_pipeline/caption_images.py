@@ -68,7 +68,7 @@ class CaptionOptions:
       reference: captions directory of the same captioner to compare words with; None for the training captions.
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
       shard_size: pictures a shard, on average at most (images only).
-      decoding, max_reject_rate, retry_rejected: as for extract.
+      decoding, max_reject_rate, retry_rejected, remote_lists: as for extract.
     """
 
     captioner: str
@@ -84,6 +84,7 @@ class CaptionOptions:
     decoding: Decoding = DEFAULT_DECODING
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
+    remote_lists: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def caption(
             f"--alternatives {options.alternatives}: a search of --beam-width {options.beam_width} ends with "
             f"{options.beam_width - 1} beside the best caption at most; raise --beam-width"
         )
+    storage.use_options(beam_options)
     captioner = load_captioner(options.captioner)
     output = storage.absolute(options.output)
     made_with = {
@@ -197,7 +199,7 @@ class MadeShards:
 
 def _from_images(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec, load):
     assert options.images
-    source = resolve_source(options.images)
+    source = resolve_source(options.images, options.remote_lists)
     wanted = captioner.encoder
 
     def no_sample() -> np.ndarray:

@@ -6,6 +6,7 @@ TensorFlow and Beam are imported only by the stage that runs, so that `--help` a
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import dataclasses
 import difflib
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, unknown = build_parser().parse_known_args(argv)
     settings = vars(arguments)
     stage, run, takes_beam = settings.pop("stage"), settings.pop("run"), settings.pop("takes_beam")
-    _set_up_logging(settings.pop("verbose"))
+    set_up_logging(settings.pop("verbose"))
     try:
         if unknown and not takes_beam:
             raise UserError(_unknown_option(stage, unknown[0], []))
@@ -279,6 +280,11 @@ def _add_collection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry-rejected", action="store_true", help="take inputs up again that an earlier run rejected"
     )
+    parser.add_argument(
+        "--remote-lists",
+        action="store_true",
+        help="open the remote addresses of a local list too; only for lists that you trust",
+    )
 
 
 def _add_captioner(group: argparse._MutuallyExclusiveGroup) -> None:
@@ -326,7 +332,8 @@ def _share_below_one(text: str) -> float:
     return value
 
 
-def _set_up_logging(verbose: bool) -> None:
+def set_up_logging(verbose: bool) -> None:
+    """What a person sees on standard error: our own words; with `verbose` Beam's and TensorFlow's too."""
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -420,5 +427,19 @@ def _demo(settings: dict[str, Any], beam_options) -> None:
     demo(_fill(DemoOptions, settings), beam_options)
 
 
+def command() -> NoReturn:
+    """The installed command: `main`, and an exit with its status."""
+    status = main()
+    if "tensorflow_io" in sys.modules:
+        # Once it has spoken to S3, tensorflow-io 0.37.1 aborts the process while its static objects are destroyed,
+        # after all our work. So all that Python does at its end is done here, and the rest is left out.
+        atexit._run_exitfuncs()
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

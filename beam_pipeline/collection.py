@@ -39,10 +39,18 @@ _CAPTION_COLUMNS = ("caption", "text")
 
 @dataclass(frozen=True)
 class Source:
-    """What `--images` names: a folder to walk, a pattern of pictures and containers, or a list of paths and URLs."""
+    """What `--images` names: a folder to walk, a pattern of pictures and containers, or a list of paths and URLs.
+
+    Attributes:
+      kind: FOLDER, PATTERN or LIST.
+      path: where it is, or the pattern.
+      remote_lists: whether a list may name addresses on file systems other than its own. Without, whoever wrote the
+        list could have requests sent with the user's credentials.
+    """
 
     kind: str
     path: str
+    remote_lists: bool = False
 
     @property
     def may_hold_captions(self) -> bool:
@@ -51,13 +59,16 @@ class Source:
         return self.kind != FOLDER and not plain
 
 
-def resolve_source(images: str) -> Source:
+def resolve_source(images: str, remote_lists: bool = False) -> Source:
     """The value of `--images` -> Source. A path that exists is taken literally before it is read as a pattern.
+
+    Args:
+      remote_lists: see Source.
 
     Raises:
       UserError: it names nothing, or nothing that could be a picture.
     """
-    source = _resolve(images)
+    source = replace(_resolve(images), remote_lists=remote_lists)
     listing = Listing(source)
     first = list(itertools.islice(listing, 2))
     if not first:
@@ -134,12 +145,20 @@ class Listing:
         read = _csv_entries if self.source.path.endswith((".csv", ".tsv")) else _text_entries
         # Members of one container stand together in lists that captionbeam writes: it is listed once for all of them.
         for container, entries in itertools.groupby(read(self.source.path), key=_container_of):
-            if container:
+            if container and self._may_open(container):
                 yield from self._some_members(container, dict(entries))
             else:
                 for uri, captions in entries:
+                    if not self._may_open(uri):
+                        yield InputFile(uri, UNKNOWN, UNKNOWN, "a remote address in a list; --remote-lists allows them")
+                        continue
                     for file in self._open(ask_file(uri)):
                         yield replace(file, captions=file.captions + captions) if captions else file
+
+    def _may_open(self, uri: str) -> bool:
+        """Local paths, and what lies on the list's own file system; the rest only where asked for."""
+        here, there = FileSystems.get_scheme(self.source.path), FileSystems.get_scheme(uri)
+        return self.source.remote_lists or there is None or there == here
 
     def _some_members(self, container: str, wanted: dict[str, tuple[str, ...]]) -> Iterator[InputFile]:
         problem = "no such member in the archive"

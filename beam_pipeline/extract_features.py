@@ -67,6 +67,7 @@ class ExtractOptions:
       decoding: what one picture may cost.
       max_reject_rate: share of rejected inputs above which the job fails, 0 to 1.
       retry_rejected: take inputs up again that an earlier run rejected.
+      remote_lists: whether a list may name addresses on file systems other than its own.
     """
 
     images: str
@@ -81,6 +82,7 @@ class ExtractOptions:
     decoding: Decoding = DEFAULT_DECODING
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
+    remote_lists: bool = False
 
 
 def extract(
@@ -95,7 +97,8 @@ def extract(
       UserError: a wrong option, found before anything is written.
       JobFailed: the job could not end well; what worked is kept.
     """
-    source = resolve_source(options.images)
+    storage.use_options(beam_options)
+    source = resolve_source(options.images, options.remote_lists)
     captions = read_captions(options.captions) if options.captions else None
     output = storage.absolute(options.output)
     earlier = read_manifest(output)

@@ -25,11 +25,11 @@ from beam_pipeline.ledger import OUTCOMES, LedgerLine, rejected_inputs, to_jsonl
 from beam_pipeline.outputs import NOTES_KEPT, count
 from beam_pipeline.sharding import ShardId, UnfinishedRun, committed_shards, ledger_paths, new_run, unfinished_runs
 from training.errors import JobFailed, UserError
+from training.files import locked
 
 log = logging.getLogger("captionbeam")
 
 REJECTED_LIST = "rejected.txt"
-_LOCK = ".lock"
 _LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
@@ -58,19 +58,9 @@ def exclusive(directory: str) -> Iterator[None]:
       JobFailed: another run holds it, or it cannot be written.
     """
     storage.make_directory(directory)
-    if not storage.is_local(directory):
-        yield
-        return
-    import fcntl
-
-    with open(os.path.join(directory, _LOCK), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise JobFailed(
-                f"--output {directory}: another captionbeam is writing here; wait for it or choose another"
-            ) from error
-        storage.remove_temporary_files(directory)
+    with storage.writing(directory), locked(directory):
+        if storage.is_local(directory):
+            storage.remove_temporary_files(directory)
         yield
 
 

@@ -11,11 +11,21 @@ from collections.abc import Iterator
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from training import files
 from training.errors import JobFailed
 
 _BLOCK = 1 << 20
 TEMPORARY_PREFIX = ".tmp-"
+
+
+def use_options(options: PipelineOptions) -> None:
+    """Gives Beam's file systems the options that they read (`--s3_endpoint_url` and the like).
+
+    A pipeline does so too, but files are looked at before there is one.
+    """
+    FileSystems.set_options(options)
 
 
 def is_local(path: str) -> bool:
@@ -96,6 +106,11 @@ def list_directory(path: str) -> dict[str, int]:
     return {FileSystems.split(found.path)[1]: found.size_in_bytes for found in matched.metadata_list}
 
 
+def writing(path: str):
+    """`training.files.writing` for what the pipelines write."""
+    return files.writing(path, "finished shards are kept")
+
+
 def write_atomic(path: str, data: bytes) -> None:
     """Writes a whole file under a temporary name and renames it, so that no reader ever sees half of it."""
     with new_file(path) as local, open(local, "wb") as file:
@@ -108,7 +123,16 @@ def new_file(path: str) -> Iterator[str]:
 
     The temporary name is unique to the writer: of two attempts at one shard both may finish, and the last rename
     wins with equal content.
+
+    Raises:
+      JobFailed: there is no room for it.
     """
+    with writing(path), _new_file(path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def _new_file(path: str) -> Iterator[str]:
     local = is_local(path)
     directory, name = os.path.split(path) if local else (tempfile.gettempdir(), FileSystems.split(path)[1])
     handle, temporary = tempfile.mkstemp(dir=directory, prefix=f"{TEMPORARY_PREFIX}{name[:100]}-")
@@ -134,12 +158,25 @@ def _umask() -> int:
 
 
 def _upload(source: str, path: str) -> None:
+    if path.startswith("s3://") and not os.path.getsize(source):
+        _upload_nothing_to_s3(path)
+        return
     # An object store shows an object only when its upload has ended, so no rename is needed there.
     with (
         open(source, "rb") as reader,
         FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as writer,
     ):
         shutil.copyfileobj(reader, writer, _BLOCK)
+
+
+def _upload_nothing_to_s3(path: str) -> None:
+    """Beam uploads to S3 in parts, and S3 refuses an upload of no part: an empty file has to go by another call."""
+    from apache_beam.io.aws.s3io import S3IO, parse_s3_path
+
+    bucket, key = parse_s3_path(path)
+    options = FileSystems.get_filesystem(path)._options  # type: ignore[attr-defined]
+    client = S3IO(options=options).client.client  # Beam's own, with its settings
+    client.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 @contextlib.contextmanager

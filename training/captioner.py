@@ -16,7 +16,7 @@ from training.ensemble import Ensemble
 from training.errors import UserError
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import EncoderIdentity, encoder_from_json
-from training.files import read_json, write_json
+from training.files import reach, read_json, write_json, writing
 from training.models import ModelConfig, build_model
 from training.presence import PRESENCE, PRESENCE_WORDS, PresenceHead, inputs_of, load_presence
 from training.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
@@ -142,6 +142,7 @@ def load_captioner(path: str) -> Captioner:
 
 
 def _load_member(path: str) -> Captioner:
+    reach(path)
     document = read_config(path)
     vocabulary = load_vocabulary(path)
     try:
@@ -182,7 +183,8 @@ def load_weights(model: keras.Model, path: str) -> None:
         raise UserError(f"--captioner {path}: no {WEIGHTS} yet; let its training finish an epoch")
     with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
         local = os.path.join(directory, WEIGHTS)
-        tf.io.gfile.copy(weights, local)
+        with writing(local, "TMPDIR can name another place"):
+            tf.io.gfile.copy(weights, local)
         try:
             model.load_weights(local)
         except (ValueError, OSError, KeyError) as error:

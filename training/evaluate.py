@@ -29,7 +29,7 @@ from training.errors import UserError
 from training.evaluate_words import WordEstimates, measure
 from training.evaluate_words import render as render_words
 from training.feature_set import FeatureSet, load_feature_set
-from training.files import write_json
+from training.files import reach, write_json
 from training.java_metrics import java_statistics
 from training.protocols import protocol_scores
 from training.results import match_results, read_results, refuse_marks, write_results
@@ -150,6 +150,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     }
     if options.all_protocols:
         document["protocols"] = protocol_scores(model)
+    reach(options.output)
     tf.io.gfile.makedirs(options.output)
     if options.captioner:
         write_results(posixpath.join(options.output, "captions.json"), generated)

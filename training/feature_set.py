@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from training.errors import JobFailed, UserError
+from training.files import reach
 
 MANIFEST = "manifest.json"
 RANDOM_STATISTICS = "random_encoder.npz"  # with random encoder weights only: what they are made from
@@ -168,6 +169,7 @@ def load_feature_set(path: str) -> FeatureSet:
     Raises:
       UserError: there is no readable manifest, or it names no record.
     """
+    reach(path)
     where = posixpath.join(path, MANIFEST)
     if not tf.io.gfile.exists(where):
         raise UserError(

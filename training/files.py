@@ -5,11 +5,92 @@ Paths go through `tf.io.gfile`: local, `s3://`, `gs://` and whatever else Tensor
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+
+from training.errors import JobFailed, UserError
+
+LOCK = ".lock"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+_TENSORFLOW_IO = ("s3", "az", "hdfs", "viewfs", "http", "https")  # file systems that importing it adds to TensorFlow
+
+
+def reach(path: str) -> None:
+    """Makes TensorFlow able to open a path: `s3://` and others need tensorflow-io; `gs://` and local paths nothing.
+
+    An S3 server other than Amazon's is named by AWS_ENDPOINT_URL, as for Beam; TensorFlow calls it S3_ENDPOINT.
+
+    Raises:
+      UserError: tensorflow-io is not installed.
+    """
+    scheme, remote, _ = path.partition("://")
+    if not remote or scheme not in _TENSORFLOW_IO:
+        return
+    for theirs, usual in (("S3_ENDPOINT", "AWS_ENDPOINT_URL"), ("AWS_REGION", "AWS_DEFAULT_REGION")):
+        if usual in os.environ:
+            os.environ.setdefault(theirs, os.environ[usual])
+    try:
+        import tensorflow_io  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{path}: TensorFlow opens {scheme}:// with tensorflow-io alone, which is not installed here; "
+            "it has wheels for Python 3.10 to 3.12 on Linux and macOS: use one of those, or a local copy"
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(directory: str) -> Iterator[None]:
+    """Holds a directory that is there for one run; on remote file systems nothing is locked.
+
+    Raises:
+      JobFailed: another run holds it.
+    """
+    if "://" in directory:
+        yield
+        return
+    import fcntl
+
+    # Not "w": a run that finds nothing to do leaves no trace, not even a time.
+    with open(os.path.join(directory, LOCK), "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise JobFailed(
+                f"--output {directory}: another captionbeam is writing here; wait for it or choose another"
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def writing(path: str, kept: str) -> Iterator[None]:
+    """Says in one line that the disk is full, or that a quota or limit forbids to write on.
+
+    Args:
+      path: what is being written, for the message.
+      kept: what a second run finds, for the message.
+
+    Raises:
+      JobFailed: in place of the error of Python, TensorFlow or HDF5; other errors pass.
+    """
+    try:
+        yield
+    # TensorFlow knows no errno and maps them to several of its classes; HDF5 has the system's words in its own.
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        for code in _NO_ROOM:
+            if os.strerror(code) in str(error):
+                raise JobFailed(
+                    f"{path}: cannot be written ({os.strerror(code).lower()}); make room and run again: {kept}"
+                ) from error
+        raise
 
 
 def write_bytes(path: str, data: bytes) -> None:

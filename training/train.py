@@ -29,7 +29,7 @@ from training.errors import UserError
 from training.evaluate import caption_pictures
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
-from training.files import content_hash, read_json, write_json
+from training.files import content_hash, locked, reach, read_json, write_json, writing
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
 from training.presence import has_presence
@@ -131,8 +131,16 @@ def train(options: TrainOptions) -> dict[str, Any]:
 
     Raises:
       UserError: nothing to train on, or the output holds a training with other settings.
-      JobFailed: a shard is damaged.
+      JobFailed: a shard is damaged, the output cannot be written, or another training is writing there.
     """
+    reach(options.output)
+    with writing(f"--output {options.output}", "training goes on from its last checkpoint"):
+        tf.io.gfile.makedirs(options.output)
+        with locked(options.output):
+            return _train(options)
+
+
+def _train(options: TrainOptions) -> dict[str, Any]:
     features = load_feature_set(options.features)
     options = with_defaults(options)
     assert options.epochs and options.batch_size
@@ -274,17 +282,17 @@ class _Loop:
         )
         label = LABELS[progress.stage]
         shown = []
-        for batch in checked(batches.skip(progress.step).prefetch(4), *self.features.shard_paths()):
-            shown.append(step(*batch))
-            progress.step += 1
-            bar.update()
-            if progress.step % 20 == 0:
-                bar.set_postfix({label: f"{shown[-1]:.3f}"}, refresh=False)
-                with self._writer.as_default(step=self.trainer.steps_done()):
-                    tf.summary.scalar(label, shown[-1])
-            if progress.step % options.checkpoint_steps == 0:
-                progress.save()
-        bar.close()
+        with bar:  # also where a step fails: the message comes after it
+            for batch in checked(batches.skip(progress.step).prefetch(4), *self.features.shard_paths()):
+                shown.append(step(*batch))
+                progress.step += 1
+                bar.update()
+                if progress.step % 20 == 0:
+                    bar.set_postfix({label: f"{shown[-1]:.3f}"}, refresh=False)
+                    with self._writer.as_default(step=self.trainer.steps_done()):
+                        tf.summary.scalar(label, shown[-1])
+                if progress.step % options.checkpoint_steps == 0:
+                    progress.save()
         return float(np.mean([float(value) for value in shown])) if shown else float("nan")
 
 
@@ -305,7 +313,6 @@ def _look_at_output(output: str, settings: dict[str, Any]) -> dict[str, Any] | N
     Raises:
       UserError: the output holds another training.
     """
-    tf.io.gfile.makedirs(output)
     if not tf.io.gfile.exists(posixpath.join(output, store.CONFIG)):
         return None
     other = _other_setting(store.read_config(output)["trained_with"], settings)

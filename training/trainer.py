@@ -173,7 +173,11 @@ class Progress:
         checkpoint = tf.train.Checkpoint(
             note=self._note, **{f"array{number}": array for number, array in enumerate(arrays)}
         )
-        self._manager = tf.train.CheckpointManager(checkpoint, posixpath.join(output, "checkpoint"), max_to_keep=1)
+        folder = posixpath.join(output, "checkpoint")
+        for name in tf.io.gfile.listdir(folder) if tf.io.gfile.exists(folder) else ():
+            if name.rstrip("/").endswith("_temp"):  # of a run killed in the midst of one
+                tf.io.gfile.rmtree(posixpath.join(folder, name))
+        self._manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
         if self._manager.latest_checkpoint:
             checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
             self.__dict__.update(json.loads(self._note.numpy()))

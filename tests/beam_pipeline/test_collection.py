@@ -245,3 +245,13 @@ def test_only_containers_and_tables_may_hold_captions(tmp_path):
     assert resolve_source(f"{tmp_path}/*.zip").may_hold_captions
     assert not resolve_source(f"{tmp_path}/*.jpg").may_hold_captions
     assert not resolve_source(str(tmp_path)).may_hold_captions
+
+
+@pytest.mark.parametrize("address", ["nowhere://host/a.jpg", "nowhere://host/a.tar!/b.jpg"])
+def test_remote_addresses_in_a_list_are_opened_only_when_asked_for(tmp_path, address):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{address}\n")
+    (refused,) = Listing(resolve_source(str(listed)))
+    assert (refused.uri, refused.problem) == (address, "a remote address in a list; --remote-lists allows them")
+    (asked,) = Listing(resolve_source(str(listed), remote_lists=True))
+    assert "Unable to get filesystem" in asked.problem  # Beam was asked, and knows no such scheme

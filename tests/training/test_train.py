@@ -214,7 +214,10 @@ def test_a_training_killed_around_its_judging_goes_on(undisturbed, tmp_path, mon
         patched.setattr(owner, name, _killed)
         with pytest.raises(Killed):
             train(again)
+    half = Path(again.output, "checkpoint", "ckpt-9_temp")  # what a kill in the midst of writing one leaves
+    half.mkdir(parents=True)
     assert train(again) == metrics
+    assert not half.exists()
     assert_same_weights(again.output, options.output)
     assert_same_state(again.output, options.output)
 

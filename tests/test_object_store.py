@@ -1,0 +1,133 @@
+"""extract -> train -> caption on `s3://`, against moto's S3 server on loopback, which answers 503 now and then.
+
+Beam reads and writes through its own S3 file system, training through tensorflow-io. `train` and `caption` run as the
+installed command does, each in a process of its own, since tensorflow-io would abort it at its end.
+"""
+
+import io
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from PIL import Image
+
+from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.runs import standing
+
+boto3 = pytest.importorskip("boto3", reason="needs the extra s3")
+moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
+pytest.importorskip("tensorflow_io", reason="needs tensorflow-io", exc_type=ImportError)
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
+from werkzeug.serving import make_server  # noqa: E402
+
+BUCKET = "s3://collection"
+SLOW_DOWN = (
+    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+)
+
+
+class Throttling:
+    """WSGI application that answers every eleventh request with 503, as a store does that is asked too often."""
+
+    def __init__(self, application):
+        self.application, self.requests, self.refused = application, 0, 0
+        self.lock = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        with self.lock:
+            self.requests += 1
+            refuse = self.requests % 11 == 0
+            self.refused += refuse
+        if not refuse:
+            return self.application(environ, start_response)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response("503 Slow Down", [("Content-Type", "application/xml"), ("Content-Length", str(len(SLOW_DOWN)))])
+        return [SLOW_DOWN if environ["REQUEST_METHOD"] != "HEAD" else b""]
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """A running server, and the variables by which its clients find it; the bucket is there."""
+    throttling = Throttling(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, throttling, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="collection")
+    yield throttling
+    server.shutdown()
+    thread.join()
+
+
+class MeanColour:
+    """Stand-in encoder."""
+
+    def encode(self, pixels):
+        features = np.zeros([len(pixels), 2048], np.float16)
+        features[:, :3] = pixels.mean(axis=(1, 2)) / 64
+        return features
+
+
+def captionbeam(*arguments: str) -> str:
+    command = [sys.executable, "-m", "beam_pipeline.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def draw_pictures() -> str:
+    """Puts 20 pictures into the bucket; returns what a caption file says of them."""
+    lines = ["image,caption"]
+    for number in range(20):
+        buffer = io.BytesIO()
+        Image.new("RGB", (32, 32), (12 * number, 255 - 12 * number, (40 * number) % 256)).save(buffer, "PNG")
+        boto3.client("s3").put_object(Bucket="collection", Key=f"photos/{number:02d}.png", Body=buffer.getvalue())
+        lines.append(f"{number:02d}.png,a {'dark' if number < 10 else 'light'} square")
+    return "\n".join(lines) + "\n"
+
+
+def test_every_stage_on_s3(store, tmp_path):
+    (tmp_path / "captions.csv").write_text(draw_pictures())
+    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\nstand-in")
+    options = ExtractOptions(
+        images=f"{BUCKET}/photos",
+        output=f"{BUCKET}/features",
+        captions=str(tmp_path / "captions.csv"),
+        weights=str(tmp_path / "weights.h5"),
+        feature_kind="pooled",
+        precision="float32",
+        shard_size=6,
+    )
+    features = extract(options, PipelineOptions([]), lambda spec: MeanColour())
+    assert (features.totals["done"], features.captions, len(features.shards)) == (20, 20, 4)
+    assert len(standing(f"{BUCKET}/features").committed) == 4
+
+    train = ["train", "--features", f"{BUCKET}/features", "--output", f"{BUCKET}/captioner", "--model", "merge"]
+    assert "3 epochs" in captionbeam(*train, "--epochs", "3")
+    assert "training is finished already" in captionbeam(*train, "--epochs", "3")
+    caption = ["caption", "--features", f"{BUCKET}/features", "--captioner", f"{BUCKET}/captioner"]
+    said = captionbeam(*caption, "--output", f"{BUCKET}/captions")
+    assert "20 inputs = 20 done + 0 duplicate + 0 rejected (20 done in this run)" in said
+
+    boto3.client("s3").download_file("collection", "captions/word_importance.csv", str(tmp_path / "words.csv"))
+    assert (tmp_path / "words.csv").read_text().startswith("word,")
+    assert store.refused > 5  # and nobody noticed
+
+
+def test_a_bucket_that_is_not_there_is_named(store):
+    command = [sys.executable, "-m", "beam_pipeline.cli", "extract", "--images", "s3://nowhere/photos"]
+    done = subprocess.run([*command, "--output", "s3://nowhere/features"], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2 and done.stderr.startswith("captionbeam extract: --images s3://nowhere/photos: ")
+    assert len(done.stderr.splitlines()) == 1
