@@ -133,15 +133,15 @@ def train(options: TrainOptions) -> dict[str, Any]:
       UserError: nothing to train on, or the output holds a training with other settings.
       JobFailed: a shard is damaged, the output cannot be written, or another training is writing there.
     """
+    features = load_feature_set(options.features)  # a wrong call is better found before anything is written
     reach(options.output)
     with writing(f"--output {options.output}", "training goes on from its last checkpoint"):
         tf.io.gfile.makedirs(options.output)
         with locked(options.output):
-            return _train(options)
+            return _train(options, features)
 
 
-def _train(options: TrainOptions) -> dict[str, Any]:
-    features = load_feature_set(options.features)
+def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     options = with_defaults(options)
     assert options.epochs and options.batch_size
     settings = _settings(options, features)
