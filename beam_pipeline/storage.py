@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -174,8 +175,8 @@ def _upload_nothing_to_s3(path: str) -> None:
     from apache_beam.io.aws.s3io import S3IO, parse_s3_path
 
     bucket, key = parse_s3_path(path)
-    options = FileSystems.get_filesystem(path)._options  # type: ignore[attr-defined]
-    client = S3IO(options=options).client.client  # Beam's own, with its settings
+    system: Any = FileSystems.get_filesystem(path)
+    client = S3IO(options=system._options).client.client  # Beam's own, with its settings
     client.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
