@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 JOBS = ["extract", "train", "caption"]
 
 
@@ -45,7 +47,6 @@ def test_the_disk_is_full_from_some_moment_on(server, undisturbed, files_of, tmp
     finish(server, undisturbed, files_of, name, options)
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("name", ["extract", "caption"])
 def test_a_single_write_fails(server, undisturbed, files_of, tmp_path, name, seed):
@@ -71,7 +72,6 @@ def small_disk(tmp_path_factory, start_server):
     server.close()
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("name", JOBS)
 def test_a_small_disk_is_full(small_disk, undisturbed, files_of, name):
     """A real file system with room for half of the output; then room is made."""

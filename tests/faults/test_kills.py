@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 
 def kill_and_finish(server, undisturbed, files_of, tmp_path, name: str, kills: int, seed: int) -> None:
     """Kills `kills` runs, one to three of an output, every other one at a fault point and the rest by the clock."""
@@ -40,7 +42,6 @@ def test_a_killed_job_ends_as_if_undisturbed(server, undisturbed, files_of, tmp_
     kill_and_finish(server, undisturbed, files_of, tmp_path, name, kills, seed=0)
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize(("name", "kills"), MANY)
 def test_a_job_killed_many_times_ends_as_if_undisturbed(server, undisturbed, files_of, tmp_path, name, kills):
     kill_and_finish(server, undisturbed, files_of, tmp_path, name, kills, seed=1)

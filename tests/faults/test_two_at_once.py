@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.mark.parametrize("name", ["extract", "train", "caption"])
 def test_the_second_of_two_jobs_refuses(server, undisturbed, files_of, tmp_path, name):

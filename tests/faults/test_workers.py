@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 PRISM = os.environ.get("CAPTIONBEAM_PRISM") or shutil.which("prism")
 IN_PROCESSES = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
 ON_PRISM = ("--runner", "PrismRunner", "--prism_location", str(PRISM))
