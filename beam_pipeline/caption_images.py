@@ -98,9 +98,8 @@ class DecoderSpec:
 
     def load(self) -> CaptionDecoder:
         captioner = load_captioner(self.captioner)
-        return CaptionDecoder(
-            captioner, self.beam_width, DECODER_BATCH, self.alternatives, self.min_words, evidence=True
-        )
+        evidence = captioner.presence is not None  # without a head a picture's evidence is its caption
+        return CaptionDecoder(captioner, self.beam_width, DECODER_BATCH, self.alternatives, self.min_words, evidence)
 
 
 def caption(

@@ -37,10 +37,10 @@ def main(decoder: str, max_megapixels: float, max_seconds: float, views: int) ->
 
     Args:
       decoder: `module:function` of (bytes, max_megapixels, views) -> DecodedImage, which raises UnreadableImage.
-      views: passed on to it, and so is
-      max_megapixels; with the size of the file it bounds the memory.
+      max_megapixels: passed on to it; with the size of the file it bounds the memory.
       max_seconds: of processor time for a picture, after which the process ends by SIGPROF; PATIENCE times as many by
         the clock, after which it ends by SIGALRM.
+      views: passed on to it.
     """
     requests, answers = sys.stdin.buffer, _take_standard_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

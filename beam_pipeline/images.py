@@ -132,8 +132,10 @@ def _brand(data: bytes) -> bytes:
 
 def _boxes(data: bytes, views: int) -> list[Box]:
     """What of the picture each view shows: the same for the same bytes, however many views are asked for."""
+    if not views:
+        return []
     generator = np.random.default_rng(list(hashlib.sha256(data).digest()))
-    boxes = [(0.0, 0.0, 1.0, 1.0, True)][:views]
+    boxes = [(0.0, 0.0, 1.0, 1.0, True)]
     while len(boxes) < views:
         area, aspect = generator.uniform(*VIEW_AREA), np.exp(generator.uniform(*np.log(VIEW_ASPECT)))
         width, height = min(1.0, np.sqrt(area * aspect)), min(1.0, np.sqrt(area / aspect))

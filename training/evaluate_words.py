@@ -19,6 +19,7 @@ from training.splits import TRAIN, Split
 from training.word_counts import WordCounts
 from training.word_fidelity import (
     People,
+    Spelling,
     Themes,
     fidelity,
     fidelity_words,
@@ -30,23 +31,6 @@ WORD_FIDELITY = "word_fidelity.json"
 COMBINED, SAID, EXPECTED, PRESENCE, GROUNDING = "combined", "said", "expected", "presence", "grounding"
 TRAINING = "training_frequencies"
 NO_HEAD = "the captioner has no word-presence head; train it again"
-_LEAST = 1e-5  # probability that is worth a place in an estimate's file
-
-
-class _Spelling:
-    """Turns values of our words into values of `word_fidelity`'s; see `spelled_for_fidelity`, here for whole arrays."""
-
-    def __init__(self, words: Sequence[str]):
-        parts = [(place, part) for place, word in enumerate(words) for part in dict.fromkeys(fidelity_words(word))]
-        self.words = sorted({part for _, part in parts})
-        number = {part: n for n, part in enumerate(self.words)}
-        self._from = np.array([place for place, _ in parts], np.int64)
-        self._to = np.array([number[part] for _, part in parts], np.int64)
-
-    def estimate(self, values: np.ndarray) -> dict[str, float]:
-        """Probabilities [U] -> word -> probability, where that is worth naming."""
-        found = np.minimum(np.bincount(self._to, values[self._from], len(self.words)), 1.0)
-        return {self.words[n]: round(float(found[n]), 6) for n in np.flatnonzero(found >= _LEAST)}
 
 
 class WordEstimates:
@@ -64,7 +48,7 @@ class WordEstimates:
         # Words that were seen in training and cannot be learnt: every picture has them at their rate.
         rest = [word for word in head.rare if word not in set(words)] if head else []
         self._rest = np.array([head.rare[word] for word in rest] if head else [], np.float64)
-        self._said_spelling, self._spelling = _Spelling(words), _Spelling([*words, *rest])
+        self._said_spelling, self._spelling = Spelling(words), Spelling([*words, *rest])
         self._rates = None
         if counts is not None:
             self._rates = np.array([counts.in_captions[word] for word in words]) / max(counts.captions, 1)

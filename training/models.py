@@ -142,7 +142,7 @@ class AttentionModel(keras.Model):
         """
         features = self.standardize(features) if self.standardize else features
         grid = noise.drop(self.grid_norm(self.grid(features)), self.config.feature_dropout)  # (B, P, H)
-        grid *= noise.drop(tf.ones_like(grid[..., :1]), self.config.position_dropout)
+        grid = noise.drop(grid, self.config.position_dropout, together=True)
         scene = tf.reduce_mean(grid, axis=1)
         keys = tf.transpose(self._heads(self.keys(grid)), [0, 2, 3, 1])
         values = tf.transpose(self._heads(grid), [0, 2, 1, 3])

@@ -6,6 +6,7 @@ two matrices: the share of a picture's captions that use a word, and an estimate
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -27,6 +28,7 @@ BINS = 15  # of the calibration error
 SMOOTHING_PICTURES = 20.0  # pictures at the overall rate that a sub-collection's rate is shrunk by
 _MIN_IN_THEME = 5  # pictures of a theme that hold a word, for its lift to be compared
 _NOT_A_WORD = re.compile(r"[^a-z0-9' ]")
+_LEAST = 1e-5  # probability that is worth a place in an estimate's file
 SHOWN = 20  # words in the lists of the most over- and under-said
 
 
@@ -55,16 +57,26 @@ def _is_content(word: str) -> bool:
     return word not in FIDELITY_STOP_WORDS
 
 
-def spelled_for_fidelity(estimate: Mapping[str, float]) -> dict[str, float]:
-    """Our words -> probability -> the same over `fidelity_words`: "t-shirt" counts for "t" and for "shirt".
+class Spelling:
+    """Turns values of our words into values of `fidelity_words`: "t-shirt" counts for "t" and for "shirt".
 
     A caption hardly ever uses both a compound and its part on its own, so the probabilities add up.
+
+    Args:
+      words: U of ours.
     """
-    found: dict[str, float] = {}
-    for word, value in estimate.items():
-        for part in dict.fromkeys(fidelity_words(word)):
-            found[part] = min(1.0, found.get(part, 0.0) + value)
-    return found
+
+    def __init__(self, words: Sequence[str]):
+        parts = [(place, part) for place, word in enumerate(words) for part in dict.fromkeys(fidelity_words(word))]
+        self.words = sorted({part for _, part in parts})
+        number = {part: n for n, part in enumerate(self.words)}
+        self._from = np.array([place for place, _ in parts], np.int64)
+        self._to = np.array([number[part] for _, part in parts], np.int64)
+
+    def estimate(self, values: np.ndarray) -> dict[str, float]:
+        """Probabilities [U] -> word -> probability, where that is worth naming."""
+        found = np.minimum(np.bincount(self._to, values[self._from], len(self.words)), 1.0)
+        return {self.words[n]: round(float(found[n]), 6) for n in np.flatnonzero(found >= _LEAST)}
 
 
 class People:
@@ -106,6 +118,11 @@ class People:
                     found[row, self._place[word]] += 1.0
             found[row] /= max(len(kept), 1)
         return found
+
+    @functools.cached_property
+    def holds(self) -> np.ndarray:
+        """Whether any caption of a picture uses a word, bool [N, W]."""
+        return self.shares() > 0
 
     def one_caption(self, number: int) -> np.ndarray:
         """1 where the n-th caption of a picture uses a word, float64 [N, W]."""
@@ -154,12 +171,7 @@ def fidelity(
 
 def theme_words(people: People, themes: Themes | None = None) -> list[str]:
     """The words whose pictures are the themed sub-collections, the most used first."""
-    return [people.words[number] for number in _theme_places(_holds(people), themes or Themes())]
-
-
-def _holds(people: People) -> np.ndarray:
-    """Whether any caption of a picture uses a word, bool [N, W]."""
-    return people.shares() > 0
+    return [people.words[number] for number in _theme_places(people.holds, themes or Themes())]
 
 
 def _theme_places(holds: np.ndarray, themes: Themes) -> list[int]:
@@ -171,7 +183,7 @@ def _theme_places(holds: np.ndarray, themes: Themes) -> list[int]:
 
 def _contrasts(people: People, human: np.ndarray, estimate: np.ndarray, themes: Themes) -> list[float]:
     """For each theme, the rank correlation of the words' lifts by people and by the estimate."""
-    holds = _holds(people)
+    holds = people.holds
     found = []
     for theme in _theme_places(holds, themes):
         inside = holds[:, theme]

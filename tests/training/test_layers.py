@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.layers import Lstm
+from training.layers import Lstm, Noise
 
 STEPS, SIZE = 4, 5
 
@@ -58,3 +58,12 @@ def test_a_caption_does_not_depend_on_those_beside_it(lstm):
         alone = lstm.run(gates[row : row + 1], lengths[row : row + 1], first[:1], first[:1]).numpy()
         np.testing.assert_allclose(together[row], alone[0], atol=1e-6)
         assert (together[row, int(lengths[row]) :] == 0).all()
+
+
+def test_values_that_are_dropped_together_share_one_mask():
+    values = tf.ones([5, 40, 8])
+    dropped = Noise(tf.constant([1, 2])).drop(values, 0.25, together=True).numpy()
+    kept = dropped[..., :1] != 0
+    np.testing.assert_allclose(dropped, np.where(kept, 1 / 0.75, 0) * np.ones([5, 40, 8]), rtol=1e-6)
+    assert 0.6 < kept.mean() < 0.9
+    assert (Noise(tf.constant([1, 2])).drop(values, 0.0, together=True) == values).numpy().all()

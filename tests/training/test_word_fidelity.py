@@ -3,10 +3,10 @@ import pytest
 
 from training.word_fidelity import (
     People,
+    Spelling,
     Themes,
     fidelity,
     fidelity_words,
-    spelled_for_fidelity,
     theme_words,
     training_rates,
 )
@@ -23,6 +23,10 @@ ESTIMATE = np.array([[0.8, 0.4], [0.2, 0.6], [0.3, 0.9], [0.1, 0.7]])
 
 def test_words_are_cut_at_hyphens_and_marks():
     assert fidelity_words("The T-shirt: a man's, isn't café 2!") == ["t", "shirt", "man's", "isn't", "caf", "2"]
+
+
+def spelled_for_fidelity(estimate):
+    return Spelling(tuple(estimate)).estimate(np.array(list(estimate.values())))
 
 
 def test_a_compound_counts_for_its_parts():
