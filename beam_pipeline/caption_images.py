@@ -49,6 +49,7 @@ from training.decoding import CaptionDecoder
 from training.errors import JobFailed, UserError
 from training.feature_records import deserialize
 from training.feature_set import REPAIR, load_feature_set
+from training.guidance import effective_guidance
 
 WORDS = f"{TABLES[WORD]}.csv"
 
@@ -64,6 +65,7 @@ class CaptionOptions:
       features: feature set.
       beam_width: hypotheses kept while decoding.
       min_words: words of a caption at least.
+      guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
       alternatives: captions beside the best one, fewer than `beam_width`.
       reference: captions directory of the same captioner to compare words with; None for the training captions.
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
@@ -77,6 +79,7 @@ class CaptionOptions:
     features: str | None = None
     beam_width: int = 3
     min_words: int = 1
+    guidance: float | None = None
     alternatives: int = 0
     reference: str | None = None
     weights: str | None = None
@@ -94,12 +97,21 @@ class DecoderSpec:
     captioner: str
     beam_width: int
     min_words: int
+    guidance: float
     alternatives: int
 
     def load(self) -> CaptionDecoder:
         captioner = load_captioner(self.captioner)
         evidence = captioner.presence is not None  # without a head a picture's evidence is its caption
-        return CaptionDecoder(captioner, self.beam_width, DECODER_BATCH, self.alternatives, self.min_words, evidence)
+        return CaptionDecoder(
+            captioner,
+            self.beam_width,
+            DECODER_BATCH,
+            self.alternatives,
+            self.min_words,
+            self.guidance,
+            evidence,
+        )
 
 
 def caption(
@@ -123,12 +135,14 @@ def caption(
         )
     storage.use_options(beam_options)
     captioner = load_captioner(options.captioner)
+    guidance = effective_guidance(captioner, options.guidance)
     output = storage.absolute(options.output)
     made_with = {
         "model_id": captioner.model_id,
         "encoder_id": captioner.encoder.id,
         "beam_width": options.beam_width,
         "min_words": options.min_words,
+        "guidance": guidance,
         "alternatives": options.alternatives,
         "source": "images" if options.images else "features",
     }
@@ -137,7 +151,7 @@ def caption(
     reference = None if options.reference is None else storage.absolute(options.reference)
     writer = ResultWriter(output, members[0], reference, made_with)
     writer.load_reference()  # a wrong one is better found before the job than after it
-    decoder = DecoderSpec(",".join(members), options.beam_width, options.min_words, options.alternatives)
+    decoder = DecoderSpec(",".join(members), options.beam_width, options.min_words, guidance, options.alternatives)
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images

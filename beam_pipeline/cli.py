@@ -18,6 +18,11 @@ from typing import Any, NoReturn
 
 from training.errors import UserError
 
+_GUIDANCE_HELP = (
+    "how far words are preferred that the word-presence head sees in the picture, 0 for not at all "
+    "(default: 0.4 where the captioner has such a head)"
+)
+
 
 class _Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are one line, with a suggestion for a misspelt option."""
@@ -168,6 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--beam-width", type=_positive, metavar="N", help="hypotheses kept while decoding (default: 3)"
     )
     evaluate.add_argument("--min-words", type=_positive, metavar="N", help="words of a caption at least (default: 1)")
+    evaluate.add_argument("--guidance", type=_share, metavar="WEIGHT", help=_GUIDANCE_HELP)
     evaluate.add_argument(
         "--train-list",
         metavar="FILE",
@@ -197,6 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
     caption.add_argument(
         "--min-words", type=_positive, default=1, metavar="N", help="words of a caption at least (default: 1)"
     )
+    caption.add_argument("--guidance", type=_share, metavar="WEIGHT", help=_GUIDANCE_HELP)
     caption.add_argument(
         "--weights",
         metavar="imagenet|PATH",

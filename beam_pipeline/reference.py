@@ -16,7 +16,7 @@ from training.word_counts import load_word_counts
 SUMMARY = "summary.json"
 TABLES = {WORD: "word_importance", BIGRAM: "bigram_importance"}  # kind of term -> name of its tables, without ending
 PRESENCE_TAIL = "presence_tail.json"
-_SAME = ("model_id", "encoder_id", "beam_width", "min_words")
+_SAME = ("model_id", "encoder_id", "beam_width", "min_words", "guidance")
 
 
 @dataclass(frozen=True)

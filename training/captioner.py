@@ -39,7 +39,7 @@ class Captioner:
       encoder: identity of the encoder whose features it was trained on.
       max_words: words of a caption at most.
       model_id: 12 hex digits of weights, vocabulary, encoder and, where there is one, word-presence head.
-      presence: its word-presence head, an ensemble's first; None without one.
+      presence: its word-presence head, an ensemble's joined into one; None without one.
     """
 
     path: str
@@ -136,9 +136,11 @@ def load_captioner(path: str) -> Captioner:
                 )
     members = [first, *others]
     model = Ensemble([member.model for member in members])
-    model_id = _model_id(model, first.vocabulary, first.encoder, first.presence)
+    heads = [member.presence for member in members if member.presence is not None]
+    presence = heads[0].joined(heads[1:]) if heads else None
+    model_id = _model_id(model, first.vocabulary, first.encoder, presence)
     max_words = min(member.max_words for member in members)
-    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, first.presence)
+    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence)
 
 
 def _load_member(path: str) -> Captioner:

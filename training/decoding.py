@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.captioner import Captioner
+from training.guidance import GUIDANCE, guided
 from training.layers import Silence
 from training.picture_words import WordArrays, WordKnowledge, expected_counts
 from training.tokenizer import detokenize
@@ -36,7 +37,7 @@ class Hypothesis:
 
     Attributes:
       caption: words as people write them; no mark, no unknown word.
-      score: mean natural log-probability of its words, the end mark included where it was said.
+      score: mean natural log-probability of its words as it was decoded, guidance and end mark (where said) included.
       flags: "unfinished" if it was cut at the length limit, "repeats" if a phrase of three words stands three times in
         a row.
       alternatives: the next best that the search ended with, best first; themselves without alternatives.
@@ -167,6 +168,7 @@ class CaptionDecoder:
       batch_size: pictures decoded together.
       alternatives: captions beside the best one, fewer than `beam_width`.
       min_words: words of a caption at least, unless the captioner cannot say that many.
+      guidance: weight of the word-presence head beside the decoder, if the captioner has one; see `training.guidance`.
       evidence: say of each picture what else the captioner knows of its words, if it has a word-presence head.
     """
 
@@ -177,12 +179,13 @@ class CaptionDecoder:
         batch_size: int = 64,
         alternatives: int = 0,
         min_words: int = 1,
+        guidance: float = GUIDANCE,
         evidence: bool = False,
     ):
         self.vocabulary = captioner.vocabulary
         self.batch_size = batch_size
         self.feature_shape = captioner.feature_shape
-        model, max_words = captioner.model, captioner.max_words + 1
+        model, max_words = guided(captioner, guidance), captioner.max_words + 1
         min_words = min(min_words, captioner.max_words)
         self.knowledge = knowledge = WordKnowledge(captioner) if evidence else None
 

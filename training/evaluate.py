@@ -30,6 +30,7 @@ from training.evaluate_words import WordEstimates, measure
 from training.evaluate_words import render as render_words
 from training.feature_set import FeatureSet, load_feature_set
 from training.files import reach, write_json
+from training.guidance import effective_guidance
 from training.java_metrics import java_statistics
 from training.protocols import protocol_scores
 from training.results import match_results, read_results, refuse_marks, write_results
@@ -68,6 +69,7 @@ class EvaluateOptions:
         what to score.
       beam_width: hypotheses kept while decoding; None for 3.
       min_words: words of a caption at least; None for 1.
+      guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
       captions: file in COCO's results form with captions made elsewhere; or None.
       train_list: file of the training pictures' names; None for those that the captioner was trained on.
       all_protocols: also score by the other habits of counting in `training.protocols`.
@@ -80,6 +82,7 @@ class EvaluateOptions:
     captioner: str | None = None
     beam_width: int | None = None
     min_words: int | None = None
+    guidance: float | None = None
     captions: str | None = None
     train_list: str | None = None
     all_protocols: bool = False
@@ -114,8 +117,10 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """
     if (options.captioner is None) == (options.captions is None):
         raise UserError("give either --captioner, whose captions are scored, or --captions made elsewhere")
-    if options.captions and (options.beam_width, options.min_words) != (None, None):
-        raise UserError("--beam-width and --min-words go with --captioner; the captions of --captions are made already")
+    if options.captions and (options.beam_width, options.min_words, options.guidance) != (None, None, None):
+        raise UserError(
+            "--beam-width, --min-words and --guidance go with --captioner; the captions of --captions are made already"
+        )
     if options.words and not options.captioner:
         raise UserError("--words goes with --captioner; a caption of --captions tells nothing of other words")
     features = load_feature_set(options.features)
@@ -136,7 +141,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     if len(generated) == 1:
         not_scored = {"CIDEr": ONE_PICTURE_HAS_NO_CIDER, **not_scored}
     document = {
-        "signature": signature(references, done.told["beam_width"], done.told["min_words"]),
+        "signature": signature(references, done.told["beam_width"], done.told["min_words"], done.told["guidance"]),
         **done.told,
         "encoder": features.encoder.id,
         "pictures": len(generated),
@@ -165,7 +170,10 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
     captioner = load_captioner(str(options.captioner))
     captioner.require_encoder(features.encoder)
     beam_width, min_words = options.beam_width or BEAM_WIDTH, options.min_words or 1
-    decoder = CaptionDecoder(captioner, beam_width=beam_width, min_words=min_words, evidence=options.words)
+    guidance = effective_guidance(captioner, options.guidance)
+    decoder = CaptionDecoder(
+        captioner, beam_width=beam_width, min_words=min_words, guidance=guidance, evidence=options.words
+    )
     estimates = None
     if decoder.knowledge:
         counts = load_word_counts(member_paths(str(options.captioner))[0])
@@ -188,6 +196,7 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
         "captions": None,
         "beam_width": beam_width,
         "min_words": min_words,
+        "guidance": guidance,
         "flagged": flagged,
         "captions_left_over": None,
         "unknown_share_of_references": round(captioner.vocabulary.unknown_share(words), 5),
@@ -215,6 +224,7 @@ def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mappi
         "captions": path,
         "beam_width": None,
         "min_words": None,
+        "guidance": None,
         "flagged": None,
         "captions_left_over": len(left_over),
         "unknown_share_of_references": None,
@@ -299,13 +309,20 @@ def score_rows(rows: Mapping[str, Row]) -> tuple[dict[str, dict[str, Any]], dict
     return scored, not_scored
 
 
-def signature(references: References, beam_width: int | None = None, min_words: int | None = None) -> str:
+def signature(
+    references: References,
+    beam_width: int | None = None,
+    min_words: int | None = None,
+    guidance: float | None = None,
+) -> str:
     """What a score can be compared by: protocol, tokenizer, references and versions, in one line."""
     parts = ["coco", "tok:captionbeam-ptb", f"refs:{reference_counts(references)}", f"pictures:{len(references)}"]
     if beam_width is not None:
         parts.append(f"beam:{beam_width}")
     if min_words is not None and min_words > 1:
         parts.append(f"min:{min_words}")
+    if guidance:
+        parts.append(f"guidance:{guidance:g}")
     parts += [f"pycocoevalcap:{version('pycocoevalcap')}", f"captionbeam:{__version__}"]
     return "|".join(parts)
 

@@ -14,8 +14,8 @@ import hashlib
 import io
 import json
 import posixpath
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -56,6 +56,18 @@ class PresenceHead:
         hidden = np.maximum(inputs @ self.hidden_kernel + self.hidden_bias, 0)
         hidden = hidden.reshape(len(inputs), len(self.output_kernel), -1).swapaxes(0, 1)  # (M, B, H)
         return expit(hidden @ self.output_kernel + self.output_bias).mean(axis=0)
+
+    def joined(self, others: Sequence[PresenceHead]) -> PresenceHead:
+        """The head whose members are its own and those of the others that know the same words."""
+        heads = [self, *(other for other in others if other.words == self.words)]
+        each = {name: [getattr(head, name) for head in heads] for name in _ARRAYS}
+        return replace(
+            self,
+            hidden_kernel=np.concatenate(each["hidden_kernel"], axis=1),
+            hidden_bias=np.concatenate(each["hidden_bias"]),
+            output_kernel=np.concatenate(each["output_kernel"]),
+            output_bias=np.concatenate(each["output_bias"]),
+        )
 
     def fingerprint(self) -> bytes:
         """sha256 of all that decides its answers."""
@@ -144,7 +156,7 @@ class PresenceGraph:
     def __init__(self, head: PresenceHead):
         constants = (head.hidden_kernel, head.hidden_bias, head.output_kernel, head.output_bias)
         self._hidden_kernel, self._hidden_bias, self._output_kernel, self._output_bias = map(tf.Variable, constants)
-        self._log_of_mean = tf.Variable(np.log(np.maximum(head.presence(head.mean_inputs[None]), TINY)))  # (1, V)
+        self.log_of_mean = tf.Variable(np.log(np.maximum(head.presence(head.mean_inputs[None]), TINY)))  # (1, V)
 
     def __call__(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Features [B, ...] -> presence and grounding, float32 [B, V] each."""
@@ -153,4 +165,4 @@ class PresenceGraph:
         hidden = tf.stack(tf.split(hidden, members, axis=1))  # (M, B, H)
         logits = tf.matmul(hidden, self._output_kernel) + self._output_bias  # (M, B, V)
         presence = tf.reduce_mean(tf.sigmoid(logits), axis=0)
-        return presence, tf.math.log(tf.maximum(presence, TINY)) - self._log_of_mean
+        return presence, tf.math.log(tf.maximum(presence, TINY)) - self.log_of_mean

@@ -56,7 +56,7 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         ),
         (
             ["evaluate", *SPLIT, "--captions", "y", "--beam-width", "2"],
-            "--beam-width and --min-words go with --captioner; the captions of --captions are made already",
+            "--beam-width, --min-words and --guidance go with --captioner; the captions of --captions are made already",
         ),
         (["evaluate", *SPLIT, "--captions", "y"], "x: no manifest.json here"),
         (["extract", "--images", "no_such_folder", "--output", "y"], "--images no_such_folder: no such file or folder"),

@@ -126,6 +126,7 @@ def test_a_listed_split_is_captioned_scored_and_written_in_coco_form(
         "encoder": pictures.encoder.id,
         "beam_width": 2,
         "min_words": 1,
+        "guidance": 0.0,
         "pictures": 4,
         "pictures_without_features": 2,
         "captions_left_over": None,
@@ -252,5 +253,5 @@ def test_captioner_and_captions_exclude_each_other_and_one_is_needed(call, tiny_
         call(["street.jpg"])
     with pytest.raises(UserError, match="give either --captioner"):
         call(["street.jpg"], tiny_captioner(), results=coco({"street": "a cat"}))
-    with pytest.raises(UserError, match="--beam-width and --min-words go with --captioner"):
+    with pytest.raises(UserError, match="--beam-width, --min-words and --guidance go with --captioner"):
         call(["street.jpg"], results=coco({"street": "a cat"}), beam_width=3)
