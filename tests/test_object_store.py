@@ -1,17 +1,23 @@
-"""`extract` on `s3://` by Beam's S3 file system, against moto's server on loopback, which answers 503 now and then."""
+"""Every stage on `s3://`, Beam by its own S3 file system and training by tensorflow-io's, against moto's server on
+loopback, which answers 503 now and then.
+"""
 
 import io
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
+from beam_pipeline.caption_images import CaptionOptions, caption
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.runs import standing
+from training.captioner import load_captioner
+from training.train import TrainOptions, train
 
 boto3 = pytest.importorskip("boto3", reason="needs the extra s3")
 moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
@@ -86,7 +92,7 @@ def draw_pictures() -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_extract_on_s3(store, tmp_path):
+def extract_on_s3(tmp_path):
     (tmp_path / "captions.csv").write_text(draw_pictures())
     (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\nstand-in")
     options = ExtractOptions(
@@ -98,11 +104,54 @@ def test_extract_on_s3(store, tmp_path):
         precision="float32",
         shard_size=6,
     )
-    features = extract(options, PipelineOptions([]), lambda spec: MeanColour())
+    return extract(options, PipelineOptions([]), lambda spec: MeanColour())
+
+
+def test_extract_on_s3(store, tmp_path):
+    features = extract_on_s3(tmp_path)
     assert (features.totals["done"], features.captions, len(features.shards)) == (20, 20, 4)
     assert len(standing(f"{BUCKET}/features").committed) == 4
-
     assert store.refused > 5  # and nobody noticed
+
+
+def test_train_and_caption_on_s3(store, tmp_path):
+    """With what the same commands give on a local disk."""
+    pytest.importorskip("tensorflow_io", reason="TensorFlow opens s3:// with tensorflow-io")
+    extract_on_s3(tmp_path)
+    before = store.refused
+    settings = ["--model", "merge", "--epochs", "1", "--batch-size", "4"]
+    captionbeam("train", "--features", f"{BUCKET}/features", "--output", f"{BUCKET}/captioner", *settings)
+    inputs = ["--features", f"{BUCKET}/features", "--captioner", f"{BUCKET}/captioner"]
+    captionbeam("caption", *inputs, "--output", f"{BUCKET}/captions")
+    assert store.refused - before > 5
+
+    there = {folder: download(folder, tmp_path / "there") for folder in ("features", "captioner", "captions")}
+    here = {folder: str(tmp_path / "here" / folder) for folder in ("captioner", "captions")}
+    train(TrainOptions(there["features"], here["captioner"], model="merge", epochs=1, batch_size=4))
+    assert load_captioner(here["captioner"]).model_id == load_captioner(there["captioner"]).model_id
+    options = CaptionOptions(captioner=here["captioner"], output=here["captions"], features=there["features"])
+    assert caption(options, PipelineOptions([]))["pictures"] == 20
+    files = [path.name for path in Path(here["captions"]).iterdir() if path.name.startswith(("captions-", "word"))]
+    assert len(files) > 8
+    for name in files:
+        assert (Path(there["captions"]) / name).read_bytes() == (Path(here["captions"]) / name).read_bytes(), name
+
+
+def captionbeam(*arguments):
+    command = [sys.executable, "-m", "beam_pipeline.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
+def download(folder, where):
+    """Folder of the bucket -> the same on disk."""
+    store = boto3.client("s3")
+    for entry in store.list_objects_v2(Bucket="collection", Prefix=f"{folder}/")["Contents"]:
+        if not entry["Key"].endswith("/"):
+            path = where / entry["Key"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store.download_file("collection", entry["Key"], str(path))
+    return str(where / folder)
 
 
 def test_a_bucket_that_is_not_there_is_named(store):
