@@ -64,7 +64,7 @@ class CaptionOptions:
       images: folder, pattern, archive or list.
       features: feature set.
       beam_width: hypotheses kept while decoding.
-      min_words: words of a caption at least.
+      min_words: words of a caption at least; None for the captioner's own.
       guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
       alternatives: captions beside the best one, fewer than `beam_width`.
       reference: captions directory of the same captioner to compare words with; None for the training captions.
@@ -78,7 +78,7 @@ class CaptionOptions:
     images: str | None = None
     features: str | None = None
     beam_width: int = 3
-    min_words: int = 1
+    min_words: int | None = None
     guidance: float | None = None
     alternatives: int = 0
     reference: str | None = None
@@ -135,13 +135,13 @@ def caption(
         )
     storage.use_options(beam_options)
     captioner = load_captioner(options.captioner)
-    guidance = effective_guidance(captioner, options.guidance)
+    guidance, min_words = effective_guidance(captioner, options.guidance), options.min_words or captioner.min_words
     output = storage.absolute(options.output)
     made_with = {
         "model_id": captioner.model_id,
         "encoder_id": captioner.encoder.id,
         "beam_width": options.beam_width,
-        "min_words": options.min_words,
+        "min_words": min_words,
         "guidance": guidance,
         "alternatives": options.alternatives,
         "source": "images" if options.images else "features",
@@ -151,7 +151,7 @@ def caption(
     reference = None if options.reference is None else storage.absolute(options.reference)
     writer = ResultWriter(output, members[0], reference, made_with)
     writer.load_reference()  # a wrong one is better found before the job than after it
-    decoder = DecoderSpec(",".join(members), options.beam_width, options.min_words, guidance, options.alternatives)
+    decoder = DecoderSpec(",".join(members), options.beam_width, min_words, guidance, options.alternatives)
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images

@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 
 from training.errors import UserError
 
+_MIN_WORDS_HELP = "words of a caption at least (default: as many as four in five training captions have)"
 _GUIDANCE_HELP = (
     "how far words are preferred that the word-presence head sees in the picture, 0 for not at all "
-    "(default: 0.4 where the captioner has such a head)"
+    "(default: 0.6 where the captioner has such a head)"
 )
 
 
@@ -172,7 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--beam-width", type=_positive, metavar="N", help="hypotheses kept while decoding (default: 3)"
     )
-    evaluate.add_argument("--min-words", type=_positive, metavar="N", help="words of a caption at least (default: 1)")
+    evaluate.add_argument("--min-words", type=_positive, metavar="N", help=_MIN_WORDS_HELP)
     evaluate.add_argument("--guidance", type=_share, metavar="WEIGHT", help=_GUIDANCE_HELP)
     evaluate.add_argument(
         "--train-list",
@@ -200,9 +201,7 @@ def build_parser() -> argparse.ArgumentParser:
     caption.add_argument(
         "--beam-width", type=_positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)"
     )
-    caption.add_argument(
-        "--min-words", type=_positive, default=1, metavar="N", help="words of a caption at least (default: 1)"
-    )
+    caption.add_argument("--min-words", type=_positive, metavar="N", help=_MIN_WORDS_HELP)
     caption.add_argument("--guidance", type=_share, metavar="WEIGHT", help=_GUIDANCE_HELP)
     caption.add_argument(
         "--weights",

@@ -38,6 +38,7 @@ class Captioner:
       vocabulary: ids of its words.
       encoder: identity of the encoder whose features it was trained on.
       max_words: words of a caption at most.
+      min_words: words of a caption at least, unless others are asked for.
       model_id: 12 hex digits of weights, vocabulary, encoder and, where there is one, word-presence head.
       presence: its word-presence head, an ensemble's joined into one; None without one.
     """
@@ -49,6 +50,7 @@ class Captioner:
     max_words: int
     model_id: str
     presence: PresenceHead | None = None
+    min_words: int = 1
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
@@ -64,13 +66,19 @@ class Captioner:
 
 
 def write_config(
-    path: str, config: ModelConfig, encoder: EncoderIdentity, max_words: int, trained_with: dict[str, Any]
+    path: str,
+    config: ModelConfig,
+    encoder: EncoderIdentity,
+    max_words: int,
+    min_words: int,
+    trained_with: dict[str, Any],
 ) -> None:
     """Writes `config.json`."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "model": asdict(config),
         "max_words": max_words,
+        "min_words": min_words,
         "encoder": {**asdict(encoder), "id": encoder.id},
         "trained_with": trained_with,
     }
@@ -140,7 +148,8 @@ def load_captioner(path: str) -> Captioner:
     presence = heads[0].joined(heads[1:]) if heads else None
     model_id = _model_id(model, first.vocabulary, first.encoder, presence)
     max_words = min(member.max_words for member in members)
-    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence)
+    min_words = min(member.min_words for member in members)
+    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence, min_words)
 
 
 def _load_member(path: str) -> Captioner:
@@ -161,7 +170,8 @@ def _load_member(path: str) -> Captioner:
     load_weights(model, path)
     presence = _load_presence(path, FEATURE_SHAPES[encoder.feature_kind])
     model_id = _model_id(model, vocabulary, encoder, presence)
-    return Captioner(path, model, vocabulary, encoder, document["max_words"], model_id, presence)
+    min_words = document.get("min_words", 1)  # of a captioner that an earlier captionbeam trained
+    return Captioner(path, model, vocabulary, encoder, document["max_words"], model_id, presence, min_words)
 
 
 def _load_presence(path: str, feature_shape: tuple[int, ...]) -> PresenceHead | None:

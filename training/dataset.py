@@ -42,6 +42,7 @@ class Scan:
 
     Attributes:
       word_counts: of the training captions' tokens.
+      lengths: tokens of a training caption -> captions of that length.
       words: how often the training captions use each word.
       train_pictures, train_captions, dev_pictures, outside: pictures with captions, by split.
       in_both: pictures that both lists name; they judge and do not train.
@@ -49,6 +50,7 @@ class Scan:
     """
 
     word_counts: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
     words: WordCounts = field(default_factory=WordCounts)
     train_pictures: int = 0
     train_captions: int = 0
@@ -56,6 +58,15 @@ class Scan:
     outside: int = 0
     in_both: int = 0
     without_caption: int = 0
+
+    def least_words(self) -> int:
+        """Words that four in five training captions have at least."""
+        least, shorter = 1, self.lengths[0]
+        total = self.lengths.total()
+        while total and 5 * (shorter + self.lengths[least]) <= total:
+            shorter += self.lengths[least]
+            least += 1
+        return least
 
 
 def read_pictures(features: FeatureSet, paths: list[str], at_once: int = _SHARDS_AT_ONCE) -> tf.data.Dataset:
@@ -94,7 +105,9 @@ def scan(features: FeatureSet, split: Split) -> Scan:
                 found.train_pictures += 1
                 found.train_captions += len(captions)
                 for text in captions:
-                    found.word_counts.update(tokenize(text))
+                    tokens = tokenize(text)
+                    found.word_counts.update(tokens)
+                    found.lengths[len(tokens)] += 1
                 found.words.add_picture(captions)
         if records_read != shard.records:
             raise JobFailed(f"{path}: {records_read} records where the manifest says {shard.records}; {REPAIR}")

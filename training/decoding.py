@@ -167,7 +167,7 @@ class CaptionDecoder:
       beam_width: hypotheses kept.
       batch_size: pictures decoded together.
       alternatives: captions beside the best one, fewer than `beam_width`.
-      min_words: words of a caption at least, unless the captioner cannot say that many.
+      min_words: words of a caption at least, unless the captioner cannot say that many; None for the captioner's own.
       guidance: weight of the word-presence head beside the decoder, if the captioner has one; see `training.guidance`.
       evidence: say of each picture what else the captioner knows of its words, if it has a word-presence head.
     """
@@ -178,7 +178,7 @@ class CaptionDecoder:
         beam_width: int = 3,
         batch_size: int = 64,
         alternatives: int = 0,
-        min_words: int = 1,
+        min_words: int | None = None,
         guidance: float = GUIDANCE,
         evidence: bool = False,
     ):
@@ -186,7 +186,7 @@ class CaptionDecoder:
         self.batch_size = batch_size
         self.feature_shape = captioner.feature_shape
         model, max_words = guided(captioner, guidance), captioner.max_words + 1
-        min_words = min(min_words, captioner.max_words)
+        min_words = min(min_words or captioner.min_words, captioner.max_words)
         self.knowledge = knowledge = WordKnowledge(captioner) if evidence else None
 
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)

@@ -68,7 +68,7 @@ class EvaluateOptions:
       captioner: directory that train made, or several separated by commas, an ensemble; or None, and `captions` says
         what to score.
       beam_width: hypotheses kept while decoding; None for 3.
-      min_words: words of a caption at least; None for 1.
+      min_words: words of a caption at least; None for the captioner's own.
       guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
       captions: file in COCO's results form with captions made elsewhere; or None.
       train_list: file of the training pictures' names; None for those that the captioner was trained on.
@@ -169,7 +169,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
 def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str, str]) -> _Captioned:
     captioner = load_captioner(str(options.captioner))
     captioner.require_encoder(features.encoder)
-    beam_width, min_words = options.beam_width or BEAM_WIDTH, options.min_words or 1
+    beam_width, min_words = options.beam_width or BEAM_WIDTH, options.min_words or captioner.min_words
     guidance = effective_guidance(captioner, options.guidance)
     decoder = CaptionDecoder(
         captioner, beam_width=beam_width, min_words=min_words, guidance=guidance, evidence=options.words

@@ -160,7 +160,7 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     vocabulary = build_vocabulary(found.word_counts, options.min_count)
     _tell(found, vocabulary, features, options)
     model = _make_model(options, features, split, vocabulary, found)
-    store.write_config(options.output, model.config, features.encoder, options.max_words, settings)
+    store.write_config(options.output, model.config, features.encoder, options.max_words, found.least_words(), settings)
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
     found.words.save(options.output)
     _copy_encoder_statistics(options)

@@ -111,7 +111,12 @@ def tiny_captioner(tmp_path_factory):
     """Function (words, kind, weights) -> untrained captioner on disk, with output weights large enough to be sure."""
 
     def make(
-        words=("a", "dog", "cat", "hat", "on", "top", "of"), kind="pooled", weights="aa", max_words=8, end_bias=0.0
+        words=("a", "dog", "cat", "hat", "on", "top", "of"),
+        kind="pooled",
+        weights="aa",
+        max_words=8,
+        end_bias=0.0,
+        min_words=1,
     ):
         path = str(tmp_path_factory.mktemp("captioner"))
         model_name = "attention" if kind == "grid" else "merge"
@@ -120,7 +125,7 @@ def tiny_captioner(tmp_path_factory):
         kernel, bias = (variable.numpy() for variable in model.output_words.weights)
         bias[2] = end_bias
         model.output_words.set_weights([8 * kernel, bias])
-        store.write_config(path, config, encoder(kind, weights), max_words, {})
+        store.write_config(path, config, encoder(kind, weights), max_words, min_words, {})
         Vocabulary(tuple(words)).save(f"{path}/{VOCABULARY}")
         store.save_weights(model, path)
         return load_captioner(path)

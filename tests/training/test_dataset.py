@@ -123,6 +123,7 @@ def test_scan_counts_pictures_captions_and_training_words_by_split(tmp_path, rec
     words.add_picture(["a cat", "a cat"])
     assert scan(features, split) == Scan(
         word_counts=Counter({"a": 2, "cat": 2}),
+        lengths=Counter({2: 2}),
         words=words,
         train_pictures=1,
         train_captions=2,
@@ -227,3 +228,12 @@ def test_pictures_without_any_caption_are_told_before_the_shards_are_read(tmp_pa
 def test_a_split_that_leaves_one_side_empty_is_told(numbered, split, fault):
     with pytest.raises(UserError, match=fault):
         scan(numbered, split)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "least"),
+    [({}, 1), ({1: 5}, 1), ({3: 1, 5: 4}, 5), ({3: 1, 5: 3}, 3), ({0: 1, 9: 9}, 9), ({7: 20, 8: 80}, 8)],
+)
+def test_four_in_five_captions_have_the_least_words(lengths, least):
+    found = Scan(lengths=Counter(lengths))
+    assert found.least_words() == least

@@ -292,6 +292,12 @@ def test_captions_have_the_words_that_were_asked_for(tiny_captioner, random_feat
     assert [len(one.caption.split()) for one in captions] == [words] * 3
 
 
+def test_a_captioner_says_as_many_words_as_it_learnt_that_captions_have(tiny_captioner, random_features, decoder):
+    captioner = tiny_captioner(max_words=8, min_words=4, end_bias=1e3)
+    assert [len(one.caption.split()) for one in decoder(captioner).decode(random_features(3))] == [4] * 3
+    assert [len(one.caption.split()) for one in decoder(captioner, min_words=2).decode(random_features(3))] == [2] * 3
+
+
 def test_a_captioner_that_ends_gives_no_flag_and_a_caption_to_read(tiny_captioner, random_features, decoder):
     captioner = tiny_captioner(words=("it", "'s", "does", "n't"), end_bias=30.0)
     captions = decoder(captioner, batch_size=2).decode(random_features(2))
