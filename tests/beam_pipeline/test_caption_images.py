@@ -28,7 +28,7 @@ def write_captioner(path: Path, encoder, words: list[str]) -> str:
     config = ModelConfig("merge", len(vocabulary), embedding_size=8, hidden_size=16)
     model = build_model(config, (2048,))
     save_weights(model, str(path))
-    write_config(str(path), config, encoder, 6, {})
+    write_config(str(path), config, encoder, 6, 1, {})
     vocabulary.save(str(path / "vocabulary.txt"))
     return str(path)
 
