@@ -20,24 +20,26 @@ class Noise:
         self._seed = seed
         self._asked = 0
 
-    def drop(self, values: tf.Tensor, rate: float, together: bool = False) -> tf.Tensor:
+    def drop(self, values: tf.Tensor, rate: float, alike: int | None = None) -> tf.Tensor:
         """Sets a share of the values to zero and scales the others up; shape and dtype stay.
 
         Args:
-          together: values that differ in their last place alone share their fate.
+          alike: axis along which values share their fate.
         """
         self._asked += 1
         if not rate:
             return values
         seed = tf.random.experimental.stateless_fold_in(self._seed, self._asked)
-        shape = tf.concat([tf.shape(values)[:-1], [1]], axis=0) if together else None
+        shape = tf.unstack(tf.shape(values))
+        if alike is not None:
+            shape[alike] = 1
         return tf.nn.experimental.stateless_dropout(values, rate, seed, noise_shape=shape)
 
 
 class Silence:
     """The Noise of inference: nothing is dropped."""
 
-    def drop(self, values: tf.Tensor, rate: float, together: bool = False) -> tf.Tensor:
+    def drop(self, values: tf.Tensor, rate: float, alike: int | None = None) -> tf.Tensor:
         return values
 
 

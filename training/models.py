@@ -141,8 +141,11 @@ class AttentionModel(keras.Model):
         [B, heads, P, D], the scene's part of the gates [B, 4H], and the state before the first word [B, 2H].
         """
         features = self.standardize(features) if self.standardize else features
-        grid = noise.drop(self.grid_norm(self.grid(features)), self.config.feature_dropout)  # (B, P, H)
-        grid = noise.drop(grid, self.config.position_dropout, together=True)
+        grid = self.grid_norm(self.grid(features))  # (B, P, H)
+        # Of the whole picture (Tompson et al. 2015): what each position drops on its own, attention learns to make use
+        # of and the mean of the grid does not feel.
+        grid = noise.drop(grid, self.config.feature_dropout, alike=1)
+        grid = noise.drop(grid, self.config.position_dropout, alike=2)
         scene = tf.reduce_mean(grid, axis=1)
         keys = tf.transpose(self._heads(self.keys(grid)), [0, 2, 3, 1])
         values = tf.transpose(self._heads(grid), [0, 2, 1, 3])

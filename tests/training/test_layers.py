@@ -60,10 +60,9 @@ def test_a_caption_does_not_depend_on_those_beside_it(lstm):
         assert (together[row, int(lengths[row]) :] == 0).all()
 
 
-def test_values_that_are_dropped_together_share_one_mask():
-    values = tf.ones([5, 40, 8])
-    dropped = Noise(tf.constant([1, 2])).drop(values, 0.25, together=True).numpy()
-    kept = dropped[..., :1] != 0
-    np.testing.assert_allclose(dropped, np.where(kept, 1 / 0.75, 0) * np.ones([5, 40, 8]), rtol=1e-6)
-    assert 0.6 < kept.mean() < 0.9
-    assert (Noise(tf.constant([1, 2])).drop(values, 0.0, together=True) == values).numpy().all()
+@pytest.mark.parametrize("axis", [1, 2])
+def test_values_along_an_axis_share_their_fate(axis):
+    dropped = Noise(tf.constant([0, 1])).drop(tf.ones([3, 40, 50]), 0.5, alike=axis).numpy()
+    assert (dropped == dropped.take([0], axis=axis)).all()
+    assert sorted(set(dropped.ravel().tolist())) == [0.0, 2.0]
+    assert 0.3 < (dropped > 0).mean() < 0.7

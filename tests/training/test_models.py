@@ -177,3 +177,12 @@ def test_standardised_features_of_any_scale_and_offset_look_alike(model):
         memories.append(built.encode(tf.constant(features * scale + offset), Silence())[0].numpy())
     np.testing.assert_allclose(*memories, atol=0.02)
     assert not any("standardize" in variable.path for variable in built.trainable_variables)
+
+
+def test_feature_dropout_takes_a_feature_from_the_whole_picture():
+    config = ModelConfig("attention", 9, embedding_size=8, hidden_size=16, heads=1, feature_dropout=0.5)
+    model = build_model(config, (64, 2048))
+    features = tf.constant(np.random.default_rng(0).normal(size=(2, 64, 2048)), tf.float32)
+    _, values, *_ = model.encode(features, Noise(tf.constant([0, 1])))  # (2, 1, 64, 16)
+    missing = values.numpy()[:, 0] == 0.0
+    assert (missing == missing[:, :1]).all() and 0.2 < missing.mean() < 0.8
