@@ -66,3 +66,12 @@ def test_values_along_an_axis_share_their_fate(axis):
     assert (dropped == dropped.take([0], axis=axis)).all()
     assert sorted(set(dropped.ravel().tolist())) == [0.0, 2.0]
     assert 0.3 < (dropped > 0).mean() < 0.7
+
+
+def test_values_that_are_dropped_together_share_one_mask():
+    values = tf.ones([5, 40, 8])
+    dropped = Noise(tf.constant([1, 2])).drop(values, 0.25, alike=2).numpy()
+    kept = dropped[..., :1] != 0
+    np.testing.assert_allclose(dropped, np.where(kept, 1 / 0.75, 0) * np.ones([5, 40, 8]), rtol=1e-6)
+    assert 0.6 < kept.mean() < 0.9
+    assert (Noise(tf.constant([1, 2])).drop(values, 0.0, alike=2) == values).numpy().all()
