@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.random import SeedGenerator
 
 
 class Noise:
@@ -68,14 +69,16 @@ class Lstm(keras.layers.Layer):
 
     Args:
       input_size: I, hidden_size: H.
+      seeds: of the weights.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, name: str):
+    def __init__(self, input_size: int, hidden_size: int, seeds: SeedGenerator, name: str):
         super().__init__(name=name)
         self.hidden_size = hidden_size
+        self._orthogonal = keras.initializers.Orthogonal(seed=seeds)
         self.inputs = keras.layers.Dense(
             4 * hidden_size,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=2),
+            kernel_initializer=keras.initializers.GlorotUniform(seeds),
             bias_initializer=lambda shape, dtype: tf.constant(_forget_open(hidden_size), dtype),
             name="inputs",
         )
@@ -83,9 +86,7 @@ class Lstm(keras.layers.Layer):
 
     def build(self, _):
         size = self.hidden_size
-        self.recurrent = self.add_weight(
-            name="recurrent", shape=(size, 4 * size), initializer=keras.initializers.OrthogonalInitializer(seed=3)
-        )
+        self.recurrent = self.add_weight(name="recurrent", shape=(size, 4 * size), initializer=self._orthogonal)
         self.built = True
 
     def call(self, gates, hidden, cell):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
+from keras.random import SeedGenerator
 
 from training.errors import UserError
 from training.layers import Lstm, Noise, Silence, Standardize
@@ -49,12 +50,12 @@ class ModelConfig:
     standardize: bool = False
 
 
-def _dense(size: int, name: str, seed: int, **options) -> keras.layers.Dense:
-    return keras.layers.Dense(size, kernel_initializer=keras.initializers.GlorotUniform(seed), name=name, **options)
+def _dense(size: int, name: str, seeds: SeedGenerator, **options) -> keras.layers.Dense:
+    return keras.layers.Dense(size, kernel_initializer=keras.initializers.GlorotUniform(seeds), name=name, **options)
 
 
-def _embedding(config: ModelConfig) -> keras.layers.Embedding:
-    start = keras.initializers.RandomNormal(stddev=WORD_SPREAD, seed=1)
+def _embedding(config: ModelConfig, seeds: SeedGenerator) -> keras.layers.Embedding:
+    start = keras.initializers.RandomNormal(stddev=WORD_SPREAD, seed=seeds)
     return keras.layers.Embedding(
         config.vocabulary_size, config.embedding_size, embeddings_initializer=start, name="words"
     )
@@ -70,17 +71,17 @@ class MergeModel(keras.Model):
     generator").
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, seeds: SeedGenerator):
         super().__init__(name="merge")
         self.config = config
         self.standardize = _standardize(config)
-        self.words = _embedding(config)
+        self.words = _embedding(config, seeds)
         self.image_norm = keras.layers.LayerNormalization(name="image_norm")
-        self.image = _dense(config.hidden_size, "image", 3, activation="relu")
-        self.lstm = Lstm(config.embedding_size, config.hidden_size, name="lstm")
-        self.join_image = _dense(config.hidden_size, "join_image", 4)
-        self.join_words = _dense(config.hidden_size, "join_words", 5, use_bias=False)
-        self.output_words = _dense(config.vocabulary_size, "output_words", 6)
+        self.image = _dense(config.hidden_size, "image", seeds, activation="relu")
+        self.lstm = Lstm(config.embedding_size, config.hidden_size, seeds, name="lstm")
+        self.join_image = _dense(config.hidden_size, "join_image", seeds)
+        self.join_words = _dense(config.hidden_size, "join_words", seeds, use_bias=False)
+        self.output_words = _dense(config.vocabulary_size, "output_words", seeds)
 
     def encode(self, features: tf.Tensor, noise: Noise | Silence) -> Tensors:
         """float32 [B, P, C] or [B, C] -> image vectors [B, H]."""
@@ -119,22 +120,22 @@ class AttentionModel(keras.Model):
     the grid gives the LSTM's first state and stands beside every word that it reads.
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, seeds: SeedGenerator):
         super().__init__(name="attention")
         self.config = config
         hidden = config.hidden_size
         self.standardize = _standardize(config)
-        self.words = _embedding(config)
-        self.grid = _dense(hidden, "grid", 3, activation="relu")
+        self.words = _embedding(config, seeds)
+        self.grid = _dense(hidden, "grid", seeds, activation="relu")
         self.grid_norm = keras.layers.LayerNormalization(name="grid_norm")
-        self.keys = _dense(hidden, "keys", 4, use_bias=False)
-        self.first = _dense(2 * hidden, "first", 5, activation="tanh")
-        self.scene = _dense(4 * hidden, "scene", 6, use_bias=False)
-        self.lstm = Lstm(config.embedding_size, hidden, name="lstm")
-        self.query = _dense(hidden, "query", 7, use_bias=False)
-        self.join_context = _dense(hidden, "join_context", 8)
-        self.join_hidden = _dense(hidden, "join_hidden", 9, use_bias=False)
-        self.output_words = _dense(config.vocabulary_size, "output_words", 10)
+        self.keys = _dense(hidden, "keys", seeds, use_bias=False)
+        self.first = _dense(2 * hidden, "first", seeds, activation="tanh")
+        self.scene = _dense(4 * hidden, "scene", seeds, use_bias=False)
+        self.lstm = Lstm(config.embedding_size, hidden, seeds, name="lstm")
+        self.query = _dense(hidden, "query", seeds, use_bias=False)
+        self.join_context = _dense(hidden, "join_context", seeds)
+        self.join_hidden = _dense(hidden, "join_hidden", seeds, use_bias=False)
+        self.output_words = _dense(config.vocabulary_size, "output_words", seeds)
 
     def encode(self, features: tf.Tensor, noise: Noise | Silence) -> Tensors:
         """float32 [B, P, C] -> all that every word needs of the picture, D = H / heads: keys [B, heads, D, P], values
@@ -201,8 +202,8 @@ def _run(lstm: Lstm, gates: tf.Tensor, lengths: tf.Tensor, first: Tensors | None
 MODELS: dict[str, type[MergeModel] | type[AttentionModel]] = {"attention": AttentionModel, "merge": MergeModel}
 
 
-def build_model(config: ModelConfig, feature_shape: tuple[int, ...]) -> MergeModel | AttentionModel:
-    """ModelConfig -> a model with all its weights made, from fixed seeds.
+def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int = 0) -> MergeModel | AttentionModel:
+    """ModelConfig -> a model with all its weights drawn by the seed.
 
     Raises:
       UserError: the model cannot look at features of this shape, or its heads do not divide its hidden units.
@@ -216,7 +217,7 @@ def build_model(config: ModelConfig, feature_shape: tuple[int, ...]) -> MergeMod
         raise UserError(
             f"hidden_size {config.hidden_size} cannot be shared by {config.heads} heads of attention; choose a multiple"
         )
-    model = MODELS[config.model](config)
+    model = MODELS[config.model](config, SeedGenerator(seed))
     memory = model.encode(tf.zeros([1, *feature_shape]), Silence())
     drawn_from, _ = model.step(memory, model.start(memory, 1), tf.zeros([1, 1], tf.int32))
     model.logits(drawn_from)

@@ -372,7 +372,7 @@ def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocab
         # Random weights give channels whose common part is far larger than what tells pictures apart.
         standardize=features.encoder.weights == "random",
     )
-    model = build_model(config, FEATURE_SHAPES[features.encoder.feature_kind])
+    model = build_model(config, FEATURE_SHAPES[features.encoder.feature_kind], options.seed)
     if model.standardize:
         training = pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == TRAIN)
         model.standardize.fit(np.stack([feature for _, feature in islice(training, STANDARDIZED_BY)]))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.random import SeedGenerator
 
 from training.layers import Lstm, Noise
 
@@ -9,7 +10,7 @@ STEPS, SIZE = 4, 5
 
 @pytest.fixture(scope="module")
 def lstm():
-    layer = Lstm(3, SIZE, name="lstm")
+    layer = Lstm(3, SIZE, SeedGenerator(0), name="lstm")
     layer.build(None)
     return layer
 

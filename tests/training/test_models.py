@@ -186,3 +186,16 @@ def test_feature_dropout_takes_a_feature_from_the_whole_picture():
     _, values, *_ = model.encode(features, Noise(tf.constant([0, 1])))  # (2, 1, 64, 16)
     missing = values.numpy()[:, 0] == 0.0
     assert (missing == missing[:, :1]).all() and 0.2 < missing.mean() < 0.8
+
+
+@pytest.mark.parametrize("name", ["merge", "attention"])
+def test_the_seed_decides_every_weight(name):
+    config = ModelConfig(name, WORDS, embedding_size=6, hidden_size=16, heads=4)
+    first, again, other = (build_model(config, SHAPES[name], seed) for seed in (1, 1, 2))
+    drawn = 0
+    for one, two, three in zip(first.weights, again.weights, other.weights, strict=True):
+        assert np.array_equal(one, two)
+        if one.path.endswith(("kernel", "recurrent", "embeddings")):
+            assert not np.array_equal(one, three), one.path
+            drawn += 1
+    assert drawn == {"merge": 7, "attention": 11}[name]
