@@ -14,9 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from training.captioner import Captioner
-from training.guidance import GUIDANCE, guided
+from training.guidance import GUIDANCE, GuidedModel
 from training.layers import Silence
 from training.picture_words import WordArrays, WordKnowledge, expected_counts
+from training.presence import PresenceGraph
 from training.tokenizer import detokenize
 from training.vocabulary import END, PAD, START, UNKNOWN
 from training.word_evidence import PictureEvidence
@@ -185,13 +186,18 @@ class CaptionDecoder:
         self.vocabulary = captioner.vocabulary
         self.batch_size = batch_size
         self.feature_shape = captioner.feature_shape
-        model, max_words = guided(captioner, guidance), captioner.max_words + 1
+        max_words = captioner.max_words + 1
         min_words = min(min_words or captioner.min_words, captioner.max_words)
         self.knowledge = knowledge = WordKnowledge(captioner) if evidence else None
+        head = PresenceGraph(captioner.presence) if captioner.presence and (guidance or evidence) else None
+        guide = GuidedModel(captioner, guidance) if head and guidance else None
+        model: Any = guide or captioner.model
 
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
         def search(features):
-            memory = model.encode(tf.cast(features, tf.float32), Silence())
+            seen = head(features) if head else ()
+            memory = captioner.model.encode(tf.cast(features, tf.float32), Silence())
+            memory = guide.guide(memory, *seen) if guide else memory
 
             def step(ids, state):
                 drawn_from, state = model.step(memory, state, ids)
@@ -204,7 +210,7 @@ class CaptionDecoder:
                 return found, ()
             best = found[0][:, :1]
             expected = expected_counts(step, model.start(memory, 1), best, tf.ones([batch_size, 1]))
-            return found, (expected, *knowledge.graph(features))
+            return found, (expected, *seen)
 
         self._search = search
         # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.

@@ -5,7 +5,7 @@ at a time, sees better what is there. Its opinion joins the decoder's by shallow
 monolingual corpora in neural machine translation"): a weighted log-probability beside the decoder's own, here how much
 likelier a word is in this picture than in the mean one, so that words of every picture gain nothing.
 
-Letters: B pictures, R captions of a picture, H hidden units, V the decoder's vocabulary.
+Letters: B pictures, R captions of a picture, H hidden units, V the decoder's vocabulary, U words of the head.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import tensorflow as tf
 
 from training.captioner import Captioner
 from training.errors import UserError
-from training.layers import Noise, Silence
-from training.presence import PresenceGraph
+from training.presence import TINY
 from training.vocabulary import SPECIALS
 
 GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/caption-quality.md)
@@ -29,7 +28,7 @@ State = tuple[Any, tf.Tensor]  # the model's own, and what was not said yet: boo
 
 
 class GuidedModel:
-    """A captioner's model with its word-presence head beside it; decodes as the model alone does.
+    """A captioner's model with what its word-presence head sees beside it; decodes as the model alone does.
 
     Args:
       captioner: with a word-presence head.
@@ -37,23 +36,23 @@ class GuidedModel:
     """
 
     def __init__(self, captioner: Captioner, weight: float):
-        assert captioner.presence is not None
+        head = captioner.presence
+        assert head is not None
         self.model = captioner.model
         self.weight = weight
-        head = captioner.presence
-        self._graph = PresenceGraph(head)
         place = {word: number for number, word in enumerate(head.words)}
         # What the head does not know, marks among it, comes last and weighs nothing.
         self._places = np.full(len(captioner.vocabulary), len(head.words), np.int32)
         self._places[SPECIALS:] = [place.get(word, len(head.words)) for word in captioner.vocabulary.words]
 
-    def encode(self, features: tf.Tensor, noise: Noise | Silence) -> tuple[Any, tf.Tensor]:
-        """float32 [B, ...] -> the model's memory, and what each word gains in each picture [B, V]."""
-        presence, _ = self._graph(features)
+    def guide(self, memory: Any, presence: tf.Tensor, grounding: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        """The model's memory, and presence and grounding by `presence.PresenceGraph`, [B, U] each -> the memory, and
+        what each word gains in each picture [B, V].
+        """
+        here = tf.math.log(tf.maximum(presence, TINY))
         floor = math.log(_FLOOR)
-        gain = tf.maximum(tf.math.log(presence), floor) - tf.maximum(self._graph.log_of_mean, floor)
-        gain = tf.gather(tf.pad(self.weight * gain, [[0, 0], [0, 1]]), self._places, axis=1)
-        return self.model.encode(features, noise), gain
+        gain = self.weight * (tf.maximum(here, floor) - tf.maximum(here - grounding, floor))
+        return memory, tf.gather(tf.pad(gain, [[0, 0], [0, 1]]), self._places, axis=1)
 
     def start(self, memory: tuple[Any, tf.Tensor], captions: int) -> State:
         """Memory -> state before the first word, of R = `captions` of each picture."""
@@ -76,11 +75,6 @@ class GuidedModel:
         """What `step` gave -> unnormalised log-probabilities [B, R, V]."""
         inner, gain = drawn_from
         return self.model.logits(inner) + gain
-
-
-def guided(captioner: Captioner, weight: float) -> Any:
-    """The model to decode with: the captioner's own where it has no head to guide it, or is not to be guided."""
-    return GuidedModel(captioner, weight) if captioner.presence is not None and weight else captioner.model
 
 
 def effective_guidance(captioner: Captioner, asked: float | None) -> float:

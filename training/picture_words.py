@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.captioner import Captioner
-from training.presence import PresenceGraph, PresenceHead
+from training.presence import PresenceHead
 from training.vocabulary import PAD, SPECIALS, START
 from training.word_evidence import FLOOR, PictureEvidence, WordEvidence
 from training.words import caption_words
@@ -81,7 +81,6 @@ class WordKnowledge:
     def __init__(self, captioner: Captioner):
         head = captioner.presence
         self.head: PresenceHead | None = head
-        self._graph = PresenceGraph(head) if head else None
         spelled = [(id, word) for id, word in enumerate(captioner.vocabulary.words, SPECIALS) if _counts(word)]
         learnt = head.words if head else ()
         self.words = tuple(dict.fromkeys([*learnt, *(word for _, word in spelled)]))
@@ -91,12 +90,8 @@ class WordKnowledge:
         # Of a word that the head did not learn it knows the training rate: the same for every picture.
         self._rates = np.array([head.rare.get(word, 0.0) if head else 0.0 for word in self.words[len(learnt) :]])
 
-    def graph(self, features: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Features [B, ...] -> presence and grounding of the head's words; nothing where there is no head."""
-        return self._graph(features) if self._graph else ()
-
     def arrays(self, expected: np.ndarray, seen: tuple[np.ndarray, ...]) -> WordArrays:
-        """Expected counts [B, V] and what `graph` gave -> WordArrays."""
+        """Expected counts [B, V], and presence and grounding of the head's words where there is one -> WordArrays."""
         counts = np.zeros([len(expected), len(self.words)], np.float32)
         counts[:, self._places] = expected[:, self._ids]
         if not seen:

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from training.captioner import load_captioner
 from training.errors import UserError
-from training.guidance import GUIDANCE, GuidedModel, effective_guidance, guided
+from training.guidance import GUIDANCE, GuidedModel, effective_guidance
 from training.layers import Silence
-from training.presence import head_inputs, load_presence
+from training.presence import PresenceGraph, head_inputs, load_presence
 from training.vocabulary import SPECIALS, START
 
 WORDS = ("a", "dog", "cat", "hat", "on", "top", "of")
@@ -20,7 +20,8 @@ def captioner(tiny_captioner, give_head):
 
 
 def gains(captioner, features, weight):
-    return GuidedModel(captioner, weight).encode(tf.cast(features, tf.float32), Silence())[1].numpy()
+    seen = PresenceGraph(captioner.presence)(tf.constant(features))
+    return GuidedModel(captioner, weight).guide(None, *seen)[1].numpy()
 
 
 def test_a_word_gains_by_how_much_likelier_it_is_here_than_in_the_mean_picture(captioner, random_features):
@@ -45,11 +46,11 @@ def test_absent_is_absent_however_small_its_probability(captioner, random_featur
 
 def test_a_word_that_is_said_gains_no_more_and_may_still_lose(captioner, random_features):
     model = GuidedModel(captioner, 1.0)
-    memory = model.encode(tf.cast(random_features(1), tf.float32), Silence())
+    memory = captioner.model.encode(tf.cast(random_features(1), tf.float32), Silence())
     dog, cat = SPECIALS + 1, SPECIALS + 2
     gain = np.zeros([1, SPECIALS + len(WORDS)], np.float32)
     gain[0, dog], gain[0, cat] = 2.0, -2.0
-    memory = memory[0], tf.constant(gain)
+    memory = memory, tf.constant(gain)
     (_, first), state = model.step(memory, model.start(memory, 2), tf.constant([[START, START]]))
     (_, after), _ = model.step(memory, state, tf.constant([[dog, cat]]))
     assert first.numpy()[0, :, [dog, cat]].T.tolist() == [[2.0, -2.0], [2.0, -2.0]]
@@ -75,7 +76,6 @@ def test_guidance_brings_the_words_of_the_picture(captioner, random_features, de
 
 def test_without_weight_or_head_captions_are_the_models_own(tiny_captioner, captioner, random_features, decoder):
     bare = tiny_captioner(words=WORDS, end_bias=1.0)
-    assert guided(bare, 1.0) is bare.model and guided(captioner, 0.0) is captioner.model
     features = random_features(4)
     unguided, plain = decoder(captioner, guidance=0.0), decoder(bare, guidance=1.0)
     assert [one.caption for one in unguided.decode(features)] == [one.caption for one in plain.decode(features)]
