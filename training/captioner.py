@@ -176,7 +176,7 @@ def _load_member(path: str) -> Captioner:
 
 def _load_presence(path: str, feature_shape: tuple[int, ...]) -> PresenceHead | None:
     presence = load_presence(path)
-    if presence is not None and len(presence.mean_inputs) != inputs_of(feature_shape):
+    if presence is not None and presence.mean_inputs.shape != inputs_of(feature_shape):
         raise UserError(
             f"{posixpath.join(path, PRESENCE)}: for features of another kind than {CONFIG} names; train again, "
             f"or remove {PRESENCE_WORDS} to do without"

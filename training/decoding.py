@@ -157,6 +157,14 @@ def _repeats_trigram(said: tf.Tensor, words: tf.Tensor, t: tf.Tensor) -> tf.Tens
     return tf.reduce_any(tf.logical_and(pair[..., None, :], same), axis=3)
 
 
+def _steps(model: Any, memory: Any) -> StepFunction:
+    def step(ids, state):
+        drawn_from, state = model.step(memory, state, ids)
+        return tf.nn.log_softmax(model.logits(drawn_from)), state
+
+    return step
+
+
 class CaptionDecoder:
     """Captions features with a captioner.
 
@@ -196,20 +204,22 @@ class CaptionDecoder:
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
         def search(features):
             seen = head(features) if head else ()
-            memory = captioner.model.encode(tf.cast(features, tf.float32), Silence())
-            memory = guide.guide(memory, *seen) if guide else memory
-
-            def step(ids, state):
-                drawn_from, state = model.step(memory, state, ids)
-                return tf.nn.log_softmax(model.logits(drawn_from)), state
-
+            alone = captioner.model.encode(tf.cast(features, tf.float32), Silence())
+            memory = guide.guide(alone, *seen) if guide else alone
             found = beam_search(
-                step, model.start(memory, beam_width), batch_size, beam_width, max_words, 1 + alternatives, min_words
+                _steps(model, memory),
+                model.start(memory, beam_width),
+                batch_size,
+                beam_width,
+                max_words,
+                1 + alternatives,
+                min_words,
             )
             if knowledge is None:
                 return found, ()
-            best = found[0][:, :1]
-            expected = expected_counts(step, model.start(memory, 1), best, tf.ones([batch_size, 1]))
+            # What the decoder alone expects: the head is asked for its own opinion.
+            start, best = captioner.model.start(alone, 1), found[0][:, :1]
+            expected = expected_counts(_steps(captioner.model, alone), start, best, tf.ones([batch_size, 1]))
             return found, (expected, *seen)
 
         self._search = search

@@ -71,10 +71,12 @@ class WordEstimates:
             SAID: dict.fromkeys(sorted(set(fidelity_words(caption))), 1.0),
             EXPECTED: self._said_spelling.estimate(arrays.expected[row]),
         }
-        if arrays.presence is not None and arrays.grounding is not None:
-            presence = arrays.presence[row]
-            estimates[PRESENCE] = estimates[COMBINED] = self._spelling.estimate(np.concatenate([presence, self._rest]))
-            rates = presence / np.exp(arrays.grounding[row]) if self._rates is None else self._rates
+        if arrays.presence is not None and arrays.grounding is not None and arrays.head is not None:
+            estimates[COMBINED], estimates[PRESENCE] = (
+                self._spelling.estimate(np.concatenate([values[row], self._rest]))
+                for values in (arrays.presence, arrays.head)
+            )
+            rates = arrays.head[row] / np.exp(arrays.grounding[row]) if self._rates is None else self._rates
             grounded = np.minimum(rates * np.exp(arrays.grounding[row]), 1.0)
             estimates[GROUNDING] = self._said_spelling.estimate(grounded)
         for kind, estimate in estimates.items():

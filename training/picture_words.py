@@ -6,7 +6,7 @@ Letters: B pictures, A captions of a picture, T words of a caption, V the decode
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.captioner import Captioner
+from training.opinion_pool import pooled
 from training.presence import PresenceHead
 from training.vocabulary import PAD, SPECIALS, START
 from training.word_evidence import FLOOR, PictureEvidence, WordEvidence
@@ -59,12 +60,14 @@ class WordArrays:
     Attributes:
       words: U of them; those that the captions may say are among them.
       expected, presence, grounding: as in `word_evidence.WordEvidence`.
+      head: presence by the word-presence head alone.
     """
 
     words: tuple[str, ...]
     expected: np.ndarray
     presence: np.ndarray | None
     grounding: np.ndarray | None
+    head: np.ndarray | None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -90,16 +93,25 @@ class WordKnowledge:
         # Of a word that the head did not learn it knows the training rate: the same for every picture.
         self._rates = np.array([head.rare.get(word, 0.0) if head else 0.0 for word in self.words[len(learnt) :]])
 
-    def arrays(self, expected: np.ndarray, seen: tuple[np.ndarray, ...]) -> WordArrays:
+    def arrays(self, expected: np.ndarray, seen: Sequence[np.ndarray]) -> WordArrays:
         """Expected counts [B, V], and presence and grounding of the head's words where there is one -> WordArrays."""
         counts = np.zeros([len(expected), len(self.words)], np.float32)
         counts[:, self._places] = expected[:, self._ids]
-        if not seen:
-            return WordArrays(self.words, counts, None, None)
+        if self.head is None:
+            return WordArrays(self.words, counts, None, None, None)
+        by_head, grounding = seen
         shape = len(expected), len(self._rates)
         rates = np.broadcast_to(self._rates.astype(np.float32), shape)
-        presence = np.concatenate([seen[0], rates], axis=1)
-        return WordArrays(self.words, counts, presence, np.concatenate([seen[1], np.zeros(shape, np.float32)], axis=1))
+        presence = by_head
+        if self.head.pool_shift is not None:
+            presence = pooled(by_head, counts[:, : len(self.head.words)], self.head.pool_shift)
+        return WordArrays(
+            self.words,
+            counts,
+            np.concatenate([presence, rates], axis=1),
+            np.concatenate([grounding, np.zeros(shape, np.float32)], axis=1),
+            np.concatenate([by_head, rates], axis=1),
+        )
 
     def evidence(self, arrays: WordArrays, row: int, caption: str) -> PictureEvidence:
         """One picture's row and its caption -> evidence of the words that matter there."""

@@ -1,11 +1,12 @@
 """The word-presence head: features of a picture -> for each word, the probability that a person's caption uses it.
 
-Two layers over the mean and the maximum of the feature grid, as in the detectors of words that Fang et al. ("From
-captions to visual concepts and back", 2015) and Wu et al. ("What value do explicit high level concepts have in vision
-to language problems?", 2016) put before their captioners. Several small heads are asked and their probabilities
-averaged; standardisation and calibration are folded into their kernels.
+Two layers that see the grid in cells: the first looks into each cell, and the mean and the maximum of what it finds say
+how much of the picture shows it and whether any part does. Fang et al. ("From captions to visual concepts and back",
+2015) and Wu et al. ("What value do explicit high level concepts have in vision to language problems?", 2016) put such
+detectors of words before their captioners. Several small heads are asked and their probabilities averaged;
+standardisation and calibration are folded into their kernels.
 
-Letters: B pictures, P grid positions, C channels, D inputs of the head, M members, H hidden units of a member, V words.
+Letters: B pictures, P grid positions, C channels, Q cells, M members, H hidden units of a member, V words.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,9 +29,11 @@ from training.files import read_bytes, read_json, write_bytes, write_json
 PRESENCE = "presence.npz"
 PRESENCE_WORDS = "presence.json"
 PRESENCE_TAIL = "presence_tail.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_CELL = 2  # positions of the grid that a cell is wide and high
 TINY = 1e-12  # presence below this is the same to a logarithm
 _ARRAYS = ("hidden_kernel", "hidden_bias", "output_kernel", "output_bias", "mean_inputs")
+_POOL = "pool_shift"
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,9 @@ class PresenceHead:
     Attributes:
       words: V of them, the commonest in the training captions first.
       rare: words that the training captions use too seldom to be learnt -> share of the captions that do.
-      hidden_kernel [D, M*H], hidden_bias [M*H], output_kernel [M, H, V], output_bias [M, 1, V]: float32.
-      mean_inputs: float32 [D], of the mean training picture: what grounding is measured from.
+      hidden_kernel [C, M*H], hidden_bias [M*H], output_kernel [M, 2*H, V], output_bias [M, 1, V]: float32.
+      mean_inputs: float32 [Q, C], of the mean training picture: what grounding is measured from.
+      pool_shift: float32 [V], of `opinion_pool`; None where head and decoder are not pooled.
     """
 
     words: tuple[str, ...]
@@ -50,31 +55,41 @@ class PresenceHead:
     output_kernel: np.ndarray
     output_bias: np.ndarray
     mean_inputs: np.ndarray
+    pool_shift: np.ndarray | None = None
 
     def presence(self, inputs: np.ndarray) -> np.ndarray:
-        """Inputs float32 [B, D] -> presence float32 [B, V]; what `PresenceGraph` computes, in numpy."""
+        """Inputs float32 [B, Q, C] -> presence float32 [B, V]; what `PresenceGraph` computes, in numpy."""
         hidden = np.maximum(inputs @ self.hidden_kernel + self.hidden_bias, 0)
-        hidden = hidden.reshape(len(inputs), len(self.output_kernel), -1).swapaxes(0, 1)  # (M, B, H)
-        return expit(hidden @ self.output_kernel + self.output_bias).mean(axis=0)
+        found = np.stack([hidden.mean(axis=1), hidden.max(axis=1)], axis=1)  # (B, 2, M*H)
+        found = found.reshape(len(inputs), 2, len(self.output_kernel), -1).transpose(2, 0, 1, 3)  # (M, B, 2, H)
+        found = found.reshape(*found.shape[:2], -1)
+        return expit(found @ self.output_kernel + self.output_bias).mean(axis=0)
 
     def joined(self, others: Sequence[PresenceHead]) -> PresenceHead:
         """The head whose members are its own and those of the others that know the same words."""
         heads = [self, *(other for other in others if other.words == self.words)]
         each = {name: [getattr(head, name) for head in heads] for name in _ARRAYS}
+        shifts = [head.pool_shift for head in heads if head.pool_shift is not None]
         return replace(
             self,
             hidden_kernel=np.concatenate(each["hidden_kernel"], axis=1),
             hidden_bias=np.concatenate(each["hidden_bias"]),
             output_kernel=np.concatenate(each["output_kernel"]),
             output_bias=np.concatenate(each["output_bias"]),
+            pool_shift=np.mean(shifts, axis=0) if len(shifts) == len(heads) else None,
         )
 
     def fingerprint(self) -> bytes:
         """sha256 of all that decides its answers."""
         digest = hashlib.sha256(json.dumps([self.words, sorted(self.rare.items())]).encode())
-        for name in _ARRAYS:
-            digest.update(getattr(self, name).astype(np.float16).tobytes())
+        for array in self._stored().values():
+            digest.update(array.tobytes())
         return digest.digest()
+
+    def _stored(self) -> dict[str, np.ndarray]:
+        # Half precision: a kernel's rounding is far below what two trainings differ by.
+        arrays = {name: getattr(self, name).astype(np.float16) for name in _ARRAYS}
+        return arrays if self.pool_shift is None else arrays | {_POOL: self.pool_shift.astype(np.float16)}
 
     def save(self, directory: str, tail: Mapping[str, float]) -> None:
         """Writes the head's three files, the words last: without them there is no head.
@@ -82,10 +97,8 @@ class PresenceHead:
         Args:
           tail: word -> its mean presence in pictures where that lies below `word_evidence.FLOOR`.
         """
-        # Half precision: a kernel's rounding is far below what two trainings differ by.
-        arrays = {name: getattr(self, name).astype(np.float16) for name in _ARRAYS}
         file = io.BytesIO()
-        np.savez(file, **arrays)
+        np.savez(file, **self._stored())
         write_bytes(posixpath.join(directory, PRESENCE), file.getvalue())
         write_json(posixpath.join(directory, PRESENCE_TAIL), {"schema_version": SCHEMA_VERSION, "words": dict(tail)})
         document = {"schema_version": SCHEMA_VERSION, "words": self.words, "rare": dict(self.rare)}
@@ -114,35 +127,54 @@ def load_presence(directory: str) -> PresenceHead | None:
         path = posixpath.join(directory, PRESENCE)
         with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as stored:
             arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
-        (inputs, hidden), (members, size, _) = arrays["hidden_kernel"].shape, arrays["output_kernel"].shape
-        shapes = [(inputs, hidden), (hidden,), (members, size, len(words)), (members, 1, len(words)), (inputs,)]
-        if hidden != members * size or [array.shape for array in arrays.values()] != shapes:
+            shift = stored[_POOL].astype(np.float32) if _POOL in stored else None
+        (channels, hidden), (members, found, _) = arrays["hidden_kernel"].shape, arrays["output_kernel"].shape
+        cells = arrays["mean_inputs"].shape[0]
+        shapes = [
+            (channels, hidden),
+            (hidden,),
+            (members, found, len(words)),
+            (members, 1, len(words)),
+            (cells, channels),
+        ]
+        fits = [array.shape for array in arrays.values()] == shapes and (shift is None or shift.shape == (len(words),))
+        if 2 * hidden != members * found or not fits:
             raise ValueError(f"does not fit the {len(words)} words of {PRESENCE_WORDS}")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, tf.errors.OpError) as error:
         why = str(error).strip().partition("\n")[0]
         raise UserError(
             f"{path}: damaged ({why}); restore it as training wrote it, or remove {PRESENCE_WORDS} to do without"
         ) from error
-    return PresenceHead(words=words, rare=rare, **arrays)
+    return PresenceHead(words=words, rare=rare, pool_shift=shift, **arrays)
 
 
-def inputs_of(feature_shape: tuple[int, ...]) -> int:
-    """Shape of a picture's features, [P, C] or [C] -> D."""
-    return len(feature_shape) * feature_shape[-1]
+def inputs_of(feature_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Shape of a picture's features, [P, C] or [C] -> (Q, C)."""
+    *grid, channels = feature_shape
+    return (grid[0] // _CELL**2 if grid else 1), channels
 
 
 def head_inputs(features: tf.Tensor) -> tf.Tensor:
-    """Features float [B, P, C] or [B, C] -> what the head looks at, float32 [B, D]: D = 2 C for a grid, C for its mean.
+    """Features float [B, P, C] or [B, C] -> what the head looks at, float32 [B, Q, C].
 
-    The mean over the grid says how much of the picture a channel fills, the maximum whether it is there at all. Both
-    are long-tailed, and their logarithms are not.
+    Cells of a grid are means of 2x2 positions; pooled features are one cell. Channels are long-tailed, and their
+    logarithms are not.
     """
     features = tf.cast(features, tf.float32)
     if features.shape.rank == 2:
-        return _log(8.0 * features)
-    # The factor brings a mean over 64 positions, few of them lit, to where the logarithm bends.
-    mean, maximum = tf.reduce_mean(features, axis=1), tf.reduce_max(features, axis=1)
-    return tf.concat([_log(8.0 * mean), _log(maximum)], axis=-1)
+        # The factor brings a mean over the whole grid, little of which is lit, to where the logarithm bends.
+        return _log(8.0 * features[:, None])
+    _, positions, channels = features.shape
+    side = math.isqrt(positions)
+    grid = tf.reshape(features, [-1, side, side, channels])
+    cells = tf.nn.avg_pool2d(grid, _CELL, _CELL, "VALID")
+    return _log(tf.reshape(cells, [-1, (side // _CELL) ** 2, channels]))
+
+
+def find(cells: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Inputs [B, Q, C], kernel [C, N], bias [N] -> mean and maximum of the first layer over the cells, [B, N] each."""
+    hidden = tf.nn.relu(tf.tensordot(cells, kernel, axes=1) + bias)
+    return tf.reduce_mean(hidden, axis=1), tf.reduce_max(hidden, axis=1)
 
 
 def _log(values: tf.Tensor) -> tf.Tensor:
@@ -161,8 +193,8 @@ class PresenceGraph:
     def __call__(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Features [B, ...] -> presence and grounding, float32 [B, V] each."""
         members = self._output_kernel.shape[0]
-        hidden = tf.nn.relu(tf.matmul(head_inputs(features), self._hidden_kernel) + self._hidden_bias)  # (B, M*H)
-        hidden = tf.stack(tf.split(hidden, members, axis=1))  # (M, B, H)
-        logits = tf.matmul(hidden, self._output_kernel) + self._output_bias  # (M, B, V)
+        found = find(head_inputs(features), self._hidden_kernel, self._hidden_bias)  # (B, M*H) each
+        found = tf.concat([tf.split(values, members, axis=1) for values in found], axis=2)  # (M, B, 2*H)
+        logits = tf.matmul(found, self._output_kernel) + self._output_bias  # (M, B, V)
         presence = tf.reduce_mean(tf.sigmoid(logits), axis=0)
         return presence, tf.math.log(tf.maximum(presence, TINY)) - self.log_of_mean

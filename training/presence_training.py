@@ -4,7 +4,7 @@ The target of a word is the share of the picture's captions that use it. Each me
 of the training pictures aside, chosen by content; what a member says of its own aside pictures calibrates the head
 (cross-fitting, as in scikit-learn's CalibratedClassifierCV). Dev pictures have no part in it.
 
-Letters: N training pictures, D inputs, M members, H hidden units, V words, A pictures held aside.
+Letters: N training pictures, Q cells of C channels, M members, H hidden units, V words, A pictures held aside.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import tensorflow as tf
@@ -21,11 +22,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from tqdm import tqdm
 
+from training.captioner import Captioner
 from training.dataset import records_of
+from training.decoding import CaptionDecoder
 from training.feature_records import FEATURE_SHAPES
 from training.feature_set import FeatureSet
 from training.layers import Noise
-from training.presence import PresenceHead, head_inputs, inputs_of
+from training.opinion_pool import pooled_scores
+from training.presence import PresenceHead, find, head_inputs, inputs_of
 from training.splits import TRAIN, Split
 from training.word_counts import WordCounts
 from training.word_evidence import FLOOR
@@ -33,6 +37,8 @@ from training.words import caption_words
 
 log = logging.getLogger("captionbeam")
 
+POOL_PICTURES = 1024  # whose totals the pool keeps, at most
+LEAST_POOL_PICTURES = 100  # fewer say too little of a word's total
 _READ_AT_ONCE = 256  # pictures pooled together
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
 NATS = 15.0  # logits of a member beyond this are the same to a calibration
@@ -54,13 +60,13 @@ class PresenceOptions:
       prior_captions: captions added to a word's count before its rate is taken, for words that are seldom seen.
     """
 
-    members: int = 5
+    members: int = 4
     hidden_size: int = 512
-    epochs: int = 15
+    epochs: int = 12
     batch_size: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
-    input_dropout: float = 0.5
+    input_dropout: float = 0.2
     hidden_dropout: float = 0.5
     min_count: int = 5
     max_words: int = 8192
@@ -71,10 +77,10 @@ class PresenceOptions:
 
 @dataclass
 class PooledPictures:
-    """Training pictures as the head reads them. Inputs lie in a file on disk: 8 KiB a view.
+    """Training pictures as the head reads them. Inputs lie in a file on disk: 64 KiB a view of grid features.
 
     Attributes:
-      inputs: float16 [views, D], each picture as it is and then its further views.
+      inputs: float16 [views, Q, C], each picture as it is and then its further views.
       first: int64 [N + 1], where a picture's views begin.
       fold: int64 [N], from the picture's content.
       words: int32, the words of all pictures one after the other, and share: float16, of the captions that use each.
@@ -161,8 +167,34 @@ def pool_pictures(
     if waiting:
         write()
     file.flush()
-    inputs = np.memmap(file, np.float16, "r", shape=(int(first[-1]), inputs_of(shape)))
+    inputs = np.memmap(file, np.float16, "r", shape=(int(first[-1]), *inputs_of(shape)))
     return PooledPictures(inputs, first, fold, np.concatenate(used), np.concatenate(shares), begins)
+
+
+def fit_pool(
+    captioner: Captioner, head: PresenceHead, features: Iterable[np.ndarray]
+) -> tuple[PresenceHead, dict[str, float]] | None:
+    """The head with its pool beside this captioner, and its presence tail; None where there are too few pictures.
+
+    Args:
+      captioner: trained; its own head does not matter.
+      features: float16 [P, C] or [C] each, of pictures that the captioner was not trained on: those it knows by heart.
+    """
+    chosen = list(islice(features, POOL_PICTURES))
+    if len(chosen) < LEAST_POOL_PICTURES:
+        return None
+    alone = replace(head, pool_shift=None)
+    decoder = CaptionDecoder(replace(captioner, presence=alone), evidence=True)
+    parts = [
+        (arrays.presence[:, : len(head.words)], arrays.expected[:, : len(head.words)])
+        for _, arrays in decoder.decode_batches(np.stack(chosen))
+        if arrays is not None and arrays.presence is not None
+    ]
+    decoder.close()
+    presence, expected = (np.concatenate(values) for values in zip(*parts, strict=True))
+    scores, means = pooled_scores(presence, expected), presence.mean(axis=0, dtype=np.float64)
+    shift = mean_shift(scores, means)
+    return replace(head, pool_shift=shift.astype(np.float32)), presence_tail(head.words, expit(scores + shift), means)
 
 
 def _shares(captions: Sequence[str], place: dict[str, int]) -> dict[int, float]:
@@ -179,7 +211,7 @@ def fit_head(
     pictures: PooledPictures, words: tuple[str, ...], rate: dict[str, float], seed: int, options: PresenceOptions
 ) -> tuple[PresenceHead, dict[str, float]]:
     """Pooled pictures, the head's words and the training rate of every word -> head and presence tail."""
-    mean, scale = _moments(pictures.inputs)
+    mean_inputs, mean, scale = _moments(pictures.inputs)
     rates = np.array([rate[word] for word in words])
     fitter = _Fitter(mean, scale, rates, options)
     members, asides = [], []
@@ -196,19 +228,22 @@ def fit_head(
     tail = presence_tail(words, calibration.apply(logits), rates)
     learnt = set(words)
     rare = {word: share for word, share in rate.items() if word not in learnt}
-    return _folded(members, mean, scale, calibration, words, rare), {**tail, **rare}
+    return _folded(members, mean_inputs, mean, scale, calibration, words, rare), {**tail, **rare}
 
 
-def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs float16 [N, D] -> mean and 1 / (standard deviation + 0.1), float32 [D] each; a block at a time."""
-    total, squares = np.zeros(inputs.shape[1]), np.zeros(inputs.shape[1])
+def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs float16 [N, Q, C] -> mean picture [Q, C]; mean and 1 / (standard deviation + 0.1) of the channels [C]; all
+    float32, a block at a time.
+    """
+    total, squares = np.zeros(inputs.shape[1:]), np.zeros(inputs.shape[2])
     for begin in range(0, len(inputs), _READ_AT_ONCE):
-        block = inputs[begin : begin + _READ_AT_ONCE].astype(np.float64)
-        total += block.sum(axis=0)
-        squares += np.square(block).sum(axis=0)
-    mean = total / len(inputs)
-    deviation = np.sqrt(np.maximum(squares / len(inputs) - mean * mean, 0.0))
-    return mean.astype(np.float32), (1.0 / (deviation + 0.1)).astype(np.float32)
+        block = inputs[begin : begin + _READ_AT_ONCE].astype(np.float32)
+        total += block.sum(axis=0, dtype=np.float64)
+        squares += np.square(block).sum(axis=(0, 1), dtype=np.float64)
+    picture = total / len(inputs)
+    mean = picture.mean(axis=0)
+    deviation = np.sqrt(np.maximum(squares / len(inputs) / inputs.shape[1] - mean * mean, 0.0))
+    return picture.astype(np.float32), mean.astype(np.float32), (1.0 / (deviation + 0.1)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -275,6 +310,7 @@ def presence_tail(words: Sequence[str], presence: np.ndarray, rates: np.ndarray)
 
 def _folded(
     members: list[tuple[np.ndarray, ...]],
+    mean_inputs: np.ndarray,
     mean: np.ndarray,
     scale: np.ndarray,
     calibration: Calibration,
@@ -292,7 +328,7 @@ def _folded(
         output_kernel=np.float32(calibration.slope) * np.stack(output_kernels),
         output_bias=np.float32(calibration.slope) * np.stack(output_biases)[:, None]
         + calibration.shift.astype(np.float32),
-        mean_inputs=mean,
+        mean_inputs=mean_inputs,
     )
 
 
@@ -305,8 +341,8 @@ class _Fitter:
 
     def __init__(self, mean: np.ndarray, scale: np.ndarray, rates: np.ndarray, options: PresenceOptions):
         self.options, self.rates = options, rates
-        inputs, hidden, words = len(mean), options.hidden_size, len(rates)
-        shapes = ([inputs, hidden], [hidden], [hidden, words], [words])
+        channels, hidden, words = len(mean), options.hidden_size, len(rates)
+        shapes = ([channels, hidden], [hidden], [2 * hidden, words], [words])
         self._weights = [tf.Variable(tf.zeros(shape)) for shape in shapes]
         self._slots = [(tf.Variable(tf.zeros(shape)), tf.Variable(tf.zeros(shape))) for shape in shapes]
         mean, scale = tf.constant(mean), tf.constant(scale)
@@ -316,7 +352,7 @@ class _Fitter:
 
         @tf.function(
             input_signature=[
-                tf.TensorSpec([None, inputs], tf.float16),
+                tf.TensorSpec([None, None, channels], tf.float16),
                 tf.TensorSpec([None, words], tf.float32),
                 tf.TensorSpec([2], tf.int32),
                 tf.TensorSpec([], tf.int32),
@@ -327,10 +363,11 @@ class _Fitter:
         def step(batch, targets, seed, done, rate):
             noise = Noise(tf.random.experimental.stateless_fold_in(seed, done))
             with tf.GradientTape() as tape:
-                seen = noise.drop(standardized(batch), options.input_dropout)
+                # A channel is dropped from all cells, or it could be read from the next one.
+                seen = noise.drop(standardized(batch), options.input_dropout, alike=1)
                 kernel, bias, output_kernel, output_bias = self._weights
-                units = noise.drop(tf.nn.relu(tf.matmul(seen, kernel) + bias), options.hidden_dropout)
-                logits = tf.matmul(units, output_kernel) + output_bias
+                found = noise.drop(tf.concat(find(seen, kernel, bias), axis=1), options.hidden_dropout)
+                logits = tf.matmul(found, output_kernel) + output_bias
                 entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
                 loss = tf.reduce_mean(tf.reduce_sum(entropy, axis=1))
             gradients = tape.gradient(loss, self._weights)
@@ -350,10 +387,11 @@ class _Fitter:
                 )
             return loss
 
-        @tf.function(input_signature=[tf.TensorSpec([None, inputs], tf.float16)], autograph=False)
+        @tf.function(input_signature=[tf.TensorSpec([None, None, channels], tf.float16)], autograph=False)
         def logits(batch):
             kernel, bias, output_kernel, output_bias = self._weights
-            return tf.matmul(tf.nn.relu(tf.matmul(standardized(batch), kernel) + bias), output_kernel) + output_bias
+            found = tf.concat(find(standardized(batch), kernel, bias), axis=1)
+            return tf.matmul(found, output_kernel) + output_bias
 
         self._step, self._logits = step, logits
 

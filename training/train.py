@@ -22,7 +22,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from training import captioner as store
-from training.captioner import Captioner
+from training.captioner import Captioner, load_captioner
 from training.dataset import Scan, checked, pictures_of, scan, training_batches, training_references
 from training.decoding import CaptionDecoder
 from training.errors import UserError
@@ -33,7 +33,7 @@ from training.files import content_hash, locked, reach, read_json, write_json, w
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
 from training.presence import has_presence
-from training.presence_training import PresenceOptions, fit_presence
+from training.presence_training import PresenceOptions, fit_pool, fit_presence
 from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
@@ -386,8 +386,12 @@ def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocab
 
 
 def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, found: Scan) -> None:
-    """Word presence is learnt beside the captioner, from the same pictures; neither changes the other."""
+    """Word presence is learnt from the same pictures as the captioner, and pooled with what that expects."""
     head, tail = fit_presence(features, split, found.words, options.seed, options.presence)
+    dev = (feature for _, feature in pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == DEV))
+    pooled = fit_pool(load_captioner(options.output), head, dev)
+    if pooled:
+        head, tail = pooled[0], {**tail, **pooled[1]}
     head.save(options.output, tail)
 
 

@@ -269,9 +269,9 @@ def test_a_word_presence_head_gives_estimates_to_the_tables(run, good, captioner
         rare={"runs": 0.25},
         hidden_kernel=zeros([2048, 1]),
         hidden_bias=zeros(1),
-        output_kernel=zeros([1, 1, 2]),
+        output_kernel=zeros([1, 2, 2]),
         output_bias=np.log([[[1.0, 1 / 9]]]),  # 0.5 and 0.1, whatever the picture shows
-        mean_inputs=zeros(2048),
+        mean_inputs=zeros([1, 2048]),
     )
     head.save(captioner, {"dog": 0.005, "sea": 0.005, "runs": 0.005})
     summary = run("known", images=str(good))

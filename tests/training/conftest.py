@@ -138,16 +138,16 @@ def give_head():
     """Function (captioner, words, rare) -> the same captioner on disk with an untrained word-presence head."""
 
     def give(captioner, words=("dog", "cat", "beach", "t-shirt"), rare=None):
-        inputs, members, hidden = inputs_of(captioner.feature_shape), 2, 4
+        cells, members, hidden = inputs_of(captioner.feature_shape), 2, 4
         generator = np.random.default_rng(3)
         head = PresenceHead(
             words=tuple(words),
             rare=rare or {},
-            hidden_kernel=generator.normal(size=(inputs, members * hidden)).astype(np.float32) / 16,
+            hidden_kernel=generator.normal(size=(cells[1], members * hidden)).astype(np.float32) / 16,
             hidden_bias=np.zeros(members * hidden, np.float32),
-            output_kernel=generator.normal(size=(members, hidden, len(words))).astype(np.float32),
+            output_kernel=generator.normal(size=(members, 2 * hidden, len(words))).astype(np.float32),
             output_bias=np.full((members, 1, len(words)), -1.0, np.float32),
-            mean_inputs=np.full(inputs, 0.25, np.float32),
+            mean_inputs=np.full(cells, 0.25, np.float32),
         )
         head.save(captioner.path, dict.fromkeys(words, 0.001))
         return load_captioner(captioner.path)

@@ -6,24 +6,37 @@ import tensorflow as tf
 
 from training.captioner import load_captioner
 from training.errors import UserError
-from training.presence import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS, PresenceGraph, head_inputs, load_presence
+from training.presence import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS, PresenceGraph, find, head_inputs, load_presence
 
 
-def test_the_head_sees_mean_and_maximum_of_a_grid():
-    grid = np.zeros([1, 64, 2], np.float16)
-    grid[0, 0] = [8.0, -4.0]
-    seen = head_inputs(tf.constant(grid)).numpy()
-    np.testing.assert_allclose(seen, [[np.log(2), -np.log(1.5), np.log(9), 0]], rtol=1e-6)
+def test_the_head_sees_a_grid_in_cells():
+    grid = np.zeros([1, 8, 8, 2], np.float16)
+    grid[0, :2, 2:4, 0] = [[8.0, 4.0], [0.0, 0.0]]  # the second cell of the first row
+    grid[0, 7, 7, 1] = -4.0  # in the last cell
+    seen = head_inputs(tf.constant(grid.reshape(1, 64, 2))).numpy()
+    expected = np.zeros([1, 16, 2])
+    expected[0, 1, 0], expected[0, 15, 1] = np.log(4), -np.log(2)
+    np.testing.assert_allclose(seen, expected, rtol=1e-6)
 
 
-def test_pooled_features_are_the_mean_alone():
+def test_pooled_features_are_one_cell():
     seen = head_inputs(tf.constant([[0.125, 0.0]], tf.float16)).numpy()
-    np.testing.assert_allclose(seen, [[np.log(2), 0]], rtol=1e-6)
+    np.testing.assert_allclose(seen, [[[np.log(2), 0]]], rtol=1e-6)
 
 
-def test_in_a_graph_it_says_what_it_says_in_numpy(tiny_captioner, give_head, random_features):
-    head = give_head(tiny_captioner()).presence
-    features = np.abs(random_features(3))
+def test_one_cell_is_enough_for_what_is_small():
+    """What the first layer finds in a single cell reaches the words undiluted."""
+    cells = np.zeros([1, 16, 1], np.float32)
+    cells[0, 3] = 8.0
+    mean, maximum = find(tf.constant(cells), tf.constant([[1.0, -1.0]]), tf.constant([0.0, 1.0]))
+    np.testing.assert_allclose(mean, [[0.5, 15 / 16]])
+    np.testing.assert_allclose(maximum, [[8.0, 1.0]])
+
+
+@pytest.mark.parametrize("kind", ["pooled", "grid"])
+def test_in_a_graph_it_says_what_it_says_in_numpy(tiny_captioner, give_head, random_features, kind):
+    head = give_head(tiny_captioner(kind=kind)).presence
+    features = np.abs(random_features(3, kind))
     presence, grounding = PresenceGraph(head)(tf.constant(features))
     inputs = head_inputs(tf.constant(features)).numpy()
     expected, of_mean = head.presence(inputs), head.presence(head.mean_inputs[None])
@@ -34,7 +47,7 @@ def test_in_a_graph_it_says_what_it_says_in_numpy(tiny_captioner, give_head, ran
 
 def test_grounding_of_the_mean_picture_is_nothing(tiny_captioner, give_head):
     head = give_head(tiny_captioner()).presence
-    picture = np.expm1(head.mean_inputs) / 8
+    picture = np.expm1(head.mean_inputs[0]) / 8
     _, grounding = PresenceGraph(head)(tf.constant(picture[None]))
     np.testing.assert_allclose(grounding, np.zeros([1, 4]), atol=1e-4)
 
@@ -61,8 +74,8 @@ def test_the_head_is_part_of_the_captioner(tiny_captioner, give_head):
     [
         (PRESENCE_WORDS, b"{", "presence.json: damaged"),
         (PRESENCE_WORDS, b"[]", "presence.json: damaged"),
-        (PRESENCE_WORDS, b'{"schema_version": 9}', "schema version 9, not 1; train again"),
-        (PRESENCE_WORDS, b'{"schema_version": 1, "words": ["dog"], "rare": {}}', "does not fit the 1 words"),
+        (PRESENCE_WORDS, b'{"schema_version": 9}', "schema version 9, not 2; train again"),
+        (PRESENCE_WORDS, b'{"schema_version": 2, "words": ["dog"], "rare": {}}', "does not fit the 1 words"),
         (PRESENCE, b"PK", "presence.npz: damaged"),
         (PRESENCE, None, "presence.npz: damaged"),
     ],

@@ -119,6 +119,7 @@ def test_a_head_learns_from_views_and_is_judged_by_pictures(tmp_path, record, wr
     with open(tmp_path / "pooled", "w+b") as file:
         found = pool_pictures(features, chosen, ("dog", "cat"), 10, file, 2)
         assert found.first.tolist() == [0, 1, 4]
-        np.testing.assert_allclose(found.inputs[:, 0], np.log([2, 3, 1, 1]), rtol=1e-3)
+        assert found.inputs.shape == (4, 1, 2048)
+        np.testing.assert_allclose(found.inputs[:, 0, 0], np.log([2, 3, 1, 1]), rtol=1e-3)
         np.testing.assert_array_equal(found.targets(np.arange(2), 2), [[0.5, 0.5], [1, 0]])
         assert found.fold.tolist() == [int(one.sha256[-8:], 16) % 10 for one in (seen, viewed)]
