@@ -90,3 +90,17 @@ def test_likely_words_are_kept_above_the_floor(tiny_captioner):
         "dog": (0, pytest.approx(0.02)),
         "hat": (1, pytest.approx(0.003)),
     }
+
+
+def test_the_decoder_expects_what_it_expects_with_and_without_guidance(
+    tiny_captioner, give_head, random_features, decoder
+):
+    captioner = give_head(tiny_captioner(words=WORDS, end_bias=2.0))
+    features = np.abs(random_features(4))
+    alone, guided = (
+        next(decoder(captioner, batch_size=4, evidence=True, guidance=weight).decode_batches(features))
+        for weight in (0.0, 0.1)
+    )
+    same = [row for row in range(4) if alone[0][row].caption == guided[0][row].caption]
+    assert same  # one more draw after other words would be another count
+    np.testing.assert_allclose(alone[1].expected[same], guided[1].expected[same], rtol=1e-5)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,3 +98,11 @@ def test_a_head_for_another_kind_of_features_is_refused(tiny_captioner, give_hea
         tf.io.gfile.copy(f"{pooled.path}/{name}", f"{grid.path}/{name}")
     with pytest.raises(UserError, match=r"for features of another kind than config\.json names"):
         load_captioner(grid.path)
+
+
+def test_an_ensemble_pools_by_the_mean_shift_where_all_have_one(tiny_captioner, give_head):
+    one, two = (give_head(tiny_captioner()).presence for _ in range(2))
+    with_shift = [replace(head, pool_shift=np.full(4, shift, np.float32)) for head, shift in ((one, 1.0), (two, 2.0))]
+    assert with_shift[0].joined(with_shift[1:]).pool_shift.tolist() == [1.5] * 4
+    assert with_shift[0].joined([two]).pool_shift is None
+    assert with_shift[0].fingerprint() != one.fingerprint()
