@@ -174,7 +174,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--beam-width", type=_positive, metavar="N", help="hypotheses kept while decoding (default: 3)"
     )
     evaluate.add_argument("--min-words", type=_positive, metavar="N", help=_MIN_WORDS_HELP)
-    evaluate.add_argument("--guidance", type=_share, metavar="WEIGHT", help=_GUIDANCE_HELP)
+    evaluate.add_argument("--guidance", type=_weight, metavar="WEIGHT", help=_GUIDANCE_HELP)
     evaluate.add_argument(
         "--train-list",
         metavar="FILE",
@@ -202,7 +202,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--beam-width", type=_positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)"
     )
     caption.add_argument("--min-words", type=_positive, metavar="N", help=_MIN_WORDS_HELP)
-    caption.add_argument("--guidance", type=_share, metavar="WEIGHT", help=_GUIDANCE_HELP)
+    caption.add_argument("--guidance", type=_weight, metavar="WEIGHT", help=_GUIDANCE_HELP)
     caption.add_argument(
         "--weights",
         metavar="imagenet|PATH",
@@ -328,6 +328,13 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _weight(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 10:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 10")
     return value
 
 
