@@ -60,8 +60,8 @@ class PresenceOptions:
       prior_captions: captions added to a word's count before its rate is taken, for words that are seldom seen.
     """
 
-    members: int = 4
-    hidden_size: int = 512
+    members: int = 3
+    hidden_size: int = 1024
     epochs: int = 12
     batch_size: int = 128
     learning_rate: float = 2e-3
