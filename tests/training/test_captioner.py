@@ -41,8 +41,8 @@ def test_a_captioner_loaded_again_is_the_same_and_says_the_same(tiny_captioner, 
         first.encoder,
         5,
     )
-    features = random_features(3, kind)
-    captions, again = (decoder(one, batch_size=4).decode(features) for one in (first, second))
+    features = 4 * random_features(12, kind)  # far enough apart to be told apart by untrained weights
+    captions, again = (decoder(one, batch_size=12).decode(features) for one in (first, second))
     assert captions == again and len({one.caption for one in captions}) > 1
 
 
@@ -126,7 +126,7 @@ def test_config_is_readable_before_any_weights(saved):
 
 
 def test_an_ensemble_gives_each_word_the_mean_of_its_members_probabilities(tiny_captioner, random_features):
-    first, second = tiny_captioner(), tiny_captioner(end_bias=2.0)
+    first, second = tiny_captioner(), tiny_captioner(end_bias=12.0)
     both = load_captioner(f"{first.path},{second.path}")
     features = tf.cast(random_features(2), tf.float32)
     ids = tf.constant([[5, 6], [7, 4]])
