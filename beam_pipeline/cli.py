@@ -325,16 +325,17 @@ def _above_zero(text: str) -> float:
 
 
 def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+    return _from_zero_to(1, text)
 
 
 def _weight(text: str) -> float:
+    return _from_zero_to(10, text)
+
+
+def _from_zero_to(most: int, text: str) -> float:
     value = float(text)
-    if not 0 <= value <= 10:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 10")
+    if not 0 <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {most}")
     return value
 
 

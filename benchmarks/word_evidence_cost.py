@@ -78,19 +78,19 @@ def read_pixels(images: str | None, pictures: int) -> np.ndarray:
 
 def with_random_head(captioner: Captioner) -> Captioner:
     options, words = PresenceOptions(), captioner.vocabulary.words
-    generator, cells = np.random.default_rng(0), inputs_of(captioner.feature_shape)
+    generator, (cells, channels) = np.random.default_rng(0), inputs_of(captioner.feature_shape)
     units = options.members * options.hidden_size
     # The share of pictures that people use the n-th commonest word of: about 1/n.
     rates = 0.5 / np.arange(1, len(words) + 1)
     head = PresenceHead(
         words=words,
         rare={},
-        hidden_kernel=generator.normal(size=(cells[1], units)).astype(np.float32) / 64,
+        hidden_kernel=generator.normal(size=(channels, units)).astype(np.float32) / 64,
         hidden_bias=np.zeros(units, np.float32),
         output_kernel=generator.normal(size=(options.members, 2 * options.hidden_size, len(words))).astype(np.float32)
         / 32,
         output_bias=np.tile(np.log(rates), (options.members, 1, 1)).astype(np.float32),
-        mean_inputs=np.ones(cells, np.float32),
+        mean_inputs=np.ones([cells, channels], np.float32),
     )
     return replace(captioner, presence=head)
 

@@ -158,6 +158,8 @@ def _repeats_trigram(said: tf.Tensor, words: tf.Tensor, t: tf.Tensor) -> tf.Tens
 
 
 def _steps(model: Any, memory: Any) -> StepFunction:
+    """A model, and what it remembers of B pictures -> the step that searches and counts take."""
+
     def step(ids, state):
         drawn_from, state = model.step(memory, state, ids)
         return tf.nn.log_softmax(model.logits(drawn_from)), state

@@ -60,9 +60,8 @@ class PresenceHead:
     def presence(self, inputs: np.ndarray) -> np.ndarray:
         """Inputs float32 [B, Q, C] -> presence float32 [B, V]; what `PresenceGraph` computes, in numpy."""
         hidden = np.maximum(inputs @ self.hidden_kernel + self.hidden_bias, 0)
-        found = np.stack([hidden.mean(axis=1), hidden.max(axis=1)], axis=1)  # (B, 2, M*H)
-        found = found.reshape(len(inputs), 2, len(self.output_kernel), -1).transpose(2, 0, 1, 3)  # (M, B, 2, H)
-        found = found.reshape(*found.shape[:2], -1)
+        members, each = len(self.output_kernel), (hidden.mean(axis=1), hidden.max(axis=1))  # (B, M*H) each
+        found = np.concatenate([np.split(values, members, axis=1) for values in each], axis=2)  # (M, B, 2*H)
         return expit(found @ self.output_kernel + self.output_bias).mean(axis=0)
 
     def joined(self, others: Sequence[PresenceHead]) -> PresenceHead:

@@ -2,7 +2,8 @@
 
 The target of a word is the share of the picture's captions that use it. Each member of the ensemble holds another part
 of the training pictures aside, chosen by content; what a member says of its own aside pictures calibrates the head
-(cross-fitting, as in scikit-learn's CalibratedClassifierCV). Dev pictures have no part in it.
+(cross-fitting, as in scikit-learn's CalibratedClassifierCV). Dev pictures have no part in it, but that the opinion pool
+of head and decoder keeps the head's totals over them; their captions it never sees.
 
 Letters: N training pictures, Q cells of C channels, M members, H hidden units, V words, A pictures held aside.
 """
@@ -37,8 +38,8 @@ from training.words import caption_words
 
 log = logging.getLogger("captionbeam")
 
-POOL_PICTURES = 1024  # whose totals the pool keeps, at most
-LEAST_POOL_PICTURES = 100  # fewer say too little of a word's total
+OPINION_PICTURES = 1024  # whose totals the opinion pool keeps, at most
+LEAST_OPINION_PICTURES = 100  # fewer say too little of a word's total
 _READ_AT_ONCE = 256  # pictures pooled together
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
 NATS = 15.0  # logits of a member beyond this are the same to a calibration
@@ -171,24 +172,23 @@ def pool_pictures(
     return PooledPictures(inputs, first, fold, np.concatenate(used), np.concatenate(shares), begins)
 
 
-def fit_pool(
+def fit_opinion_pool(
     captioner: Captioner, head: PresenceHead, features: Iterable[np.ndarray]
 ) -> tuple[PresenceHead, dict[str, float]] | None:
-    """The head with its pool beside this captioner, and its presence tail; None where there are too few pictures.
+    """The head with its opinion pool beside this captioner, and its presence tail; None with too few pictures.
 
     Args:
       captioner: trained; its own head does not matter.
       features: float16 [P, C] or [C] each, of pictures that the captioner was not trained on: those it knows by heart.
     """
-    chosen = list(islice(features, POOL_PICTURES))
-    if len(chosen) < LEAST_POOL_PICTURES:
+    chosen = list(islice(features, OPINION_PICTURES))
+    if len(chosen) < LEAST_OPINION_PICTURES:
         return None
-    alone = replace(head, pool_shift=None)
-    decoder = CaptionDecoder(replace(captioner, presence=alone), evidence=True)
+    decoder = CaptionDecoder(replace(captioner, presence=head), evidence=True)
     parts = [
-        (arrays.presence[:, : len(head.words)], arrays.expected[:, : len(head.words)])
+        (arrays.head[:, : len(head.words)], arrays.expected[:, : len(head.words)])
         for _, arrays in decoder.decode_batches(np.stack(chosen))
-        if arrays is not None and arrays.presence is not None
+        if arrays is not None and arrays.head is not None
     ]
     decoder.close()
     presence, expected = (np.concatenate(values) for values in zip(*parts, strict=True))
@@ -211,9 +211,9 @@ def fit_head(
     pictures: PooledPictures, words: tuple[str, ...], rate: dict[str, float], seed: int, options: PresenceOptions
 ) -> tuple[PresenceHead, dict[str, float]]:
     """Pooled pictures, the head's words and the training rate of every word -> head and presence tail."""
-    mean_inputs, mean, scale = _moments(pictures.inputs)
+    mean_inputs, scale = _moments(pictures.inputs)
     rates = np.array([rate[word] for word in words])
-    fitter = _Fitter(mean, scale, rates, options)
+    fitter = _Fitter(mean_inputs.mean(axis=0), scale, rates, options)
     members, asides = [], []
     for member in range(options.members):
         aside = np.flatnonzero(pictures.fold == member % options.folds)
@@ -228,12 +228,12 @@ def fit_head(
     tail = presence_tail(words, calibration.apply(logits), rates)
     learnt = set(words)
     rare = {word: share for word, share in rate.items() if word not in learnt}
-    return _folded(members, mean_inputs, mean, scale, calibration, words, rare), {**tail, **rare}
+    return _folded(members, mean_inputs, scale, calibration, words, rare), {**tail, **rare}
 
 
-def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs float16 [N, Q, C] -> mean picture [Q, C]; mean and 1 / (standard deviation + 0.1) of the channels [C]; all
-    float32, a block at a time.
+def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs float16 [N, Q, C] -> mean picture [Q, C], and 1 / (standard deviation + 0.1) of each channel [C]; float32
+    both, a block at a time.
     """
     total, squares = np.zeros(inputs.shape[1:]), np.zeros(inputs.shape[2])
     for begin in range(0, len(inputs), _READ_AT_ONCE):
@@ -243,7 +243,7 @@ def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     picture = total / len(inputs)
     mean = picture.mean(axis=0)
     deviation = np.sqrt(np.maximum(squares / len(inputs) / inputs.shape[1] - mean * mean, 0.0))
-    return picture.astype(np.float32), mean.astype(np.float32), (1.0 / (deviation + 0.1)).astype(np.float32)
+    return picture.astype(np.float32), (1.0 / (deviation + 0.1)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,6 @@ def presence_tail(words: Sequence[str], presence: np.ndarray, rates: np.ndarray)
 def _folded(
     members: list[tuple[np.ndarray, ...]],
     mean_inputs: np.ndarray,
-    mean: np.ndarray,
     scale: np.ndarray,
     calibration: Calibration,
     words: tuple[str, ...],
@@ -324,7 +323,7 @@ def _folded(
         words=words,
         rare=rare,
         hidden_kernel=kernel,
-        hidden_bias=np.concatenate(hidden_biases) - mean @ kernel,
+        hidden_bias=np.concatenate(hidden_biases) - mean_inputs.mean(axis=0) @ kernel,
         output_kernel=np.float32(calibration.slope) * np.stack(output_kernels),
         output_bias=np.float32(calibration.slope) * np.stack(output_biases)[:, None]
         + calibration.shift.astype(np.float32),

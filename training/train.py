@@ -33,7 +33,7 @@ from training.files import content_hash, locked, reach, read_json, write_json, w
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
 from training.presence import has_presence
-from training.presence_training import PresenceOptions, fit_pool, fit_presence
+from training.presence_training import PresenceOptions, fit_opinion_pool, fit_presence
 from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
@@ -389,7 +389,7 @@ def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, fou
     """Word presence is learnt from the same pictures as the captioner, and pooled with what that expects."""
     head, tail = fit_presence(features, split, found.words, options.seed, options.presence)
     dev = (feature for _, feature in pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == DEV))
-    pooled = fit_pool(load_captioner(options.output), head, dev)
+    pooled = fit_opinion_pool(load_captioner(options.output), head, dev)
     if pooled:
         head, tail = pooled[0], {**tail, **pooled[1]}
     head.save(options.output, tail)

@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 
 from training.captioner import load_captioner
 from training.opinion_pool import WEIGHT, pooled, pooled_scores
-from training.presence_training import LEAST_POOL_PICTURES, fit_pool, mean_shift
+from training.presence_training import LEAST_OPINION_PICTURES, fit_opinion_pool, mean_shift
 
 CHANCES = st.floats(1e-5, 0.99)
 
@@ -40,8 +40,8 @@ def test_a_trained_captioner_gets_its_pool_from_pictures_it_does_not_know(
     tiny_captioner, give_head, random_features, decoder
 ):
     captioner = give_head(tiny_captioner(words=WORDS, end_bias=2.0))
-    features = np.abs(random_features(LEAST_POOL_PICTURES))
-    head, tail = fit_pool(captioner, captioner.presence, iter(features))
+    features = np.abs(random_features(LEAST_OPINION_PICTURES))
+    head, tail = fit_opinion_pool(captioner, captioner.presence, iter(features))
     assert set(tail) == set(head.words)
     head.save(captioner.path, tail)
     (_, first), *_ = decoder(load_captioner(captioner.path), batch_size=len(features), evidence=True).decode_batches(
@@ -57,4 +57,4 @@ def test_a_trained_captioner_gets_its_pool_from_pictures_it_does_not_know(
 
 def test_too_few_pictures_make_no_pool(tiny_captioner, give_head, random_features):
     captioner = give_head(tiny_captioner(words=WORDS))
-    assert fit_pool(captioner, captioner.presence, iter(random_features(LEAST_POOL_PICTURES - 1))) is None
+    assert fit_opinion_pool(captioner, captioner.presence, iter(random_features(LEAST_OPINION_PICTURES - 1))) is None
