@@ -131,9 +131,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--self-critical-epochs",
         type=_natural,
-        default=0,
         metavar="N",
-        help="then go on for N epochs at most with CIDEr as the reward of sampled captions (default: 0)",
+        help="then go on for N epochs at most with CIDEr as the reward of sampled captions; 0 for none "
+        "(default: 3 for attention, 0 for merge)",
     )
     train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
     tuning = train.add_argument_group("what to learn with", "Without them, what suits the model.")

@@ -130,6 +130,7 @@ def training_options(features: str, captioner: str, collection: str, seed: int) 
         dev_list=os.path.join(collection, "dev.txt"),
         seed=seed,
         epochs=16,
+        self_critical_epochs=0,
         batch_size=16,
         embedding_size=64,
         hidden_size=256,

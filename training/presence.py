@@ -11,6 +11,7 @@ Letters: B pictures, P grid positions, C channels, Q cells, M members, H hidden 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -34,6 +35,7 @@ _CELL = 2  # positions of the grid that a cell is wide and high
 TINY = 1e-12  # presence below this is the same to a logarithm
 _ARRAYS = ("hidden_kernel", "hidden_bias", "output_kernel", "output_bias", "mean_inputs")
 _POOL = "pool_shift"
+_RENEW = f"call train again as it was called, which renews the head alone, or remove {PRESENCE_WORDS} to do without"
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,10 @@ class PresenceHead:
         write_json(posixpath.join(directory, PRESENCE_WORDS), document)
 
 
-def has_presence(directory: str) -> bool:
-    """Whether a captioner directory holds a head."""
-    return tf.io.gfile.exists(posixpath.join(directory, PRESENCE_WORDS))
+def remove_presence(directory: str) -> None:
+    """Takes its head from a captioner directory, whatever is the matter with it; there may be none."""
+    with contextlib.suppress(tf.errors.NotFoundError):
+        tf.io.gfile.remove(posixpath.join(directory, PRESENCE_WORDS))
 
 
 def load_presence(directory: str) -> PresenceHead | None:
@@ -115,13 +118,13 @@ def load_presence(directory: str) -> PresenceHead | None:
     Raises:
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
-    if not has_presence(directory):
-        return None
     path = posixpath.join(directory, PRESENCE_WORDS)
+    if not tf.io.gfile.exists(path):
+        return None
     try:
         document = read_json(path)
         if document["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"{path}: schema version {document['schema_version']}, not {SCHEMA_VERSION}; train again")
+            raise UserError(f"{path}: schema version {document['schema_version']}, not {SCHEMA_VERSION}; {_RENEW}")
         words, rare = tuple(document["words"]), {word: float(rate) for word, rate in document["rare"].items()}
         path = posixpath.join(directory, PRESENCE)
         with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as stored:
@@ -141,9 +144,7 @@ def load_presence(directory: str) -> PresenceHead | None:
             raise ValueError(f"does not fit the {len(words)} words of {PRESENCE_WORDS}")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, tf.errors.OpError) as error:
         why = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"{path}: damaged ({why}); restore it as training wrote it, or remove {PRESENCE_WORDS} to do without"
-        ) from error
+        raise UserError(f"{path}: damaged ({why}); {_RENEW}") from error
     return PresenceHead(words=words, rare=rare, pool_shift=shift, **arrays)
 
 

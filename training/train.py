@@ -32,7 +32,7 @@ from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import content_hash, locked, reach, read_json, write_json, writing
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
-from training.presence import has_presence
+from training.presence import load_presence, remove_presence
 from training.presence_training import PresenceOptions, fit_opinion_pool, fit_presence
 from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
@@ -53,6 +53,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "word_dropout": 0.2,
         "output_dropout": 0.4,
         "position_dropout": 0.0,
+        "self_critical_epochs": 3,
     },
     "merge": {
         "epochs": 7,
@@ -62,6 +63,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "word_dropout": 0.1,
         "output_dropout": 0.3,
         "position_dropout": 0.0,
+        "self_critical_epochs": 0,
     },
 }
 _DROPOUTS = ("feature_dropout", "word_dropout", "output_dropout", "position_dropout")
@@ -121,7 +123,7 @@ class TrainOptions:
     averaging: float = AVERAGING
     patience: int = 4
     checkpoint_steps: int = 100
-    self_critical_epochs: int = 0
+    self_critical_epochs: int | None = None
     self_critical_rate: float = 5e-5
     presence: PresenceOptions = field(default_factory=PresenceOptions)
 
@@ -143,11 +145,11 @@ def train(options: TrainOptions) -> dict[str, Any]:
 
 def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     options = with_defaults(options)
-    assert options.epochs and options.batch_size
+    assert options.epochs and options.batch_size and options.self_critical_epochs is not None
     settings = _settings(options, features)
     finished = _look_at_output(options.output, settings)
     if finished is not None:
-        if not has_presence(options.output):  # trained by a captionbeam that knew no such head
+        if not _has_sound_presence(options.output):  # an earlier captionbeam knew none, or another kind
             split = make_split(options.train_list, options.dev_list, features.records)
             _fit_presence(options, features, split, scan(features, split))
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
@@ -385,10 +387,18 @@ def _make_model(options: TrainOptions, features: FeatureSet, split: Split, vocab
     return model
 
 
+def _has_sound_presence(captioner: str) -> bool:
+    try:
+        return load_presence(captioner) is not None
+    except UserError:
+        return False
+
+
 def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, found: Scan) -> None:
     """Word presence is learnt from the same pictures as the captioner, and pooled with what that expects."""
     head, tail = fit_presence(features, split, found.words, options.seed, options.presence)
     dev = (feature for _, feature in pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == DEV))
+    remove_presence(options.output)  # whatever is there, the captioner is asked without it
     pooled = fit_opinion_pool(load_captioner(options.output), head, dev)
     if pooled:
         head, tail = pooled[0], {**tail, **pooled[1]}

@@ -12,6 +12,7 @@ from training.captioner import load_captioner
 from training.dataset import pictures_of
 from training.decoding import CaptionDecoder
 from training.errors import UserError
+from training.presence import PRESENCE, PRESENCE_WORDS
 from training.presence_training import PresenceOptions
 from training.self_critical import SelfCritical
 from training.splits import make_split
@@ -145,6 +146,24 @@ def test_a_finished_training_run_again_does_nothing(undisturbed, monkeypatch, ca
     assert train(options) == metrics
     assert {path: path.stat().st_mtime_ns for path in Path(options.output).rglob("*")} == before
     assert "training is finished already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["outdated", "cut short", "missing"])
+def test_a_finished_training_run_again_renews_a_head_that_is_of_no_use(undisturbed, tmp_path, monkeypatch, damage):
+    options, metrics = undisturbed
+    output = str(tmp_path / "out")
+    shutil.copytree(options.output, output)
+    trained = load_captioner(output)
+    words = Path(output, PRESENCE_WORDS)
+    if damage == "outdated":
+        words.write_text(json.dumps(json.loads(words.read_text()) | {"schema_version": 1}))
+    elif damage == "cut short":
+        Path(output, PRESENCE).write_bytes(b"PK")
+    else:
+        words.unlink()
+    kill_after(monkeypatch, 0)
+    assert train(replace(options, output=output)) == metrics
+    assert load_captioner(output).model_id == trained.model_id
 
 
 @pytest.mark.parametrize(
