@@ -22,8 +22,6 @@ from beam_pipeline.word_statistics import (
     statistics_to_json,
 )
 from training.decoding import CaptionDecoder, Hypothesis
-from training.word_evidence import to_json
-from training.words import caption_words
 
 DECODER_BATCH = 64  # pictures that are captioned together; always padded to this number, so that it changes no caption
 
@@ -47,9 +45,7 @@ def caption_features(
 
 def captioned(sha256: str, uri: str, hypothesis: Hypothesis) -> CaptionedPicture:
     """What the decoder settled on for a picture -> what is kept of it."""
-    evidence = None
-    if hypothesis.evidence is not None:
-        evidence = to_json(hypothesis.evidence, Counter(caption_words(hypothesis.caption)))
+    evidence = None if hypothesis.evidence is None else hypothesis.evidence.to_json()
     said = [(one.caption, round(float(one.score), 4)) for one in (hypothesis, *hypothesis.alternatives)]
     return CaptionedPicture(sha256, uri, *said[0], hypothesis.flags, evidence, tuple(said[1:]))
 

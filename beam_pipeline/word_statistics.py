@@ -10,16 +10,18 @@ a tie has one outcome. A list cannot be subtracted from; it is made anew from th
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import add, mul, sub
+from operator import add, attrgetter, mul, sub
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from beam_pipeline.terms import BIGRAM, WORD, Term, count_terms
-from training.word_evidence import MILLION, WordEvidence, from_json, millionths
+from beam_pipeline.terms import LEMMA, WORD, Term, count_terms
+from training.word_evidence import KINDS, MILLION, millionths
 from training.words import caption_words
 
 EXAMPLES = 5  # K: pictures that are remembered of each kind
@@ -143,7 +145,7 @@ class CaptionedPicture:
       caption: the best one.
       score: mean log-probability of its words.
       flags: oddities of the caption.
-      evidence: what `training.word_evidence.to_json` made of what else the captioner knows, or None.
+      evidence: what else the captioner knows, as `PictureEvidence.to_json` writes it, or None.
       alternatives: the next best captions, and their scores; they count nowhere.
     """
 
@@ -174,65 +176,89 @@ class CaptionedPicture:
         return CaptionedPicture(*fields, row.get("evidence"), alternatives)
 
 
-def picture_statistics(picture: CaptionedPicture, files: int) -> Iterator[tuple[Term, WordStatistics]]:
-    """One picture that `files` files show -> each of its terms with its statistics.
+class _Tally:
+    """Statistics of one term while pictures are added: sums in place, and the examples kept so far, best first."""
 
-    A word counts once as a picture's, however often the caption repeats it. Lemmas and bigrams are known from the
-    caption alone: evidence speaks of words.
-    """
-    terms = count_terms(caption_words(picture.caption))
-    said = {text: times for (kind, text), times in terms.items() if kind == WORD}
-    score = millionths(picture.score)
-    for word, evidence in from_json(picture.evidence, said).words.items():
-        sums = _sums(evidence, score)
-        examples = _examples(WORD, word, sums, evidence.grounding, picture)
-        yield (WORD, word), WordStatistics(sums, sums if files == 1 else sums.times(files), *examples)
-    for (kind, text), times in sorted(terms.items()):
-        if kind != WORD:
-            sums = WordSums(mentions=times, said=1, score=score)
-            examples = _examples(kind, text, sums, None, picture) if kind == BIGRAM else ()
-            yield (kind, text), WordStatistics(sums, sums.times(files), *examples)
+    __slots__ = ("doubtful", "files", "pictures", "sample", "top")
+
+    def __init__(self) -> None:
+        self.pictures = _RunningSums()
+        self.files = _RunningSums()  # of files beyond the first of each picture, which `pictures` has
+        self.top: list[Example] = []
+        self.sample: list[Example] = []
+        self.doubtful: list[Example] = []
+
+    def add(
+        self, term: Term, picture: CaptionedPicture, files: int, score: int, said: int, known: Mapping[str, float]
+    ) -> None:
+        """One picture that `files` files show: the times its caption says the term, and what else is known of it."""
+        millionths_of = [None if (value := known.get(kind)) is None else round(value * MILLION) for kind in KINDS[1:]]
+        expected, presence, grounding = millionths_of
+        self.pictures.add(1, said, expected, presence, grounding, score)
+        if files > 1:
+            self.files.add(files - 1, said, expected, presence, grounding, score)
+        if term[0] != LEMMA:
+            self._add_examples(term, picture, score, said, presence, grounding)
+
+    def _add_examples(
+        self, term: Term, picture: CaptionedPicture, score: int, said: int, presence: int | None, grounding: int | None
+    ) -> None:
+        known = picture, presence, grounding
+        if said or (presence or 0) >= LIKELY * MILLION:
+            _keep(self.top, -(score if said else 0) if grounding is None else -grounding, *known)
+        if weight := float(said > 0) if presence is None else presence / MILLION:
+            _keep(self.sample, sample_rank(*term, picture.sha256, weight), *known)
+        if said and presence is not None and presence < DOUBTFUL * MILLION:
+            _keep(self.doubtful, presence, *known)
+        elif said and presence is None and grounding is not None and grounding < 0:
+            _keep(self.doubtful, grounding, *known)
+
+    def statistics(self) -> WordStatistics:
+        pictures = self.pictures.sums()
+        examples = tuple(self.top), tuple(self.sample), tuple(self.doubtful)
+        return WordStatistics(pictures, pictures.plus(self.files.sums()), *examples)
 
 
-def _sums(evidence: WordEvidence, score: int) -> WordSums:
-    said = evidence.said > 0
-    presence = millionths(evidence.presence or 0)
-    return WordSums(
-        mentions=evidence.said,
-        said=int(said),
-        known=int(evidence.presence is not None),
-        said_known=int(said and evidence.presence is not None),
-        presence=presence,
-        presence_squared=presence * presence,
-        expecting=int(evidence.expected is not None),
-        expected=millionths(evidence.expected or 0),
-        grounded=int(said and evidence.grounding is not None),
-        grounding=millionths(evidence.grounding or 0) if said else 0,
-        score=score if said else 0,
-    )
+class _RunningSums(SimpleNamespace):
+    """`WordSums` that grow in place."""
+
+    def __init__(self) -> None:
+        super().__init__(**NO_SUMS._asdict())
+
+    def add(
+        self, files: int, said: int, expected: int | None, presence: int | None, grounding: int | None, score: int
+    ) -> None:
+        """A picture that counts `files` times."""
+        if presence is not None:
+            self.known += files
+            self.presence += files * presence
+            self.presence_squared += files * presence * presence
+        if expected is not None:
+            self.expecting += files
+            self.expected += files * expected
+        if said:
+            self.mentions += files * said
+            self.said += files
+            self.score += files * score
+            if presence is not None:
+                self.said_known += files
+            if grounding is not None:
+                self.grounded += files
+                self.grounding += files * grounding
+
+    def sums(self) -> WordSums:
+        return WordSums(**vars(self))
 
 
-def _examples(
-    kind: str, text: str, sums: WordSums, nats: float | None, picture: CaptionedPicture
-) -> tuple[tuple[Example, ...], ...]:
-    """Top, sample and doubtful of a single picture, of its sums and grounding: each has it or is empty."""
-    presence = sums.presence if sums.known else None
-    grounding = None if nats is None else millionths(nats)
-
-    def example(rank: int) -> tuple[Example, ...]:
-        return (Example(rank, picture.sha256, picture.uri, picture.caption, presence, grounding),)
-
-    top: tuple[Example, ...] = ()
-    if sums.said or sums.presence >= LIKELY * MILLION:
-        top = example(-sums.score if grounding is None else -grounding)
-    weight = float(sums.said) if presence is None else presence / MILLION
-    sample = example(sample_rank(kind, text, picture.sha256, weight)) if weight else ()
-    doubtful: tuple[Example, ...] = ()
-    if sums.said and presence is not None and presence < DOUBTFUL * MILLION:
-        doubtful = example(presence)
-    elif sums.said and presence is None and grounding is not None and grounding < 0:
-        doubtful = example(grounding)
-    return top, sample, doubtful
+def _keep(
+    examples: list[Example], rank: int, picture: CaptionedPicture, presence: int | None, grounding: int | None
+) -> None:
+    """Adds a picture to the best ones if it is among them."""
+    if len(examples) == EXAMPLES and rank > examples[-1].rank:
+        return
+    example = Example(rank, picture.sha256, picture.uri, picture.caption, presence, grounding)
+    bisect.insort(examples, example, key=attrgetter("order"))
+    del examples[EXAMPLES:]
 
 
 def sample_rank(kind: str, text: str, sha256: str, weight: float) -> int:
@@ -263,11 +289,13 @@ class ShardStatistics:
 def shard_statistics(pictures: Iterable[CaptionedPicture], files: Mapping[str, int]) -> ShardStatistics:
     """Pictures of a shard, and sha256 -> how many files show them now -> their statistics.
 
-    A picture that no file shows any more is counted as a caption, and nothing else of it is.
+    A word counts once as a picture's, however often the caption repeats it. Lemmas and bigrams are known from the
+    caption alone: evidence speaks of words. A picture that no file shows any more is counted as a caption, and nothing
+    else of it is.
     """
     counts: Counter[str] = Counter()
-    terms: dict[Term, WordStatistics] = {}
-    nothing = WordStatistics()
+    tallies: defaultdict[Term, _Tally] = defaultdict(_Tally)
+    nothing: Mapping[str, float] = {}
     for picture in pictures:
         counts["captions"] += 1
         counts.update(f"flag_{flag}" for flag in picture.flags)
@@ -276,10 +304,13 @@ def shard_statistics(pictures: Iterable[CaptionedPicture], files: Mapping[str, i
             continue
         counts["pictures_counted"] += 1
         counts["files_counted"] += shown
-        counts.update(f"evidence_{kind}" for kind in (picture.evidence or {}).get("kinds", ()))
-        for term, statistics in picture_statistics(picture, shown):
-            terms[term] = terms.get(term, nothing).merge(statistics)
-    return ShardStatistics(dict(sorted(counts.items())), terms)
+        evidence = picture.evidence or {"kinds": (), "words": nothing}
+        counts.update(f"evidence_{kind}" for kind in evidence["kinds"])
+        score, said = millionths(picture.score), count_terms(caption_words(picture.caption))
+        known = {(WORD, word): values for word, values in evidence["words"].items()}
+        for term in {**known, **said}:
+            tallies[term].add(term, picture, shown, score, said[term], known.get(term, nothing))
+    return ShardStatistics(dict(sorted(counts.items())), {term: tally.statistics() for term, tally in tallies.items()})
 
 
 def statistics_to_json(statistics: ShardStatistics) -> Iterator[Any]:

@@ -5,7 +5,6 @@ Letters: B pictures, A captions of a picture, T words of a caption, V the decode
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from training.captioner import Captioner
 from training.opinion_pool import pooled
 from training.presence import PresenceHead
 from training.vocabulary import PAD, SPECIALS, START
-from training.word_evidence import FLOOR, PictureEvidence, WordEvidence
+from training.word_evidence import FLOOR, PictureEvidence
 from training.words import caption_words
 
 
@@ -59,7 +58,7 @@ class WordArrays:
 
     Attributes:
       words: U of them; those that the captions may say are among them.
-      expected, presence, grounding: as in `word_evidence.WordEvidence`.
+      expected, presence, grounding: as in `training.word_evidence`.
       head: presence by the word-presence head alone.
     """
 
@@ -88,6 +87,7 @@ class WordKnowledge:
         learnt = head.words if head else ()
         self.words = tuple(dict.fromkeys([*learnt, *(word for _, word in spelled)]))
         self._place = {word: number for number, word in enumerate(self.words)}
+        self._alphabetical = np.array(sorted(range(len(self.words)), key=self.words.__getitem__), np.int64)
         self._ids = np.array([id for id, _ in spelled], np.int64)
         self._places = np.array([self._place[word] for _, word in spelled], np.int64)
         # Of a word that the head did not learn it knows the training rate: the same for every picture.
@@ -114,20 +114,14 @@ class WordKnowledge:
         )
 
     def evidence(self, arrays: WordArrays, row: int, caption: str) -> PictureEvidence:
-        """One picture's row and its caption -> evidence of the words that matter there."""
-        said = Counter(caption_words(caption))
-        counts, presence, grounding = arrays.expected[row], arrays.presence, arrays.grounding
-        matters = counts >= FLOOR
-        if presence is not None:
-            matters |= presence[row] >= FLOOR
-        matters[[self._place[word] for word in said if word in self._place]] = True
-        places = np.flatnonzero(matters)
-        words = [self.words[place] for place in places]
-        columns: list[Any] = [counts[places].tolist()]
-        if presence is not None and grounding is not None:
-            columns += [presence[row, places].tolist(), grounding[row, places].tolist()]
-        found = {word: WordEvidence(said[word], *values) for word, *values in zip(words, *columns, strict=True)}
-        return PictureEvidence(arrays.kinds, found)
+        """One picture's row and its caption -> evidence of the words that matter there, in alphabetical order."""
+        matters = arrays.expected[row] >= FLOOR
+        if arrays.presence is not None:
+            matters |= arrays.presence[row] >= FLOOR
+        matters[[self._place[word] for word in caption_words(caption) if word in self._place]] = True
+        places = self._alphabetical[matters[self._alphabetical]]
+        values = np.stack([getattr(arrays, kind)[row, places] for kind in arrays.kinds], axis=1)
+        return PictureEvidence(arrays.kinds, tuple(self.words[place] for place in places), values)
 
 
 def _counts(word: str) -> bool:

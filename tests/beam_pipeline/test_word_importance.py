@@ -17,7 +17,7 @@ from beam_pipeline.runs import commit_shard
 from beam_pipeline.sharding import ShardId, committed_shards
 from beam_pipeline.terms import WORD
 from beam_pipeline.word_importance import CountWords, MergeStatistics
-from beam_pipeline.word_statistics import CaptionedPicture, WordSums, picture_statistics
+from beam_pipeline.word_statistics import CaptionedPicture, WordSums, shard_statistics
 
 LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
@@ -147,7 +147,7 @@ def test_halves_add_up_in_a_pipeline():
                     lambda part: [
                         pair
                         for text, key in part
-                        for pair in picture_statistics(CaptionedPicture(key, key, text, -1.0), 1)
+                        for pair in shard_statistics([CaptionedPicture(key, key, text, -1.0)], {key: 1}).terms.items()
                         if pair[0][1] in ("dog", "dogs") and pair[0][0] == WORD
                     ]
                 )

@@ -13,7 +13,6 @@ from beam_pipeline.word_statistics import (
     CaptionedPicture,
     WordStatistics,
     WordSums,
-    picture_statistics,
     sample_rank,
     shard_statistics,
     statistics_from_json,
@@ -27,8 +26,12 @@ def picture(name, caption, score=-1.0, evidence=None, flags=()):
     return CaptionedPicture(hashlib.sha256(name.encode()).hexdigest(), f"/p/{name}.jpg", caption, score, flags, stored)
 
 
+def terms_of(one, files):
+    return shard_statistics([one], {one.sha256: files}).terms
+
+
 def test_a_word_counts_once_a_picture_and_once_a_file():
-    found = dict(picture_statistics(picture("a", "a dog chases a dog", -0.5), files=3))
+    found = terms_of(picture("a", "a dog chases a dog", -0.5), 3)
     assert found[WORD, "dog"].pictures == WordSums(mentions=2, said=1, score=-500_000)
     assert found[WORD, "dog"].files == WordSums(mentions=6, said=3, score=-1_500_000)
     words = sorted(text for kind, text in found if kind == WORD)
@@ -36,7 +39,7 @@ def test_a_word_counts_once_a_picture_and_once_a_file():
 
 
 def test_a_looped_caption_adds_each_term_once():
-    found = dict(picture_statistics(picture("a", "red hat red hat red hat"), files=1))
+    found = terms_of(picture("a", "red hat red hat red hat"), 1)
     assert {term: statistics.pictures.said for term, statistics in found.items()} == {
         (WORD, "red"): 1,
         (WORD, "hat"): 1,
@@ -49,13 +52,13 @@ def test_a_looped_caption_adds_each_term_once():
 
 
 def test_two_forms_in_one_picture_are_one_picture_of_their_lemma():
-    found = dict(picture_statistics(picture("a", "dogs chase a dog"), files=1))
+    found = terms_of(picture("a", "dogs chase a dog"), 1)
     assert found[LEMMA, "dog"].pictures == WordSums(mentions=2, said=1, score=-1_000_000)
 
 
 def test_evidence_is_summed_in_millionths():
     evidence = {"dog": {"presence": 0.9, "grounding": 1.5, "expected": 1.2}, "sea": {"presence": 0.25}}
-    found = dict(picture_statistics(picture("a", "dog runs", -0.5, evidence), files=2))
+    found = terms_of(picture("a", "dog runs", -0.5, evidence), 2)
     assert found[WORD, "dog"].pictures == WordSums(
         mentions=1,
         said=1,
@@ -185,7 +188,7 @@ def test_ties_are_broken_by_content():
 )
 def test_likely_false_mentions_are_said_against_the_evidence(evidence, doubtful):
     assert bool(statistics_of([picture("a", "dog", evidence=evidence)], (WORD, "dog")).doubtful) is doubtful
-    silent = dict(picture_statistics(picture("a", "cat", evidence=evidence), 1))
+    silent = terms_of(picture("a", "cat", evidence=evidence), 1)
     assert not silent.get((WORD, "dog"), WordStatistics()).doubtful
 
 
