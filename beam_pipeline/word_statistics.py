@@ -183,7 +183,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.pictures = _RunningSums()
-        self.files = _RunningSums()  # of files beyond the first of each picture, which `pictures` has
+        self.files: _RunningSums | None = None  # of files beyond the first of each picture, where there are any
         self.top: list[Example] = []
         self.sample: list[Example] = []
         self.doubtful: list[Example] = []
@@ -192,10 +192,14 @@ class _Tally:
         self, term: Term, picture: CaptionedPicture, files: int, score: int, said: int, known: Mapping[str, float]
     ) -> None:
         """One picture that `files` files show: the times its caption says the term, and what else is known of it."""
-        millionths_of = [None if (value := known.get(kind)) is None else round(value * MILLION) for kind in KINDS[1:]]
-        expected, presence, grounding = millionths_of
+        expected = presence = grounding = None
+        if known:
+            expected, presence, grounding = (
+                None if (value := known.get(kind)) is None else round(value * MILLION) for kind in KINDS[1:]
+            )
         self.pictures.add(1, said, expected, presence, grounding, score)
         if files > 1:
+            self.files = self.files or _RunningSums()
             self.files.add(files - 1, said, expected, presence, grounding, score)
         if term[0] != LEMMA:
             self._add_examples(term, picture, score, said, presence, grounding)
@@ -216,7 +220,7 @@ class _Tally:
     def statistics(self) -> WordStatistics:
         pictures = self.pictures.sums()
         examples = tuple(self.top), tuple(self.sample), tuple(self.doubtful)
-        return WordStatistics(pictures, pictures.plus(self.files.sums()), *examples)
+        return WordStatistics(pictures, pictures.plus(self.files.sums()) if self.files else pictures, *examples)
 
 
 class _RunningSums(SimpleNamespace):
@@ -269,7 +273,7 @@ def sample_rank(kind: str, text: str, sha256: str, weight: float) -> int:
     """
     digest = hashlib.sha256("\0".join((SAMPLE_SEED, kind, text, sha256)).encode()).digest()
     uniform = (int.from_bytes(digest[:6], "big") + 0.5) / 2**48  # in (0, 1), exact in a float
-    return millionths(-math.log(uniform) / weight)
+    return round(-math.log(uniform) / weight * MILLION)
 
 
 @dataclass(frozen=True)
@@ -307,9 +311,11 @@ def shard_statistics(pictures: Iterable[CaptionedPicture], files: Mapping[str, i
         evidence = picture.evidence or {"kinds": (), "words": nothing}
         counts.update(f"evidence_{kind}" for kind in evidence["kinds"])
         score, said = millionths(picture.score), count_terms(caption_words(picture.caption))
-        known = {(WORD, word): values for word, values in evidence["words"].items()}
-        for term in {**known, **said}:
-            tallies[term].add(term, picture, shown, score, said[term], known.get(term, nothing))
+        for word, known in evidence["words"].items():
+            term = WORD, word
+            tallies[term].add(term, picture, shown, score, said.pop(term, 0), known)
+        for term, times in said.items():
+            tallies[term].add(term, picture, shown, score, times, nothing)
     return ShardStatistics(dict(sorted(counts.items())), {term: tally.statistics() for term, tally in tallies.items()})
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/word_evidence_cost.py [--captioner DIR --weights PATH --images DIR] [--pictures N]
 
-Each batch of 64 pictures is encoded, captioned without evidence, captioned with it, and both captions are made into
-rows and word statistics as `captionbeam caption` makes them; the two ways take turns, so that a drifting machine stays
-out of the ratio. Reading and decoding of files are left out, which would make the ratio smaller. Compiling is left out
+Each batch of 64 pictures is encoded, captioned without evidence and captioned with it; the two ways take turns, so that
+a drifting machine stays out of the ratio. Both ways' captions are made into rows and word statistics a shard of 512
+pictures at a time, as `captionbeam caption` makes them.
+Reading and decoding of files are left out, which would make the ratio smaller. Compiling is left out
 too. Without arguments all weights and pictures are random, in the usual sizes; the head is then as sure of its words as
 a trained one: about 80 of them above the floor in each picture.
 """
@@ -16,7 +17,6 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
@@ -26,18 +26,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from batched_decoding import random_captioner
 
+from beam_pipeline.caption_images import CaptionOptions
 from beam_pipeline.captioned_shard import DECODER_BATCH, captioned
 from beam_pipeline.collection import Listing, resolve_source
 from beam_pipeline.encoder import ENCODER_BATCH, load_encoder, resolve_encoder
 from beam_pipeline.images import decode_image
 from beam_pipeline.storage import read_bytes
-from beam_pipeline.word_statistics import shard_statistics
+from beam_pipeline.word_statistics import CaptionedPicture, shard_statistics
 from training.captioner import Captioner, load_captioner
 from training.decoding import CaptionDecoder
 from training.presence import PresenceHead, inputs_of
 from training.presence_training import PresenceOptions
 
 _SIZE = 299
+_SHARD = CaptionOptions.shard_size  # pictures; what `caption` makes by default
 
 
 def main() -> None:
@@ -96,12 +98,13 @@ def with_random_head(captioner: Captioner) -> Captioner:
 
 
 def run(encoder, captioner: Captioner, pixels: np.ndarray) -> None:
-    plain, knowing = CaptionDecoder(captioner), CaptionDecoder(captioner, evidence=True)
-    ways: dict[str, Callable[[np.ndarray], int]] = {
-        "captioning": lambda features: finish(plain, features),
-        "captioning with evidence": lambda features: finish(knowing, features),
+    decoders = {
+        "captioning": CaptionDecoder(captioner),
+        "captioning with evidence": CaptionDecoder(captioner, evidence=True),
     }
+    ways, extra = list(decoders), list(decoders)[1]
     seconds = dict.fromkeys(["encoding", *ways], 0.0)
+    captions: dict[str, list[CaptionedPicture]] = {way: [] for way in ways}
     for begin in range(-DECODER_BATCH, len(pixels), DECODER_BATCH):  # one batch more, to warm up
         batch = pixels[max(begin, 0) : max(begin, 0) + DECODER_BATCH]
         began = time.perf_counter()
@@ -109,28 +112,32 @@ def run(encoder, captioner: Captioner, pixels: np.ndarray) -> None:
             [encoder.encode(batch[n : n + ENCODER_BATCH]) for n in range(0, len(batch), ENCODER_BATCH)]
         )
         seconds["encoding"] += time.perf_counter() - began
-        order = list(ways) if begin // DECODER_BATCH % 2 else list(ways)[::-1]
-        for way in order:
+        whole = begin < 0 or begin + DECODER_BATCH == len(pixels) or len(captions[extra]) + len(batch) >= _SHARD
+        for way in ways if begin // DECODER_BATCH % 2 else ways[::-1]:
             began = time.perf_counter()
-            words = ways[way](features)
+            for hypothesis in decoders[way].decode(features):
+                number = len(captions[way])
+                captions[way].append(captioned(f"{number:064x}", f"{number}.jpg", hypothesis))
+            if whole:
+                write(captions[way])
             seconds[way] += time.perf_counter() - began
-            if begin < 0 and way == list(ways)[1]:
-                print(f"{words / len(batch):.0f} words of a picture have evidence")
         if begin < 0:
+            words = sum(len(one.evidence["words"]) for one in captions[extra] if one.evidence)
+            print(f"{words / len(batch):.0f} words of a picture have evidence")
             seconds = dict.fromkeys(seconds, 0.0)
+        if whole:
+            captions = {way: [] for way in ways}
     for way, spent in seconds.items():
         print(f"{way:<26}{1000 * spent / len(pixels):8.2f} ms a picture")
-    without, extra = seconds["encoding"] + seconds["captioning"], list(ways)[1]
+    without = seconds["encoding"] + seconds["captioning"]
     print(f"ratio {(seconds['encoding'] + seconds[extra]) / without:.3f} over {len(pixels)} pictures")
 
 
-def finish(decoder: CaptionDecoder, features: np.ndarray) -> int:
-    """Features -> rows and word statistics; returns how many words have evidence."""
-    pictures = [captioned(f"{n:064x}", f"{n}.jpg", one) for n, one in enumerate(decoder.decode(features))]
+def write(pictures: list[CaptionedPicture]) -> None:
+    """A shard's pictures -> its rows and word statistics."""
     for picture in pictures:
         json.dumps(picture.to_json())
     shard_statistics(pictures, {picture.sha256: 1 for picture in pictures})
-    return sum(len(picture.evidence["words"]) for picture in pictures if picture.evidence)
 
 
 if __name__ == "__main__":
