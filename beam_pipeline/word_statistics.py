@@ -98,6 +98,9 @@ class Example(NamedTuple):
         return self.rank, self.sha256, self.uri
 
 
+_ORDER = attrgetter("order")
+
+
 @dataclass(frozen=True)
 class WordStatistics:
     """What is known of one term.
@@ -133,7 +136,7 @@ def _best(ours: tuple[Example, ...], others: tuple[Example, ...]) -> tuple[Examp
         return ours or others
     if len(ours) == EXAMPLES and ours[-1].order < others[0].order:
         return ours
-    return tuple(sorted(ours + others, key=lambda example: example.order)[:EXAMPLES])
+    return tuple(sorted(ours + others, key=_ORDER)[:EXAMPLES])
 
 
 @dataclass(frozen=True)
@@ -179,11 +182,11 @@ class CaptionedPicture:
 class _Tally:
     """Statistics of one term while pictures are added: sums in place, and the examples kept so far, best first."""
 
-    __slots__ = ("doubtful", "files", "pictures", "sample", "top")
+    __slots__ = ("doubtful", "more_files", "pictures", "sample", "top")
 
     def __init__(self) -> None:
         self.pictures = _RunningSums()
-        self.files: _RunningSums | None = None  # of files beyond the first of each picture, where there are any
+        self.more_files = NO_SUMS  # over the files beyond the first of each picture
         self.top: list[Example] = []
         self.sample: list[Example] = []
         self.doubtful: list[Example] = []
@@ -192,15 +195,14 @@ class _Tally:
         self, term: Term, picture: CaptionedPicture, files: int, score: int, said: int, known: Mapping[str, float]
     ) -> None:
         """One picture that `files` files show: the times its caption says the term, and what else is known of it."""
-        expected = presence = grounding = None
-        if known:
-            expected, presence, grounding = (
-                None if (value := known.get(kind)) is None else round(value * MILLION) for kind in KINDS[1:]
-            )
-        self.pictures.add(1, said, expected, presence, grounding, score)
+        expected, presence, grounding = (
+            None if (value := known.get(kind)) is None else millionths(value) for kind in KINDS[1:]
+        )
+        self.pictures.add(said, expected, presence, grounding, score)
         if files > 1:
-            self.files = self.files or _RunningSums()
-            self.files.add(files - 1, said, expected, presence, grounding, score)
+            once = _RunningSums()
+            once.add(said, expected, presence, grounding, score)
+            self.more_files = self.more_files.plus(once.sums().times(files - 1))
         if term[0] != LEMMA:
             self._add_examples(term, picture, score, said, presence, grounding)
 
@@ -220,7 +222,7 @@ class _Tally:
     def statistics(self) -> WordStatistics:
         pictures = self.pictures.sums()
         examples = tuple(self.top), tuple(self.sample), tuple(self.doubtful)
-        return WordStatistics(pictures, pictures.plus(self.files.sums()) if self.files else pictures, *examples)
+        return WordStatistics(pictures, pictures.plus(self.more_files), *examples)
 
 
 class _RunningSums(SimpleNamespace):
@@ -229,26 +231,24 @@ class _RunningSums(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__(**NO_SUMS._asdict())
 
-    def add(
-        self, files: int, said: int, expected: int | None, presence: int | None, grounding: int | None, score: int
-    ) -> None:
-        """A picture that counts `files` times."""
+    def add(self, said: int, expected: int | None, presence: int | None, grounding: int | None, score: int) -> None:
+        """One picture more."""
         if presence is not None:
-            self.known += files
-            self.presence += files * presence
-            self.presence_squared += files * presence * presence
+            self.known += 1
+            self.presence += presence
+            self.presence_squared += presence * presence
         if expected is not None:
-            self.expecting += files
-            self.expected += files * expected
+            self.expecting += 1
+            self.expected += expected
         if said:
-            self.mentions += files * said
-            self.said += files
-            self.score += files * score
+            self.mentions += said
+            self.said += 1
+            self.score += score
             if presence is not None:
-                self.said_known += files
+                self.said_known += 1
             if grounding is not None:
-                self.grounded += files
-                self.grounding += files * grounding
+                self.grounded += 1
+                self.grounding += grounding
 
     def sums(self) -> WordSums:
         return WordSums(**vars(self))
@@ -261,7 +261,7 @@ def _keep(
     if len(examples) == EXAMPLES and rank > examples[-1].rank:
         return
     example = Example(rank, picture.sha256, picture.uri, picture.caption, presence, grounding)
-    bisect.insort(examples, example, key=attrgetter("order"))
+    bisect.insort(examples, example, key=_ORDER)
     del examples[EXAMPLES:]
 
 
@@ -273,7 +273,7 @@ def sample_rank(kind: str, text: str, sha256: str, weight: float) -> int:
     """
     digest = hashlib.sha256("\0".join((SAMPLE_SEED, kind, text, sha256)).encode()).digest()
     uniform = (int.from_bytes(digest[:6], "big") + 0.5) / 2**48  # in (0, 1), exact in a float
-    return round(-math.log(uniform) / weight * MILLION)
+    return millionths(-math.log(uniform) / weight)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ import json
 import os
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -39,6 +42,7 @@ from training.presence import PresenceHead, inputs_of
 from training.presence_training import PresenceOptions
 
 _SIZE = 299
+_ENCODING = "encoding"
 _SHARD = CaptionOptions.shard_size  # pictures; what `caption` makes by default
 
 
@@ -98,39 +102,45 @@ def with_random_head(captioner: Captioner) -> Captioner:
 
 
 def run(encoder, captioner: Captioner, pixels: np.ndarray) -> None:
-    decoders = {
-        "captioning": CaptionDecoder(captioner),
-        "captioning with evidence": CaptionDecoder(captioner, evidence=True),
-    }
-    ways, extra = list(decoders), list(decoders)[1]
-    seconds = dict.fromkeys(["encoding", *ways], 0.0)
-    captions: dict[str, list[CaptionedPicture]] = {way: [] for way in ways}
-    for begin in range(-DECODER_BATCH, len(pixels), DECODER_BATCH):  # one batch more, to warm up
-        batch = pixels[max(begin, 0) : max(begin, 0) + DECODER_BATCH]
-        began = time.perf_counter()
-        features = np.concatenate(
-            [encoder.encode(batch[n : n + ENCODER_BATCH]) for n in range(0, len(batch), ENCODER_BATCH)]
-        )
-        seconds["encoding"] += time.perf_counter() - began
-        whole = begin < 0 or begin + DECODER_BATCH == len(pixels) or len(captions[extra]) + len(batch) >= _SHARD
-        for way in ways if begin // DECODER_BATCH % 2 else ways[::-1]:
-            began = time.perf_counter()
-            for hypothesis in decoders[way].decode(features):
-                number = len(captions[way])
-                captions[way].append(captioned(f"{number:064x}", f"{number}.jpg", hypothesis))
-            if whole:
-                write(captions[way])
-            seconds[way] += time.perf_counter() - began
-        if begin < 0:
-            words = sum(len(one.evidence["words"]) for one in captions[extra] if one.evidence)
-            print(f"{words / len(batch):.0f} words of a picture have evidence")
-            seconds = dict.fromkeys(seconds, 0.0)
-        if whole:
-            captions = {way: [] for way in ways}
+    plain, knowing = "captioning", "captioning with evidence"
+    decoders = {plain: CaptionDecoder(captioner), knowing: CaptionDecoder(captioner, evidence=True)}
+    warm_up = caption_shard(encoder, decoders, pixels[:DECODER_BATCH], defaultdict(float))[knowing]
+    words = sum(len(one.evidence["words"]) for one in warm_up if one.evidence)
+    print(f"{words / len(warm_up):.0f} words of a picture have evidence")
+    seconds: dict[str, float] = defaultdict(float)
+    for begin in range(0, len(pixels), _SHARD):
+        caption_shard(encoder, decoders, pixels[begin : begin + _SHARD], seconds)
     for way, spent in seconds.items():
         print(f"{way:<26}{1000 * spent / len(pixels):8.2f} ms a picture")
-    without = seconds["encoding"] + seconds["captioning"]
-    print(f"ratio {(seconds['encoding'] + seconds[extra]) / without:.3f} over {len(pixels)} pictures")
+    without = seconds[_ENCODING] + seconds[plain]
+    print(f"ratio {(seconds[_ENCODING] + seconds[knowing]) / without:.3f} over {len(pixels)} pictures")
+
+
+def caption_shard(
+    encoder, decoders: dict[str, CaptionDecoder], pixels: np.ndarray, seconds: dict[str, float]
+) -> dict[str, list[CaptionedPicture]]:
+    """Captions a shard each way, and adds the seconds that it took to `seconds`."""
+    captions: dict[str, list[CaptionedPicture]] = {way: [] for way in decoders}
+    for number, begin in enumerate(range(0, len(pixels), DECODER_BATCH)):
+        batch = pixels[begin : begin + DECODER_BATCH]
+        with timed(_ENCODING, seconds):
+            encoded = [encoder.encode(batch[n : n + ENCODER_BATCH]) for n in range(0, len(batch), ENCODER_BATCH)]
+            features = np.concatenate(encoded)
+        for way in reversed(decoders) if number % 2 else decoders:
+            with timed(way, seconds):
+                hypotheses = enumerate(decoders[way].decode(features), begin)
+                captions[way] += [captioned(f"{n:064x}", f"{n}.jpg", one) for n, one in hypotheses]
+    for way, pictures in captions.items():
+        with timed(way, seconds):
+            write(pictures)
+    return captions
+
+
+@contextmanager
+def timed(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[name] += time.perf_counter() - began
 
 
 def write(pictures: list[CaptionedPicture]) -> None:

@@ -19,6 +19,8 @@ KINDS = ("said", "expected", "presence", "grounding")
 MILLION = 1_000_000  # evidence is rounded to millionths where it enters, so that all sums of it are exact integers
 FLOOR = 0.01  # a word that a caption does not say is remembered from this probability or expected count on
 
+_RANGES = {"expected": (0, np.inf), "presence": (0, 1), "grounding": (-np.inf, np.inf)}
+
 
 @dataclass(frozen=True, eq=False)  # arrays have no one answer to ==
 class PictureEvidence:
@@ -39,10 +41,8 @@ class PictureEvidence:
     values: np.ndarray
 
     def __post_init__(self) -> None:
-        within = np.isfinite(self.values)
-        for kind, column in zip(self.kinds, self.values.T, strict=True):
-            if kind != "grounding":
-                within &= ((column >= 0) & (column <= (1 if kind == "presence" else np.inf)))[:, None]
+        least, most = np.array([_RANGES[kind] for kind in self.kinds]).T
+        within = np.isfinite(self.values) & (self.values >= least) & (self.values <= most)
         if not within.all():
             word = int(np.argmin(within.all(axis=1)))
             known = dict(zip(self.kinds, self.values[word].tolist(), strict=True))
