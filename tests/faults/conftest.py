@@ -107,29 +107,6 @@ class Undisturbed:
     points: dict[str, int]
 
 
-def files_of(directory: str, whole: bool = False) -> dict[str, bytes]:
-    """Directory -> {relative path: content}, without the lock.
-
-    Args:
-      whole: as they are; else without what tells how the job went and not what it made: how many inputs the last
-        run did, TensorBoard's log, and the checkpoints, whose numbers go on.
-    """
-    found = {}
-    for path in sorted(Path(directory).rglob("*")):
-        name = path.relative_to(directory).as_posix()
-        if not path.is_file() or name == ".lock":
-            continue
-        if not whole and name.split("/")[0] in ("log", "checkpoint"):
-            continue
-        content = path.read_bytes()
-        if not whole and name in ("manifest.json", "summary.json"):
-            document = json.loads(content)
-            totals = {key: n for key, n in document["totals"].items() if not key.startswith("new_")}
-            content = json.dumps({**document, "totals": totals}).encode()
-        found[name] = content
-    return found
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("jobs"))
@@ -156,7 +133,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(server, photos, tmp_path_factory) -> Undisturbed:
+def undisturbed(server, photos, files_of, tmp_path_factory) -> Undisturbed:
     """Every stage, run on what the one before it made."""
     outputs = tmp_path_factory.mktemp("undisturbed")
     weights = outputs / "weights.h5"
@@ -193,11 +170,6 @@ def undisturbed(server, photos, tmp_path_factory) -> Undisturbed:
         ends.files[name] = files_of(output)
         ends.seconds[name], ends.points[name] = job.seconds, job.points_passed()
     return ends
-
-
-@pytest.fixture(scope="session", name="files_of")
-def files_of_fixture():
-    return files_of
 
 
 @pytest.fixture(scope="session")
