@@ -21,8 +21,11 @@ class PictureReader:
         self._container = ""
         self._members: dict[str, InputFile] = {}
 
-    def read(self, uri: str) -> bytes:
+    def read(self, uri: str, max_bytes: int = 1 << 62) -> bytes:
         """Address -> content.
+
+        Args:
+          max_bytes: more is an error; what caption took is not too large.
 
         Raises:
           OSError: it cannot be read; the message says why.
@@ -31,8 +34,7 @@ class PictureReader:
         file = ask_file(uri) if member is None else self._member(member[0], uri)
         if file.problem:
             raise UnreadableMember(file.problem)
-        # Caption took it, so it is not too large.
-        return read_input(file, max_bytes=1 << 62)
+        return read_input(file, max_bytes)
 
     def read_captioned(self, uri: str, sha256: str) -> bytes:
         """Like `read`, of what was captioned and nothing else."""
