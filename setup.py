@@ -44,6 +44,11 @@ setup(
         "s3": ["boto3>=1.28,<2"],  # Beam's S3 file system; the first that knows AWS_ENDPOINT_URL
         "heif": ["pillow-heif>=1,<2"],  # decodes the HEIC photos of iPhones; wheels bring libheif (LGPL)
         "metadata": ["pyexiv2>=2.15,<3"],  # XMP and IPTC inside pictures; under the GPL, so asked for by name only
+        "docs": [
+            "mkdocs>=1.6,<2",  # the site
+            "mkdocs-material>=9.5,<10",  # its theme, offline
+            "mkdocstrings[python]>=1,<2",  # API pages from docstrings
+        ],
         # Exact where another version would judge the same code differently.
         "dev": [
             "boto3>=1.28,<2",  # the extra s3, tested

@@ -80,7 +80,9 @@ class ExtractFeatures(beam.PTransform):
 
     Args:
       weights: "imagenet" or the path of a weight file, as for `captionbeam extract`.
-      feature_kind, layer, precision: likewise.
+      feature_kind: "grid" or "pooled".
+      layer: block of InceptionV3.
+      precision: "auto", "bfloat16" or "float32".
       decoding: limits on what one picture may cost.
       load: makes the encoder on a worker.
 
@@ -119,8 +121,11 @@ class CaptionImages(beam.PTransform):
     Args:
       captioner: directory that `captionbeam train` made, or several separated by commas.
       weights: of the encoder, where they lie elsewhere than when the captioner was trained.
-      beam_width, min_words, guidance: as for `captionbeam caption`.
-      decoding, load: as for ExtractFeatures.
+      beam_width: hypotheses kept while decoding.
+      min_words: words of a caption at least; None for the captioner's own.
+      guidance: weight of the word-presence head; None for the default.
+      decoding: limits on what one picture may cost.
+      load: makes the encoder on a worker.
 
     Raises:
       UserError: the captioner or its encoder cannot be had.
