@@ -67,7 +67,7 @@ def export(options: ExportOptions) -> dict[str, int]:
       JobFailed: the output cannot be written, or something of it could not; the rest is there.
     """
     _check(options)
-    read_summary(options.captions, "export")
+    read_summary(options.captions, "DIR")
     with CaptionIndex(options.captions, options.keyword_presence) as index:
         root = index.common_folder() if options.root is None else _as_folder(options.root)
         if options.format in TABLES:
