@@ -4,6 +4,7 @@
 #   ./run_local.sh                    the demo: every stage on a collection that it draws, into output/demo/
 #   ./run_local.sh STAGE ARGS...      captionbeam STAGE ARGS...; `./run_local.sh --help` lists the stages
 #   ./run_local.sh test [ARGS...]     lint, types and tests; ARGS go to pytest
+#   ./run_local.sh docs               the documentation as a site, into output/site/
 #   ./run_local.sh bench NAME ARGS... benchmarks/NAME.py
 #
 # CAPTIONBEAM_VENV names another directory for the environment (default: .venv beside this script).
@@ -102,6 +103,12 @@ case ${1:-} in
     test)
         shift
         run_tests "$@"
+        ;;
+    docs)
+        "$python" -c 'import mkdocs, mkdocstrings, material' 2>/dev/null ||
+            "$python" -m pip install --quiet --disable-pip-version-check --editable "${root}[dev,docs]" >&2
+        cd -- "$root"
+        exec "$python" -m mkdocs build --strict
         ;;
     bench)
         [[ -f $root/benchmarks/${2:-}.py ]] ||

@@ -43,16 +43,26 @@ setup(
     extras_require={
         "s3": ["boto3>=1.28,<2"],  # Beam's S3 file system; the first that knows AWS_ENDPOINT_URL
         "heif": ["pillow-heif>=1,<2"],  # decodes the HEIC photos of iPhones; wheels bring libheif (LGPL)
+        "metadata": ["pyexiv2>=2.15,<3"],  # XMP and IPTC inside pictures; under the GPL, so asked for by name only
+        "docs": [
+            "mkdocs>=1.6,<2",  # the site
+            "mkdocs-material>=9.5,<10",  # its theme, offline
+            "mkdocstrings[python]>=1,<2",  # API pages from docstrings
+        ],
         # Exact where another version would judge the same code differently.
         "dev": [
             "boto3>=1.28,<2",  # the extra s3, tested
+            "duckdb>=1.1,<3",  # opens what export writes
             "hypothesis>=6.100,<7",  # properties over generated input
             "moto[server]>=5,<6",  # an S3 server on loopback
             "mypy==2.4.1",  # types
+            "pandas>=2.2,<4",  # opens what export writes
             "pillow-heif>=1,<2",  # the extra heif, tested
+            "pyexiv2>=2.15,<3",  # the extra metadata, tested
             "pytest>=9,<10",  # tests
             "pytest-xdist>=3.6,<4",  # tests on both cores
             "ruff==0.17.6",  # lint and format
+            "webdataset>=1,<2",  # opens what export writes
         ],
     },
 )

@@ -210,25 +210,37 @@ class MadeShards:
 # From images.
 
 
-def _from_images(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec, load):
-    assert options.images
-    source = resolve_source(options.images, options.remote_lists)
+def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -> EncoderSpec:
+    """The encoder that a captioner was trained with.
+
+    Args:
+      path: the captioner's directory, or several.
+      weights: where they lie elsewhere than then, else None.
+
+    Raises:
+      UserError: its weights cannot be had, or are others.
+    """
     wanted = captioner.encoder
 
     def no_sample() -> np.ndarray:
-        raise UserError(
-            f"--captioner {options.captioner}: the statistics of its random encoder weights are missing; train it again"
-        )
+        raise UserError(f"--captioner {path}: the statistics of its random encoder weights are missing; train it again")
 
     spec = resolve_encoder(
-        options.weights or wanted.weights,
+        weights or wanted.weights,
         wanted.feature_kind,
         wanted.layer,
         wanted.precision,
-        storage.absolute(member_paths(options.captioner)[0]),
+        storage.absolute(member_paths(path)[0]),
         no_sample,
     )
     captioner.require_encoder(spec.identity)
+    return spec
+
+
+def _from_images(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec, load):
+    assert options.images
+    source = resolve_source(options.images, options.remote_lists)
+    spec = encoder_of_captioner(captioner, options.captioner, options.weights)
 
     def made(pipeline: beam.Pipeline, output: str, state) -> MadeShards:
         plan = pipeline | "PlanShards" >> PlanShards(

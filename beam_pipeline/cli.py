@@ -229,6 +229,42 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", default="comparison.csv", metavar="FILE", help="CSV to write (default: comparison.csv)"
     )
 
+    export = stage("export", _export, "Captions -> CSV, Parquet, COCO, text or XMP files, metadata, WebDataset.")
+    export.add_argument("captions", metavar="DIR", help="directory that caption made")
+    export.add_argument(
+        "--format",
+        required=True,
+        choices=("csv", "parquet", "coco", "txt", "xmp", "metadata", "webdataset"),
+        help="txt and xmp: a file for each picture; metadata: copies of the pictures with description and keywords in "
+        "them; webdataset: pictures and captions in tars",
+    )
+    place = export.add_mutually_exclusive_group(required=True)
+    place.add_argument(
+        "--output", metavar="PATH", help="file to write (csv, parquet, coco), or folder that mirrors the collection's"
+    )
+    place.add_argument(
+        "--in-place",
+        action="store_true",
+        help="txt, xmp: beside the pictures; metadata: into the pictures themselves, whose pixels stay as they are",
+    )
+    export.add_argument(
+        "--mode",
+        choices=("skip", "append", "overwrite"),
+        help="what becomes of a text, .xmp or description that is there already (default: skip)",
+    )
+    export.add_argument(
+        "--root",
+        metavar="DIR",
+        help="folder that names in a mirror and image_id are relative to (default: the deepest that holds every file)",
+    )
+    export.add_argument(
+        "--keyword-presence",
+        type=_share,
+        metavar="P",
+        help="a word is a keyword from this probability on that a person would use it (default: 0.3)",
+    )
+    export.add_argument("--samples", type=_positive, metavar="N", help="pictures a WebDataset shard (default: 1000)")
+
     demo = stage("demo", _demo, "Draws a collection with known truth and runs every stage on it.", takes_beam=True)
     demo.add_argument(
         "--output", default="output/demo", metavar="DIR", help="directory for everything (default: output/demo)"
@@ -433,6 +469,12 @@ def _compare(settings: dict[str, Any], _) -> None:
     from beam_pipeline.compare import CompareOptions, compare
 
     compare(_fill(CompareOptions, settings))
+
+
+def _export(settings: dict[str, Any], _) -> None:
+    from beam_pipeline.export import ExportOptions, export
+
+    export(_fill(ExportOptions, settings))
 
 
 def _demo(settings: dict[str, Any], beam_options) -> None:

@@ -136,7 +136,7 @@ def new_file(path: str) -> Iterator[str]:
 def _new_file(path: str) -> Iterator[str]:
     local = is_local(path)
     directory, name = os.path.split(path) if local else (tempfile.gettempdir(), FileSystems.split(path)[1])
-    handle, temporary = tempfile.mkstemp(dir=directory, prefix=f"{TEMPORARY_PREFIX}{name[:100]}-")
+    handle, temporary = tempfile.mkstemp(dir=directory, prefix=f"{TEMPORARY_PREFIX}{name[:40]}-")
     os.close(handle)
     try:
         yield temporary

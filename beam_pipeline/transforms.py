@@ -1,0 +1,221 @@
+"""Captioning and feature extraction as transforms for somebody's own pipeline; nothing is written to disk.
+
+    with beam.Pipeline() as pipeline:
+        captions = pipeline | beam.Create(["a.jpg"]) | CaptionImages("captioner")
+
+In come addresses, or (address, content) from any source; out comes one record for every element, with the reason where
+it could not be read. Records have a Beam schema, so SQL, BigQuery and other sinks take them as rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from apache_beam import coders
+from apache_beam.utils.shared import Shared
+
+from beam_pipeline import storage
+from beam_pipeline.caption_images import DecoderSpec, encoder_of_captioner
+from beam_pipeline.captioned_shard import DECODER_BATCH, captioned
+from beam_pipeline.encoder import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.images import UnreadableImage
+from beam_pipeline.inputs import TooLarge, reason
+from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding, decoder_pool
+from beam_pipeline.picture_bytes import PictureReader
+from beam_pipeline.reading import READING_THREADS
+from training.captioner import load_captioner, member_paths
+from training.decoding import CaptionDecoder
+from training.errors import UserError
+from training.guidance import effective_guidance
+
+Element = str | tuple[str, bytes]  # address, or address and content
+
+
+class Captioned(NamedTuple):
+    """What came of an element.
+
+    Attributes:
+      uri: its address, as it came.
+      sha256: hex digest of its content; "" where it could not be read.
+      caption: the best caption; "" where there is none.
+      score: mean log-probability of its words; 0 where there is none.
+      flags: oddities of the caption.
+      rejected: why there is no caption, else "".
+    """
+
+    uri: str
+    sha256: str
+    caption: str
+    score: float
+    flags: Sequence[str]
+    rejected: str
+
+
+class Feature(NamedTuple):
+    """What came of an element.
+
+    Attributes:
+      uri, sha256, rejected: as in `Captioned`.
+      shape: of the feature, [64, 2048] or [2048]; empty where there is none.
+      values: float16 in that shape, as `numpy.frombuffer(values, "float16").reshape(shape)` reads it.
+    """
+
+    uri: str
+    sha256: str
+    shape: Sequence[int]
+    values: bytes
+    rejected: str
+
+
+coders.registry.register_coder(Captioned, coders.RowCoder)
+coders.registry.register_coder(Feature, coders.RowCoder)
+
+
+class ExtractFeatures(beam.PTransform):
+    """PCollection of str or (str, bytes) -> PCollection of `Feature`, one for every element.
+
+    Args:
+      weights: "imagenet" or the path of a weight file, as for `captionbeam extract`.
+      feature_kind: "grid" or "pooled".
+      layer: block of InceptionV3.
+      precision: "auto", "bfloat16" or "float32".
+      decoding: limits on what one picture may cost.
+      load: makes the encoder on a worker.
+
+    Raises:
+      UserError: the weights cannot be had, or are to be random: those are fitted to a collection.
+    """
+
+    def __init__(
+        self,
+        weights: str = "imagenet",
+        feature_kind: str = "grid",
+        layer: str = "mixed9",
+        precision: str = "auto",
+        decoding: Decoding = DEFAULT_DECODING,
+        load: Callable[[EncoderSpec], Encoder] = load_encoder,
+    ):
+        super().__init__()
+
+        def no_sample() -> np.ndarray:
+            raise UserError("ExtractFeatures: random weights are fitted to a collection; use `captionbeam extract`")
+
+        if weights == "random":
+            no_sample()
+        self._encoder = resolve_encoder(weights, feature_kind, layer, precision, "", no_sample)
+        self._decoding, self._load = decoding, load
+
+    def expand(self, pictures):
+        make = _MakeFeatures(self._encoder, self._decoding, self._load)
+        batches = pictures | "BatchPictures" >> beam.BatchElements(ENCODER_BATCH, ENCODER_BATCH)
+        return batches | "EncodePictures" >> beam.ParDo(make).with_output_types(Feature)
+
+
+class CaptionImages(beam.PTransform):
+    """PCollection of str or (str, bytes) -> PCollection of `Captioned`, one for every element.
+
+    Args:
+      captioner: directory that `captionbeam train` made, or several separated by commas.
+      weights: of the encoder, where they lie elsewhere than when the captioner was trained.
+      beam_width: hypotheses kept while decoding.
+      min_words: words of a caption at least; None for the captioner's own.
+      guidance: weight of the word-presence head; None for the default.
+      decoding: limits on what one picture may cost.
+      load: makes the encoder on a worker.
+
+    Raises:
+      UserError: the captioner or its encoder cannot be had.
+    """
+
+    def __init__(
+        self,
+        captioner: str,
+        weights: str | None = None,
+        beam_width: int = 3,
+        min_words: int | None = None,
+        guidance: float | None = None,
+        decoding: Decoding = DEFAULT_DECODING,
+        load: Callable[[EncoderSpec], Encoder] = load_encoder,
+    ):
+        super().__init__()
+        loaded = load_captioner(captioner)
+        self._encoder = encoder_of_captioner(loaded, captioner, weights)
+        self._decoder = DecoderSpec(
+            ",".join(map(storage.absolute, member_paths(captioner))),
+            beam_width,
+            min_words or loaded.min_words,
+            effective_guidance(loaded, guidance),
+            alternatives=0,
+        )
+        self._decoding, self._load = decoding, load
+
+    def expand(self, pictures):
+        make = _MakeCaptions(self._encoder, self._decoder, self._decoding, self._load)
+        batches = pictures | "BatchPictures" >> beam.BatchElements(DECODER_BATCH, DECODER_BATCH)
+        return batches | "CaptionPictures" >> beam.ParDo(make).with_output_types(Captioned)
+
+
+class _Encodes(beam.DoFn):
+    """Reads and encodes a batch; the encoder is loaded once per process."""
+
+    def __init__(self, encoder: EncoderSpec, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
+        self.encoder_spec, self.decoding, self.load = encoder, decoding, load
+        self.shared_encoder = Shared()
+
+    def encoder(self) -> Encoder:
+        return self.shared_encoder.acquire(lambda: self.load(self.encoder_spec), tag=self.encoder_spec.identity.id)
+
+    def encoded(self, batch: Iterable[Element]) -> tuple[list[tuple[str, str, str]], np.ndarray]:
+        """Elements -> (uri, sha256, why it was rejected or "") of each, and features of those that were not."""
+        reader, read, pixels = PictureReader(), [], []
+        for element in batch:
+            uri, sha256 = (element, "") if isinstance(element, str) else (element[0], "")
+            try:
+                data = reader.read(uri, self.decoding.max_bytes) if isinstance(element, str) else element[1]
+                if len(data) > self.decoding.max_bytes:
+                    raise TooLarge(len(data), self.decoding.max_bytes)
+                sha256 = hashlib.sha256(data).hexdigest()
+                pixels.append(decoder_pool(self.decoding, READING_THREADS).decode(data).pixels)
+                read.append((uri, sha256, ""))
+            except OSError as error:
+                read.append((uri, sha256, reason(error)))
+            except UnreadableImage as error:
+                read.append((uri, sha256, str(error)))
+        parts = [np.stack(pixels[at : at + ENCODER_BATCH]) for at in range(0, len(pixels), ENCODER_BATCH)]
+        features = [self.encoder().encode(part) for part in parts]
+        return read, np.concatenate(features) if features else np.zeros([0])
+
+
+class _MakeFeatures(_Encodes):
+    def process(self, batch: Sequence[Element]) -> Iterator[Feature]:
+        read, features = self.encoded(batch)
+        remaining = iter(features)
+        for uri, sha256, rejected in read:
+            if rejected:
+                yield Feature(uri, sha256, [], b"", rejected)
+            else:
+                feature = next(remaining)
+                yield Feature(uri, sha256, list(feature.shape), feature.tobytes(), "")
+
+
+class _MakeCaptions(_Encodes):
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, decoding: Decoding, load):
+        super().__init__(encoder, decoding, load)
+        self.decoder_spec, self.shared_decoder = decoder, Shared()
+
+    def decoder(self) -> CaptionDecoder:
+        return self.shared_decoder.acquire(self.decoder_spec.load, tag=self.decoder_spec)
+
+    def process(self, batch: Sequence[Element]) -> Iterator[Captioned]:
+        read, features = self.encoded(batch)
+        hypotheses = iter(self.decoder().decode(features)) if len(features) else iter(())
+        for uri, sha256, rejected in read:
+            if rejected:
+                yield Captioned(uri, sha256, "", 0.0, [], rejected)
+            else:
+                said = captioned(sha256, uri, next(hypotheses))
+                yield Captioned(uri, sha256, said.caption, said.score, list(said.flags), "")

@@ -1,0 +1,85 @@
+"""The transforms in somebody's own pipeline: one record an element, the same captions as the command's."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow.parquet
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that, equal_to
+
+from beam_pipeline import CaptionImages, ExtractFeatures
+from training.captioner import save_weights, write_config
+from training.errors import UserError
+from training.models import ModelConfig, build_model
+from training.vocabulary import Vocabulary
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_importing_the_package_imports_neither_beam_nor_tensorflow():
+    code = "import sys, beam_pipeline; sys.exit(bool({'tensorflow', 'apache_beam'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_every_element_has_a_feature_or_a_reason(good, weights, load_encoder, jpeg, colours):
+    paths = [str(good / "00.jpg"), str(good / "missing.jpg")]
+    given = [("bytes", jpeg(colours[0])), ("cut", b"no")]
+    extract = ExtractFeatures(str(weights), "pooled", precision="float32", load=load_encoder)
+
+    def check(records):
+        by_uri = {record.uri: record for record in records}
+        assert by_uri.keys() == {*paths, "bytes", "cut"} and len(records) == 4
+        first = by_uri[paths[0]]
+        feature = np.frombuffer(first.values, "float16").reshape(first.shape)
+        assert feature.shape == (2048,) and np.abs(feature[:3] - colours[0]).max() < 4
+        assert by_uri["bytes"].values == first.values and by_uri["bytes"].sha256 == first.sha256
+        assert by_uri[paths[1]].rejected == "no such file or directory" and by_uri["cut"].rejected
+        assert by_uri["cut"].values == b""
+
+    with TestPipeline() as pipeline:
+        assert_that(pipeline | beam.Create([*paths, *given]) | extract, check)
+
+
+@pytest.fixture
+def captioner(run_extract, tmp_path):
+    features = run_extract()
+    path, vocabulary = tmp_path / "captioner", Vocabulary(("red", "green", "dog", "runs"))
+    path.mkdir()
+    config = ModelConfig("merge", len(vocabulary), embedding_size=8, hidden_size=16)
+    save_weights(build_model(config, (2048,)), str(path))
+    write_config(str(path), config, features.encoder, 6, 1, {})
+    vocabulary.save(str(path / "vocabulary.txt"))
+    return str(path)
+
+
+def test_captions_are_typed_and_every_element_has_one_or_a_reason(captioner, good, weights, load_encoder):
+    caption = CaptionImages(captioner, str(weights), load=load_encoder)
+
+    def check(records):
+        assert [bool(record.caption) for record in sorted(records)] == [True, False]
+        assert all(record.score < 0 for record in records if not record.rejected)
+
+    with TestPipeline() as pipeline:
+        records = pipeline | beam.Create([str(good / "00.jpg"), ("cut", b"")]) | caption
+        assert_that(records, check)
+        rows = records | beam.Select("uri", "caption")  # a schema is known
+        assert_that(rows | beam.Map(lambda row: row.uri), equal_to([str(good / "00.jpg"), "cut"]), "Rows")
+
+
+def test_random_weights_are_refused():
+    with pytest.raises(UserError, match="fitted to a collection"):
+        ExtractFeatures("random")
+
+
+def test_the_example_in_the_documentation_runs(captioner, good, weights, load_encoder, tmp_path):
+    example = runpy.run_path(str(REPOSITORY / "docs/examples/captions_to_parquet.py"))
+    output = str(tmp_path / "captions")
+    example["main"](f"{good}/0*.jpg", captioner, output, weights=str(weights), load=load_encoder)
+    rows = pyarrow.parquet.read_table(f"{output}.parquet").to_pylist()
+    assert sorted(row["uri"] for row in rows) == sorted(map(str, good.glob("0*.jpg")))
+    assert all(row["caption"] for row in rows)
