@@ -1,0 +1,207 @@
+"""How fast `extract` and `caption` are beside what they are made of and what people would write instead, in one run.
+
+    python benchmarks/throughput.py --images DIR --weights PATH [--captioner DIR] [--pictures 2000] [--megapixels M]
+
+| who | what it does |
+|---|---|
+| bare encoder | the same frozen graph, fed from memory with batches that were decoded beforehand |
+| Keras loop | a user's own script: InceptionV3 in float32, pictures loaded and predicted batch by batch |
+| per-image script | Show and Tell's way: load, encode and decode one picture at a time, the models kept loaded |
+| extract, caption | the jobs |
+
+Start-up (imports, loading and tracing the models) is left out on all sides and told apart: the clock of a job runs from
+the moment when its encoder is warm to its end. To keep a drifting machine out of the ratios, the bare encoder runs
+between any two others, and each is compared with the mean of its two neighbours. With `--megapixels` the pictures are
+JPEGs of that size, made of the given ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from batched_decoding import WordByWord
+from PIL import Image
+
+from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.collection import Listing, resolve_source
+from beam_pipeline.encoder import ENCODER_BATCH, LAYERS, Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.images import decode_image
+from beam_pipeline.isolated_decoding import Decoding
+from beam_pipeline.reading import sample_pixels
+from beam_pipeline.storage import read_bytes
+from training.captioner import load_captioner
+
+_ROUNDS = 20  # batches of the bare loop, each time
+_KERAS_BATCH = 32  # Keras' own default
+_JPEG_QUALITY = 90
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True, help="folder of pictures")
+    parser.add_argument("--weights", required=True, help="random or a path")
+    parser.add_argument("--captioner", help="directory that train made; without it, caption is left out")
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--megapixels", type=float, help="size of JPEGs to make of the pictures first")
+    parser.add_argument("--precision", default="auto")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="captionbeam-benchmark-") as work:
+        run(options, Path(work))
+
+
+def run(options: argparse.Namespace, work: Path) -> None:
+    found = [file.uri for file in itertools.islice(Listing(resolve_source(options.images)), options.pictures)]
+    uris = enlarged(found, options.megapixels, work / "large") if options.megapixels else found
+    images = work / "list.txt"
+    images.write_text("".join(uri + "\n" for uri in uris))
+    megabytes = sum(os.path.getsize(uri) for uri in uris[:100]) / len(uris[:100]) / 1e6
+    source = resolve_source(str(images))
+    spec = resolve_encoder(
+        options.weights, "grid", LAYERS[0], options.precision, str(work), lambda: sample_pixels(source, Decoding())
+    )
+    began = time.monotonic()
+    encoder = load_encoder(spec)
+    print(f"{len(uris)} pictures of {megabytes:.2f} MB, {spec.identity}")
+    print(f"encoder loaded and traced in {time.monotonic() - began:.1f} s", flush=True)
+    bare = BareEncoder(encoder, uris[: 4 * ENCODER_BATCH])
+
+    few = uris[: min(len(uris), 10 * _KERAS_BATCH)]
+    races: dict[str, Callable[[], tuple[int, float]]] = {
+        "extract": lambda: extract_job(images, work / "features", options),
+        "Keras loop, float32": lambda: keras_loop(few, options.weights),
+    }
+    if options.captioner:
+        races["caption"] = lambda: caption_job(images, work / "captions", options)
+        races["per-image script"] = lambda: per_image_script(few[:128], options.weights, options.captioner)
+    speeds = {}
+    before = bare.speed()
+    for name, race in races.items():
+        pictures, seconds = race()
+        after = bare.speed()
+        speeds[name] = pictures / seconds
+        mean = (before + after) / 2
+        print(
+            f"{name:<20} {speeds[name]:7.2f} img/s over {pictures} pictures, bare encoder {before:.2f} and "
+            f"{after:.2f}: {speeds[name] / mean:.3f} of it",
+            flush=True,
+        )
+        before = after
+    print(f"extract over the Keras loop: {speeds['extract'] / speeds['Keras loop, float32']:.2f}")
+    if options.captioner:
+        print(f"caption over the per-image script: {speeds['caption'] / speeds['per-image script']:.2f}")
+
+
+def enlarged(uris: list[str], megapixels: float, folder: Path) -> list[str]:
+    """Pictures -> paths of JPEGs of 4:3 and so many megapixels made of them, with the noise that a sensor has."""
+    folder.mkdir()
+    size = tuple(round(side * (megapixels * 1e6 / 12) ** 0.5) for side in (4, 3))
+    grain = np.random.default_rng(0).integers(-3, 4, (size[1], size[0], 1), np.int8)
+    paths = []
+    for number, uri in enumerate(uris):
+        with Image.open(uri) as image:
+            large = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC), np.int16) + grain
+        paths.append(str(folder / f"{number:05d}.jpg"))
+        Image.fromarray(large.clip(0, 255).astype(np.uint8)).save(paths[-1], quality=_JPEG_QUALITY)
+    return paths
+
+
+class BareEncoder:
+    """The encoder fed from memory."""
+
+    def __init__(self, encoder: Encoder, uris: list[str]):
+        decoded = [decode_image(read_bytes(uri)).pixels for uri in uris]
+        self.encoder = encoder
+        self.batches = [np.stack(decoded[at : at + ENCODER_BATCH]) for at in range(0, len(decoded), ENCODER_BATCH)]
+
+    def speed(self) -> float:
+        """Images/s."""
+        self.encoder.encode(self.batches[0])
+        began = time.monotonic()
+        for number in range(_ROUNDS):
+            self.encoder.encode(self.batches[number % len(self.batches)])
+        return _ROUNDS * ENCODER_BATCH / (time.monotonic() - began)
+
+
+warm_at: list[float] = []
+
+
+def load_and_note(spec: EncoderSpec) -> Encoder:
+    """Loads a job's encoder and notes when it is warm: there start-up ends."""
+    encoder = load_encoder(spec)
+    warm_at.append(time.monotonic())
+    return encoder
+
+
+def extract_job(images: Path, output: Path, options: argparse.Namespace) -> tuple[int, float]:
+    """-> pictures and seconds."""
+    chosen = ExtractOptions(str(images), str(output), weights=options.weights, precision=options.precision)
+    features = extract(chosen, PipelineOptions([]), load_and_note)
+    return features.records, time.monotonic() - warm_at[-1]
+
+
+def caption_job(images: Path, output: Path, options: argparse.Namespace) -> tuple[int, float]:
+    """-> pictures and seconds, word tables included."""
+    chosen = CaptionOptions(options.captioner, str(output), images=str(images), weights=options.weights)
+    summary = caption(chosen, PipelineOptions([]), load_and_note)
+    return summary["pictures"], time.monotonic() - warm_at[-1]
+
+
+def keras_model(weights: str):
+    """InceptionV3 up to the layer that the features come from, as Keras builds it."""
+    import keras
+
+    model = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(299, 299, 3))
+    if weights != "random":
+        model.load_weights(weights)
+    return keras.Model(model.input, model.get_layer(LAYERS[0]).output)
+
+
+def load_picture(uri: str) -> np.ndarray:
+    """Float32 [299, 299, 3] from -1 to 1, as Keras' documentation loads it."""
+    import keras
+
+    loaded = keras.utils.img_to_array(keras.utils.load_img(uri, target_size=(299, 299), interpolation="bilinear"))
+    return keras.applications.inception_v3.preprocess_input(loaded)
+
+
+def keras_loop(uris: list[str], weights: str) -> tuple[int, float]:
+    """-> pictures and seconds."""
+    model = keras_model(weights)
+    model.predict(np.zeros([_KERAS_BATCH, 299, 299, 3], np.float32), verbose=0)
+    began = time.monotonic()
+    for at in range(0, len(uris), _KERAS_BATCH):
+        model.predict(np.stack([load_picture(uri) for uri in uris[at : at + _KERAS_BATCH]]), verbose=0)
+    return len(uris), time.monotonic() - began
+
+
+def per_image_script(uris: list[str], weights: str, captioner: str) -> tuple[int, float]:
+    """-> pictures and seconds."""
+    model, decoder = keras_model(weights), WordByWord(load_captioner(captioner))
+
+    def describe(uri: str) -> str:
+        grid = model.predict(load_picture(uri)[None], verbose=0).reshape(1, 64, -1)
+        return decoder.decode(grid.astype(np.float16))[0].caption
+
+    describe(uris[0])
+    began = time.monotonic()
+    for uri in uris:
+        describe(uri)
+    return len(uris), time.monotonic() - began
+
+
+if __name__ == "__main__":
+    logging.getLogger("captionbeam").setLevel(logging.WARNING)
+    main()
