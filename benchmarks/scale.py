@@ -1,11 +1,10 @@
-"""Memory and time of a job by the number of its inputs.
+"""Memory and time of `extract` by the number of its inputs.
 
-    python benchmarks/scale.py [--stage extract|caption] [--inputs 10000,100000] [--beam OPTIONS]
+    python benchmarks/scale.py [--inputs 10000,100000] [--beam OPTIONS]
 
-Draws an archive of so many tiny pictures of one colour each, every tenth a copy of another, and runs the stage on it in
-a process of its own. The encoder is a stand-in (the mean colour), and so is the decoder of captions (a sentence by the
-colour, with evidence for its words): what is measured is listing, deduplication, sharding, reading, decoding, the
-ledger and the word statistics. Peak memory is that of the main process, as the kernel counts it; decoders of pictures
+Draws an archive of so many tiny pictures of one colour each, every tenth a copy of another, and runs `extract` on it in
+a process of its own. The encoder is a stand-in (the mean colour): what is measured is listing, deduplication, sharding,
+reading, decoding and the ledger. Peak memory is that of the main process, as the kernel counts it; decoders of pictures
 are processes of a fixed size beside it.
 """
 
@@ -33,14 +32,13 @@ _COPIES = 10  # every so many inputs one is a copy
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=("extract", "caption"), default="extract")
     parser.add_argument("--inputs", default="10000,100000", help="numbers of inputs, separated by commas")
     parser.add_argument("--beam", default="", help="options for Beam")
     parser.add_argument("--work", help="directory for what is drawn and made (default: a temporary one)")
     parser.add_argument("--run", help=argparse.SUPPRESS)  # the process of one job
     options = parser.parse_args()
     if options.run:
-        run(options.stage, Path(options.run), options.beam.split())
+        run(Path(options.run), options.beam.split())
         return
     with tempfile.TemporaryDirectory(prefix="captionbeam-benchmark-", dir=options.work) as work:
         compare(options, Path(work))
@@ -52,12 +50,12 @@ def compare(options: argparse.Namespace, work: Path) -> None:
         place = work / str(number)
         place.mkdir()
         draw_archive(place / "pictures.tar", number)
-        command = [sys.executable, __file__, "--stage", options.stage, "--run", str(place), f"--beam={options.beam}"]
+        command = [sys.executable, __file__, "--run", str(place), f"--beam={options.beam}"]
         subprocess.run(command, check=True, stdout=sys.stderr)
         figures = json.loads((place / "figures.json").read_text())
         found.append((number, figures))
         print(
-            f"{options.stage} of {number:>9,} inputs: {figures['seconds']:8.1f} s, "
+            f"extract of {number:>9,} inputs: {figures['seconds']:8.1f} s, "
             f"{1000 * figures['seconds'] / number:6.3f} ms an input, peak {figures['peak_mb']:7.0f} MB",
             flush=True,
         )
@@ -103,15 +101,15 @@ class MeanColour:
         return features
 
 
-def run(stage: str, place: Path, beam: list[str]) -> None:
-    """Runs the stage on `place`/pictures.tar and writes `place`/figures.json."""
+def run(place: Path, beam: list[str]) -> None:
+    """Runs `extract` on `place`/pictures.tar and writes `place`/figures.json."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from beam_pipeline.cli import set_up_logging
 
     set_up_logging(verbose=False)
-    job = {"extract": extract_stage, "caption": caption_stage}[stage](place)
+    job = extract_job(place)
     began = time.monotonic()
     job(PipelineOptions(beam))
     seconds = time.monotonic() - began
@@ -119,7 +117,7 @@ def run(stage: str, place: Path, beam: list[str]) -> None:
     (place / "figures.json").write_text(json.dumps({"seconds": seconds, "peak_mb": peak}))
 
 
-def extract_stage(place: Path):
+def extract_job(place: Path):
     from beam_pipeline.extract_features import ExtractOptions, extract
 
     weights = place / "weights.h5"
@@ -132,10 +130,6 @@ def extract_stage(place: Path):
         precision="float32",
     )
     return lambda beam_options: extract(options, beam_options, lambda spec: MeanColour())
-
-
-def caption_stage(place: Path):
-    raise NotImplementedError
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ from training.captioner import load_captioner
 _ROUNDS = 20  # batches of the bare loop, each time
 _KERAS_BATCH = 32  # Keras' own default
 _JPEG_QUALITY = 90
+_WARM = "encoder is warm"
 
 
 def main() -> None:
@@ -135,28 +136,39 @@ class BareEncoder:
         return _ROUNDS * ENCODER_BATCH / (time.monotonic() - began)
 
 
-warm_at: list[float] = []
+class WarmAt(logging.Handler):
+    """Notes when a job's encoder is warm: there start-up ends. Beam sends functions to its workers by value, so that
+    a variable of this file would be another one there; the logger is the same.
+    """
+
+    at = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg == _WARM:
+            self.at = time.monotonic()
 
 
-def load_and_note(spec: EncoderSpec) -> Encoder:
-    """Loads a job's encoder and notes when it is warm: there start-up ends."""
+warm = WarmAt()
+
+
+def load_and_say(spec: EncoderSpec) -> Encoder:
     encoder = load_encoder(spec)
-    warm_at.append(time.monotonic())
+    logging.getLogger("captionbeam").info(_WARM)
     return encoder
 
 
 def extract_job(images: Path, output: Path, options: argparse.Namespace) -> tuple[int, float]:
     """-> pictures and seconds."""
     chosen = ExtractOptions(str(images), str(output), weights=options.weights, precision=options.precision)
-    features = extract(chosen, PipelineOptions([]), load_and_note)
-    return features.records, time.monotonic() - warm_at[-1]
+    features = extract(chosen, PipelineOptions([]), load_and_say)
+    return features.records, time.monotonic() - warm.at
 
 
 def caption_job(images: Path, output: Path, options: argparse.Namespace) -> tuple[int, float]:
     """-> pictures and seconds, word tables included."""
     chosen = CaptionOptions(options.captioner, str(output), images=str(images), weights=options.weights)
-    summary = caption(chosen, PipelineOptions([]), load_and_note)
-    return summary["pictures"], time.monotonic() - warm_at[-1]
+    summary = caption(chosen, PipelineOptions([]), load_and_say)
+    return summary["pictures"], time.monotonic() - warm.at
 
 
 def keras_model(weights: str):
@@ -203,5 +215,6 @@ def per_image_script(uris: list[str], weights: str, captioner: str) -> tuple[int
 
 
 if __name__ == "__main__":
-    logging.getLogger("captionbeam").setLevel(logging.WARNING)
+    logging.getLogger("captionbeam").setLevel(logging.INFO)
+    logging.getLogger("captionbeam").addHandler(warm)
     main()
