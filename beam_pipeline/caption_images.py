@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -17,7 +18,6 @@ import numpy as np
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection
-from apache_beam.utils.shared import Shared
 
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import DECODER_BATCH, caption_features, write_words
@@ -25,6 +25,7 @@ from beam_pipeline.collection import resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import DONE, LedgerLine, read_ledger
+from beam_pipeline.once_per_process import OncePerProcess
 from beam_pipeline.outputs import COUNTS
 from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.reading import encode_pictures
@@ -135,23 +136,23 @@ def caption(
         )
     storage.use_options(beam_options)
     captioner = load_captioner(options.captioner)
-    guidance, min_words = effective_guidance(captioner, options.guidance), options.min_words or captioner.min_words
+    decoder = decoder_of_captioner(
+        captioner, options.captioner, options.beam_width, options.min_words, options.guidance, options.alternatives
+    )
     output = storage.absolute(options.output)
     made_with = {
         "model_id": captioner.model_id,
         "encoder_id": captioner.encoder.id,
-        "beam_width": options.beam_width,
-        "min_words": min_words,
-        "guidance": guidance,
-        "alternatives": options.alternatives,
+        "beam_width": decoder.beam_width,
+        "min_words": decoder.min_words,
+        "guidance": decoder.guidance,
+        "alternatives": decoder.alternatives,
         "source": "images" if options.images else "features",
     }
     _refuse_another_model(output, made_with)
-    members = [storage.absolute(member) for member in member_paths(options.captioner)]
     reference = None if options.reference is None else storage.absolute(options.reference)
-    writer = ResultWriter(output, members[0], reference, made_with)
+    writer = ResultWriter(output, member_paths(decoder.captioner)[0], reference, made_with)
     writer.load_reference()  # a wrong one is better found before the job than after it
-    decoder = DecoderSpec(",".join(members), options.beam_width, min_words, guidance, options.alternatives)
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images
@@ -205,6 +206,28 @@ class MadeShards:
     shards: PCollection
     counts: list[PCollection]
     notes: list[PCollection]
+
+
+def decoder_of_captioner(
+    captioner: Captioner,
+    path: str,
+    beam_width: int,
+    min_words: int | None,
+    guidance: float | None,
+    alternatives: int = 0,
+) -> DecoderSpec:
+    """How workers decode with a captioner: paths made absolute, and its own settings where None is asked for.
+
+    Args:
+      path: the captioner's directory, or several.
+    """
+    return DecoderSpec(
+        ",".join(map(storage.absolute, member_paths(path))),
+        beam_width,
+        min_words or captioner.min_words,
+        effective_guidance(captioner, guidance),
+        alternatives,
+    )
 
 
 # From images.
@@ -273,18 +296,10 @@ class CaptionShard(beam.DoFn):
     """One call makes one shard; encoder and captioner are loaded once per process."""
 
     def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load):
-        self.encoder_spec = encoder
-        self.decoder_spec = decoder
+        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
+        self.decoder = OncePerProcess(decoder.load, decoder)
         self.output = output
         self.decoding = decoding
-        self.load = load
-        self.shared_encoder, self.shared_decoder = Shared(), Shared()
-
-    def encoder(self) -> Encoder:
-        return self.shared_encoder.acquire(lambda: self.load(self.encoder_spec), tag=self.encoder_spec.identity.id)
-
-    def decoder(self) -> CaptionDecoder:
-        return self.shared_decoder.acquire(self.decoder_spec.load, tag=self.decoder_spec)
 
     def process(self, element: tuple[ShardKey, Iterable[Picture]]):
         key, pictures = element
@@ -355,13 +370,9 @@ class CaptionFeatures(beam.DoFn):
     """ShardKey of a feature shard -> the same, its captions written and its ledger copied."""
 
     def __init__(self, decoder: DecoderSpec, features: str, output: str):
-        self.decoder_spec = decoder
+        self.decoder = OncePerProcess(decoder.load, decoder)
         self.features = features
         self.output = output
-        self.shared = Shared()
-
-    def decoder(self) -> CaptionDecoder:
-        return self.shared.acquire(self.decoder_spec.load, tag=self.decoder_spec)
 
     def process(self, key: ShardKey):
         shard = ShardId(*key)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from beam_pipeline import storage
 from beam_pipeline.caption_index import CaptionedFile, CaptionIndex
 from beam_pipeline.export_tables import write_coco, write_csv, write_parquet
-from beam_pipeline.inputs import reason, split_member_uri
+from beam_pipeline.inputs import reason, split_member_uri, utf8
 from beam_pipeline.ledger import DUPLICATE, REJECTED
 from beam_pipeline.picture_bytes import PictureReader, require_captioned
 from beam_pipeline.picture_metadata import MetadataWriter, UnwritableMetadata, require_library
@@ -122,8 +122,7 @@ def _print_balance(options: ExportOptions, counts: dict[str, int], done: Counter
 
 
 def _failed(uri: str, why: str) -> str:
-    # Names that are not UTF-8 are shown escaped.
-    log.warning("%s: %s", uri.encode(errors="backslashreplace").decode(), why)
+    log.warning("%s: %s", utf8(uri), why)
     return FAILED
 
 
@@ -185,14 +184,16 @@ def _write_sidecar(file: CaptionedFile, path: str, mode: str, ending: str) -> st
     there = storage.exists(path)
     if there and mode == SKIP:
         return LEFT
+    before = storage.read_bytes(path) if there else None
     if ending == ".xmp":
         data = xmp_packet(file.caption, file.keywords)
     else:
-        before = storage.read_bytes(path) if there else b""
-        kept = before.decode("utf-8", "surrogateescape") if mode == APPEND else ""
+        kept = (before or b"").decode("utf-8", "surrogateescape") if mode == APPEND else ""
         text = add_line(kept, file.caption)
-        data = before if text is None else text.encode("utf-8", "surrogateescape")
-    if there and data == storage.read_bytes(path):
+        if text is None:
+            return LEFT
+        data = text.encode("utf-8", "surrogateescape")
+    if data == before:
         return LEFT
     _write(path, data)
     return WRITTEN

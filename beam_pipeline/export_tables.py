@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.parquet
 
 from beam_pipeline.caption_index import CaptionedFile
+from beam_pipeline.inputs import utf8
 from beam_pipeline.tables import escape_cell
 
 COLUMNS = ("uri", "sha256", "caption", "score", "flags", "keywords", "duplicate")
@@ -52,7 +53,7 @@ def write_parquet(path: str, files: Iterable[CaptionedFile], _: Callable[[str], 
 
 def _parquet_row(file: CaptionedFile) -> Mapping[str, Any]:
     row = {name: getattr(file, name) for name in COLUMNS}
-    return row | {"uri": file.uri.encode("utf-8", "backslashreplace").decode()}
+    return row | {"uri": utf8(file.uri)}
 
 
 def write_coco(path: str, files: Iterable[CaptionedFile], relative: Callable[[str], str]) -> None:

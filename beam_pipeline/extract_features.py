@@ -11,17 +11,18 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.utils.shared import Shared
 
 from beam_pipeline import storage
 from beam_pipeline.collection import resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import REJECTED, LedgerLine
+from beam_pipeline.once_per_process import OncePerProcess
 from beam_pipeline.outputs import COUNTS
 from beam_pipeline.planning import Picture, PlanShards, ShardKey
 from beam_pipeline.reading import EncodedPicture, encode_pictures, sample_pixels
@@ -228,14 +229,9 @@ class EncodeShard(beam.DoFn):
     """One call makes one shard; the encoder is loaded once per process."""
 
     def __init__(self, spec: EncoderSpec, output: str, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
-        self.spec = spec
+        self.encoder = OncePerProcess(partial(load, spec), spec.identity.id)
         self.output = output
         self.decoding = decoding
-        self.load = load
-        self.shared = Shared()
-
-    def encoder(self) -> Encoder:
-        return self.shared.acquire(lambda: self.load(self.spec), tag=self.spec.identity.id)
 
     def process(self, element: tuple[ShardKey, Iterable[Picture]]):
         key, pictures = element

@@ -81,6 +81,11 @@ def reason(error: OSError) -> str:
     return error.strerror.lower() if error.strerror else str(error)
 
 
+def utf8(text: str) -> str:
+    """The same text, but a lone surrogate, which stands for a byte of a name that is not UTF-8, is spelt \\udcXX."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def uri_key(uri: str) -> bytes:
     """A uri as Beam can group by it: names that are not UTF-8 have no place in its coder of strings."""
     return uri.encode(errors="surrogatepass")

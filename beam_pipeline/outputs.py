@@ -10,6 +10,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
+from beam_pipeline.inputs import utf8
+
 COUNTS, NOTES = "counts", "notes"
 NOTES_KEPT = 100  # examples of a kind that the manifest lists; the counts beside them are exact
 
@@ -38,5 +40,4 @@ def count(name: str, n: int = 1) -> TaggedOutput:
 
 
 def note(kind: str, text: str) -> TaggedOutput:
-    # Names that are not UTF-8 are shown escaped.
-    return TaggedOutput(NOTES, (kind, text.encode(errors="backslashreplace").decode()))
+    return TaggedOutput(NOTES, (kind, utf8(text)))

@@ -12,7 +12,7 @@ import heapq
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -91,14 +91,19 @@ def _batches(read: Iterable[ReadPicture]) -> Iterator[list[ReadPicture]]:
 def encode_batch(batch: list[ReadPicture], encoder: Callable[[], Encoder]) -> list[EncodedPicture]:
     """Encodes the decoded ones of a batch; order is kept."""
     pixels = [view for read in batch if read.image for view in (read.image.pixels, *read.image.views)]
-    parts = [pixels[begin : begin + ENCODER_BATCH] for begin in range(0, len(pixels), ENCODER_BATCH)]
-    features = itertools.chain.from_iterable(encoder().encode(np.stack(part)) for part in parts)
+    features = encode_pixels(pixels, encoder)
     return [
         EncodedPicture(read, next(features), np.array([next(features) for _ in read.image.views], FEATURE_DTYPE))
         if read.image
         else EncodedPicture(read)
         for read in batch
     ]
+
+
+def encode_pixels(pixels: Sequence[np.ndarray], encoder: Callable[[], Encoder]) -> Iterator[np.ndarray]:
+    """Uint8 [299, 299, 3] each -> their features, in the same order; `encoder` is not called for none."""
+    for begin in range(0, len(pixels), ENCODER_BATCH):
+        yield from encoder().encode(np.stack(pixels[begin : begin + ENCODER_BATCH]))
 
 
 def read_picture(picture: Picture, decoding: Decoding) -> ReadPicture:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from beam_pipeline.inputs import utf8
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
@@ -81,7 +83,7 @@ def to_parquet(columns: Iterable[Column], rows: Iterable[Row]) -> bytes:
 
 
 def _exact(value: Any) -> Any:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    return utf8(value) if isinstance(value, str) else value
 
 
 def read_parquet(data: bytes) -> list[dict[str, Any]]:

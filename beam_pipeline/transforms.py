@@ -11,26 +11,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
 from apache_beam import coders
-from apache_beam.utils.shared import Shared
 
-from beam_pipeline import storage
-from beam_pipeline.caption_images import DecoderSpec, encoder_of_captioner
+from beam_pipeline.caption_images import DecoderSpec, decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.captioned_shard import DECODER_BATCH, captioned
 from beam_pipeline.encoder import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.images import UnreadableImage
 from beam_pipeline.inputs import TooLarge, reason
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding, decoder_pool
+from beam_pipeline.once_per_process import OncePerProcess
 from beam_pipeline.picture_bytes import PictureReader
-from beam_pipeline.reading import READING_THREADS
-from training.captioner import load_captioner, member_paths
-from training.decoding import CaptionDecoder
+from beam_pipeline.reading import READING_THREADS, encode_pixels
+from training.captioner import load_captioner
 from training.errors import UserError
-from training.guidance import effective_guidance
 
 Element = str | tuple[str, bytes]  # address, or address and content
 
@@ -144,13 +142,7 @@ class CaptionImages(beam.PTransform):
         super().__init__()
         loaded = load_captioner(captioner)
         self._encoder = encoder_of_captioner(loaded, captioner, weights)
-        self._decoder = DecoderSpec(
-            ",".join(map(storage.absolute, member_paths(captioner))),
-            beam_width,
-            min_words or loaded.min_words,
-            effective_guidance(loaded, guidance),
-            alternatives=0,
-        )
+        self._decoder = decoder_of_captioner(loaded, captioner, beam_width, min_words, guidance)
         self._decoding, self._load = decoding, load
 
     def expand(self, pictures):
@@ -163,19 +155,17 @@ class _Encodes(beam.DoFn):
     """Reads and encodes a batch; the encoder is loaded once per process."""
 
     def __init__(self, encoder: EncoderSpec, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
-        self.encoder_spec, self.decoding, self.load = encoder, decoding, load
-        self.shared_encoder = Shared()
+        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
+        self.decoding = decoding
 
-    def encoder(self) -> Encoder:
-        return self.shared_encoder.acquire(lambda: self.load(self.encoder_spec), tag=self.encoder_spec.identity.id)
-
-    def encoded(self, batch: Iterable[Element]) -> tuple[list[tuple[str, str, str]], np.ndarray]:
+    def encoded(self, batch: Iterable[Element]) -> tuple[list[tuple[str, str, str]], list[np.ndarray]]:
         """Elements -> (uri, sha256, why it was rejected or "") of each, and features of those that were not."""
         reader, read, pixels = PictureReader(), [], []
         for element in batch:
-            uri, sha256 = (element, "") if isinstance(element, str) else (element[0], "")
+            uri, content = (element, None) if isinstance(element, str) else element
+            sha256 = ""
             try:
-                data = reader.read(uri, self.decoding.max_bytes) if isinstance(element, str) else element[1]
+                data = reader.read(uri, self.decoding.max_bytes) if content is None else content
                 if len(data) > self.decoding.max_bytes:
                     raise TooLarge(len(data), self.decoding.max_bytes)
                 sha256 = hashlib.sha256(data).hexdigest()
@@ -185,9 +175,7 @@ class _Encodes(beam.DoFn):
                 read.append((uri, sha256, reason(error)))
             except UnreadableImage as error:
                 read.append((uri, sha256, str(error)))
-        parts = [np.stack(pixels[at : at + ENCODER_BATCH]) for at in range(0, len(pixels), ENCODER_BATCH)]
-        features = [self.encoder().encode(part) for part in parts]
-        return read, np.concatenate(features) if features else np.zeros([0])
+        return read, list(encode_pixels(pixels, self.encoder))
 
 
 class _MakeFeatures(_Encodes):
@@ -205,14 +193,11 @@ class _MakeFeatures(_Encodes):
 class _MakeCaptions(_Encodes):
     def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, decoding: Decoding, load):
         super().__init__(encoder, decoding, load)
-        self.decoder_spec, self.shared_decoder = decoder, Shared()
-
-    def decoder(self) -> CaptionDecoder:
-        return self.shared_decoder.acquire(self.decoder_spec.load, tag=self.decoder_spec)
+        self.decoder = OncePerProcess(decoder.load, decoder)
 
     def process(self, batch: Sequence[Element]) -> Iterator[Captioned]:
         read, features = self.encoded(batch)
-        hypotheses = iter(self.decoder().decode(features)) if len(features) else iter(())
+        hypotheses = iter(self.decoder().decode(np.stack(features)) if features else ())
         for uri, sha256, rejected in read:
             if rejected:
                 yield Captioned(uri, sha256, "", 0.0, [], rejected)

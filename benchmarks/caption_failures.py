@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 
 from beam_pipeline.terms import is_stop
+from training.caption_files import read_captions
 from training.words import caption_words
 
 MEN = {"man", "men", "boy", "boys", "guy", "guys", "he", "his", "him"}
@@ -23,12 +24,10 @@ NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "ei
 
 
 def references(path: str) -> dict[str, list[set[str]]]:
-    """Flickr8k's token file -> name -> the words of each of its captions."""
+    """Caption file -> name -> the words of each of its captions."""
     found = defaultdict(list)
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            name, _, text = line.rstrip("\n").partition("\t")
-            found[name.partition("#")[0]].append(set(caption_words(text)))
+    for row in read_captions(path):
+        found[row.image].append(set(caption_words(row.text)))
     return found
 
 

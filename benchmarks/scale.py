@@ -107,19 +107,9 @@ def run(place: Path, beam: list[str]) -> None:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from beam_pipeline.cli import set_up_logging
-
-    set_up_logging(verbose=False)
-    job = extract_job(place)
-    began = time.monotonic()
-    job(PipelineOptions(beam))
-    seconds = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    (place / "figures.json").write_text(json.dumps({"seconds": seconds, "peak_mb": peak}))
-
-
-def extract_job(place: Path):
     from beam_pipeline.extract_features import ExtractOptions, extract
 
+    set_up_logging(verbose=False)
     weights = place / "weights.h5"
     weights.write_bytes(b"\x89HDF\r\n\x1a\nstand-in")
     options = ExtractOptions(
@@ -129,7 +119,11 @@ def extract_job(place: Path):
         feature_kind="pooled",
         precision="float32",
     )
-    return lambda beam_options: extract(options, beam_options, lambda spec: MeanColour())
+    began = time.monotonic()
+    extract(options, PipelineOptions(beam), lambda spec: MeanColour())
+    seconds = time.monotonic() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    (place / "figures.json").write_text(json.dumps({"seconds": seconds, "peak_mb": peak}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A folder of small pictures, an encoder that needs no weights, and an untrained captioner: all that pipelines need."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.ledger import to_jsonl
+from beam_pipeline.sharding import ShardId
 
 COLOURS = [(12 * number, 255 - 12 * number, (40 * number) % 256) for number in range(20)]
 
@@ -111,3 +114,23 @@ def files_of():
         return {path.name: path.read_bytes() for path in paths}
 
     return files_of
+
+
+@pytest.fixture
+def captions(tmp_path):
+    """Writes the shards of a finished captions directory, a run each; returns the directory."""
+    directory = tmp_path / "captions"
+
+    def write(*runs):
+        directory.mkdir(exist_ok=True)
+        for number, (pictures, lines) in enumerate(runs, start=1):
+            shard = ShardId(number, 0, 1)
+            rows = "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures)
+            (directory / shard.captions()).write_text(rows)
+            (directory / shard.ledger()).write_bytes(to_jsonl(lines))
+        (directory / "summary.json").write_text(json.dumps({"pictures": 1, "made_with": {}, "evidence": []}))
+        for name in ("word_importance.parquet", "bigram_importance.parquet"):
+            (directory / name).write_bytes(b"")
+        return str(directory)
+
+    return write

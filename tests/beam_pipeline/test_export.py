@@ -15,8 +15,7 @@ import pytest
 from beam_pipeline.caption_index import CaptionIndex, keywords_of
 from beam_pipeline.export import LEFT, WRITTEN, ExportOptions, export
 from beam_pipeline.inputs import SEPARATOR
-from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED, LedgerLine, to_jsonl
-from beam_pipeline.sharding import ShardId
+from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.sidecars import add_line, relative_name, sidecar
 from beam_pipeline.tables import unescape_cell
 from beam_pipeline.word_statistics import CaptionedPicture
@@ -35,26 +34,6 @@ EVIDENCE = {
 
 def line(uri, sha256, outcome=DONE) -> LedgerLine:
     return LedgerLine(str(uri), 1, 1.0, sha256, outcome, *(("decode", "cut") if outcome == REJECTED else ()))
-
-
-@pytest.fixture
-def captions(tmp_path):
-    """Writes the shards of a finished captions directory, a run each; returns the directory."""
-    directory = tmp_path / "captions"
-
-    def write(*runs):
-        directory.mkdir(exist_ok=True)
-        for number, (pictures, lines) in enumerate(runs, start=1):
-            shard = ShardId(number, 0, 1)
-            rows = "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures)
-            (directory / shard.captions()).write_text(rows)
-            (directory / shard.ledger()).write_bytes(to_jsonl(lines))
-        (directory / "summary.json").write_text(json.dumps({"pictures": 1, "made_with": {}, "evidence": []}))
-        for name in ("word_importance.parquet", "bigram_importance.parquet"):
-            (directory / name).write_bytes(b"")
-        return str(directory)
-
-    return write
 
 
 @pytest.fixture

@@ -8,36 +8,28 @@ import subprocess
 import pytest
 
 from beam_pipeline.export import ExportOptions, export
-from beam_pipeline.ledger import DONE, LedgerLine, to_jsonl
-from beam_pipeline.sharding import ShardId
+from beam_pipeline.ledger import DONE, LedgerLine
 from beam_pipeline.word_statistics import CaptionedPicture
 
 TEXTS = ["a dog, running", "null", "007", "=now()", 'says "größe"\nhere']
 
 
 @pytest.fixture
-def exported(tmp_path, jpeg, colours):
+def exported(captions, tmp_path, jpeg, colours):
     """Exports five captioned pictures in one form; returns the path."""
-    folder, directory = tmp_path / "photos", tmp_path / "captions"
+    folder = tmp_path / "photos"
     folder.mkdir()
-    directory.mkdir()
     pictures = []
     for number, text in enumerate(TEXTS):
         data = jpeg(colours[number])
         (folder / f"{number}.jpg").write_bytes(data)
         sha256 = hashlib.sha256(data).hexdigest()
         pictures.append(CaptionedPicture(sha256, str(folder / f"{number}.jpg"), text, -1.0))
-    shard = ShardId(1, 0, 1)
-    (directory / shard.captions()).write_text("".join(json.dumps(picture.to_json()) + "\n" for picture in pictures))
-    lines = [LedgerLine(picture.uri, 1, 1.0, picture.sha256, DONE) for picture in pictures]
-    (directory / shard.ledger()).write_bytes(to_jsonl(lines))
-    (directory / "summary.json").write_text(json.dumps({"pictures": 5}))
-    for name in ("word_importance.parquet", "bigram_importance.parquet"):
-        (directory / name).write_bytes(b"")
+    directory = captions((pictures, [LedgerLine(one.uri, 1, 1.0, one.sha256, DONE) for one in pictures]))
 
     def exported(form):
         output = str(tmp_path / form)
-        export(ExportOptions(str(directory), form, output))
+        export(ExportOptions(directory, form, output))
         return output
 
     return exported
