@@ -17,7 +17,7 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import PCollection
+from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import DECODER_BATCH, caption_features, write_words
@@ -26,7 +26,8 @@ from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_en
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import DONE, LedgerLine, read_ledger
 from beam_pipeline.once_per_process import OncePerProcess
-from beam_pipeline.outputs import COUNTS
+from beam_pipeline.outputs import COUNTS, count, tagged_outputs
+from beam_pipeline.packed_grouping import CoGroupInBuckets
 from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.reading import encode_pictures
 from beam_pipeline.reference import SUMMARY, TABLES
@@ -358,10 +359,10 @@ def _from_features(options: CaptionOptions, captioner: Captioner, decoder: Decod
             )
             | "KnownShards" >> beam.Flatten()
             | "LinesOfShard" >> beam.FlatMap(lines_of_shard, output)
-            | "GroupLinesByUri" >> beam.GroupByKey()
-            | "CountLastLine" >> beam.FlatMap(count_last_line)
         )
-        return MadeShards(shards, [lines], [pipeline | "NoNotes" >> beam.Create([])])
+        groups = {"lines": lines} | "GroupLinesByUri" >> CoGroupInBuckets()
+        counted = tagged_outputs(groups, "CountLastLine", count_last_line)
+        return MadeShards(shards, [counted[COUNTS]], [pipeline | "NoNotes" >> beam.Create([])])
 
     return made
 
@@ -408,9 +409,9 @@ def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[
         yield uri, (name, new, line.outcome)
 
 
-def count_last_line(group: tuple[bytes, Iterable[tuple[str, bool, str]]]) -> Iterator[tuple[str, int]]:
+def count_last_line(group: tuple[bytes, dict[str, Iterable[tuple[str, bool, str]]]]) -> Iterator[TaggedOutput]:
     """Ledger lines of one uri -> its counts; the newest run has the last word."""
-    _, lines = group
-    _, new, outcome = max(lines)
-    yield "listed", 1
-    yield (outcome if new else f"earlier_{outcome}"), 1
+    _, grouped = group
+    _, new, outcome = max(grouped["lines"])
+    yield count("listed")
+    yield count(outcome if new else f"earlier_{outcome}")

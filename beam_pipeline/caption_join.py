@@ -11,6 +11,7 @@ import apache_beam as beam
 
 from beam_pipeline.inputs import InputFile, uri_key
 from beam_pipeline.outputs import COUNTS, NOTES, Outputs, count, note, tagged_outputs
+from beam_pipeline.packed_grouping import CoGroupInBuckets
 from training.caption_files import CaptionFile, CaptionRow, normalized_name
 
 
@@ -38,7 +39,7 @@ class JoinCaptions(beam.PTransform):
         )
         by_name = files | "NameOfFile" >> beam.Map(lambda file: (uri_key(_base_name(file.uri)), file))
         joined = tagged_outputs(
-            {"files": by_name, "rows": rows.main} | "GroupByImageName" >> beam.CoGroupByKey(),
+            {"files": by_name, "rows": rows.main} | "GroupByImageName" >> CoGroupInBuckets(),
             "MatchCaptions",
             match_captions,
         )

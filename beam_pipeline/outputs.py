@@ -5,10 +5,13 @@ They travel as data and not as Beam metrics, because totals must be exact on eve
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_pipeline.inputs import utf8
 
@@ -21,7 +24,29 @@ Note = tuple[str, str]
 
 def tagged_outputs(pcoll, label: str, function, *args):
     """Maps a function that yields main elements and TaggedOutputs for COUNTS and NOTES."""
-    return pcoll | label >> beam.FlatMap(function, *args).with_outputs(COUNTS, NOTES, main="main")
+    return pcoll | label >> beam.ParDo(_AddUpCounts(function, *args)).with_outputs(COUNTS, NOTES, main="main")
+
+
+class _AddUpCounts(beam.DoFn):
+    """Like FlatMap, but of the counts of a bundle only the sums go on: there would be one for every input."""
+
+    def __init__(self, function, *args):
+        self.function = function
+        self.args = args
+
+    def start_bundle(self):
+        self.sums: Counter[str] = Counter()
+
+    def process(self, element):
+        for output in self.function(element, *self.args):
+            if isinstance(output, TaggedOutput) and output.tag == COUNTS:
+                name, number = output.value
+                self.sums[name] += number
+            else:
+                yield output
+
+    def finish_bundle(self):
+        return [TaggedOutput(COUNTS, globally(total)) for total in self.sums.items()]
 
 
 class Outputs:
@@ -41,3 +66,9 @@ def count(name: str, n: int = 1) -> TaggedOutput:
 
 def note(kind: str, text: str) -> TaggedOutput:
     return TaggedOutput(NOTES, (kind, utf8(text)))
+
+
+def globally(element: Any) -> WindowedValue:
+    """An element as `finish_bundle` has to give it, which knows no window of its own."""
+    window = GlobalWindow()
+    return WindowedValue(element, window.max_timestamp(), (window,))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,7 +23,8 @@ from beam_pipeline.containers import fingerprint
 from beam_pipeline.inputs import InputFile, neighbourhood, reason, uri_key, uri_of
 from beam_pipeline.ledger import DONE, REJECTED, LedgerLine, read_ledger
 from beam_pipeline.outputs import COUNTS, NOTES, count, tagged_outputs
-from beam_pipeline.sharding import ShardId, UnfinishedRun, assign_shard, content_key, shard_count
+from beam_pipeline.packed_grouping import BUCKETS, CoGroupInBuckets, Pack, pack, unpack
+from beam_pipeline.sharding import ShardId, UnfinishedRun, assign_shard, content_part, shard_count
 from training.caption_files import CaptionFile
 
 _READERS = 8  # threads that hash files: enough to hide the latency of a network disk
@@ -101,7 +103,7 @@ class PlanShards(beam.PTransform):
     def expand(self, pipeline) -> Plan:
         listed = tagged_outputs(pipeline | "Source" >> beam.Create([self.source]), "ListInputs", list_inputs)
         counts, notes = [listed[COUNTS]], [listed[NOTES]]
-        files = listed.main | "SpreadInputs" >> beam.Reshuffle()
+        files = listed.main
         if self.captions is not None:
             joined = files | JoinCaptions(self.captions)
             files = joined.main
@@ -156,7 +158,7 @@ class SubtractLedger(beam.PTransform):
     def expand(self, files):
         by_uri = files | "UriOfFile" >> beam.Map(lambda captioned: (uri_key(captioned.file.uri), captioned))
         lines = self.ledger | "UriOfLine" >> beam.Map(lambda named: (uri_key(named[1].uri), named))
-        groups = {"files": by_uri, "lines": lines} | "GroupByUri" >> beam.CoGroupByKey()
+        groups = {"files": by_uri, "lines": lines} | "GroupByUri" >> CoGroupInBuckets()
         return tagged_outputs(groups, "KeepUnaccounted", keep_unaccounted, self.retry_rejected)
 
 
@@ -194,11 +196,13 @@ class FingerprintFiles(beam.PTransform):
         self.max_bytes = max_bytes
 
     def expand(self, files):
+        by_place = files | "NeighbourhoodOfFile" >> beam.Map(
+            lambda captioned: (neighbourhood(captioned.file), captioned)
+        )
         return (
-            files
-            | "NeighbourhoodOfFile" >> beam.Map(lambda captioned: (neighbourhood(captioned.file), captioned))
-            | "SpreadFiles" >> beam.GroupByKey()
-            | "FilesOfNeighbourhood" >> beam.FlatMapTuple(lambda _, captioned: captioned)
+            {"files": by_place}
+            | "GroupByNeighbourhood" >> CoGroupInBuckets()
+            | "FilesOfNeighbourhood" >> beam.FlatMapTuple(lambda _, grouped: grouped["files"])
             | "BatchFiles" >> beam.BatchElements(min_batch_size=_READERS * 4, max_batch_size=_READERS * 4)
             | "HashFiles" >> beam.FlatMap(fingerprint_files, self.max_bytes)
         )
@@ -236,8 +240,13 @@ class DistinctPictures(beam.PTransform):
             | "KeepDone" >> beam.Filter(lambda named: named[1].outcome == DONE)
             | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, uri_key(named[1].uri)))
         )
-        groups = {"pictures": pictures, "done": done} | "GroupByContent" >> beam.CoGroupByKey()
+        groups = {"pictures": pictures, "done": done} | "GroupByContent" >> CoGroupInBuckets(bucket_of_content)
         return groups | "MergeFiles" >> beam.FlatMap(merge_files)
+
+
+def bucket_of_content(sha256: str) -> int:
+    """Pictures of one shard, or of a few, have one bucket: what is packed of a bucket goes to few shards."""
+    return content_part(sha256, BUCKETS)
 
 
 def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Picture]:
@@ -268,14 +277,16 @@ class AssignShards(beam.PTransform):
         self.shard_size = shard_size
 
     def expand(self, pictures):
-        placed = pictures | "PlaceInUnfinished" >> beam.Map(place, self.unfinished)
-        fresh = placed | "KeepFresh" >> beam.Filter(lambda keyed: keyed[0] is None)
+        packed = pictures | "PackPictures" >> beam.ParDo(Pack())
         shards = (
-            fresh
-            | "CountFresh" >> beam.combiners.Count.Globally()
+            packed
+            | "CountFresh" >> beam.Map(count_fresh, self.unfinished)
+            | "AddUpFresh" >> beam.CombineGlobally(sum)
             | "CountShards" >> beam.Map(shard_count, self.shard_size)
         )
-        keyed = placed | "PlaceInNewRun" >> beam.Map(place_in_new_run, self.next_run, AsSingleton(shards))
+        keyed = packed | "PlaceInShards" >> beam.FlatMap(
+            place_in_shards, self.unfinished, self.next_run, AsSingleton(shards)
+        )
         # A shard without any picture is made too: its ledger says that it was looked at.
         old = pictures.pipeline | "UnfinishedShards" >> beam.Create(
             [shard_key(shard) for run in self.unfinished for shard in run.shards()]
@@ -285,18 +296,34 @@ class AssignShards(beam.PTransform):
         )
         seeds = (old, new) | "AllShards" >> beam.Flatten() | "KeyShards" >> beam.Map(lambda key: (key, None))
         groups = {"pictures": keyed, "seeds": seeds} | "GroupByShard" >> beam.CoGroupByKey()
-        return groups | "PicturesOfShard" >> beam.MapTuple(lambda key, grouped: (key, grouped["pictures"]))
+        return groups | "PicturesOfShard" >> beam.MapTuple(pictures_of_shard)
 
 
 def shard_key(shard: ShardId) -> ShardKey:
     return shard.run, shard.index, shard.count
 
 
-def place(picture: Picture, unfinished: list[UnfinishedRun]) -> tuple[ShardKey | None, Picture]:
-    shard = assign_shard(picture.sha256, unfinished)
-    return (shard_key(shard) if shard else None), picture
+def count_fresh(block: bytes, unfinished: list[UnfinishedRun]) -> int:
+    """Packed pictures -> how many of them no unfinished run has a place for."""
+    return sum(assign_shard(picture.sha256, unfinished) is None for picture in unpack(block))
 
 
-def place_in_new_run(keyed: tuple[ShardKey | None, Picture], run: int, shards: int) -> tuple[ShardKey, Picture]:
-    key, picture = keyed
-    return key or (run, content_key(picture.sha256) % shards, shards), picture
+def place_in_shards(
+    block: bytes, unfinished: list[UnfinishedRun], run: int, shards: int
+) -> Iterator[tuple[ShardKey, bytes]]:
+    """Packed pictures -> (ShardKey, those of the shard, packed).
+
+    Args:
+      run, shards: the new run for what no unfinished one has a place for, and how many shards it has.
+    """
+    placed: dict[ShardKey, list[Picture]] = defaultdict(list)
+    for picture in unpack(block):
+        shard = assign_shard(picture.sha256, unfinished) or ShardId(run, content_part(picture.sha256, shards), shards)
+        placed[shard_key(shard)].append(picture)
+    for key, pictures in placed.items():
+        yield key, pack(pictures)
+
+
+def pictures_of_shard(key: ShardKey, grouped: dict[str, Iterable[Any]]) -> tuple[ShardKey, list[Picture]]:
+    """What was grouped for a shard -> (ShardKey, its pictures)."""
+    return key, [picture for block in grouped["pictures"] for picture in unpack(block)]

@@ -1,8 +1,8 @@
 """Which shard a picture belongs to, and the names of a shard's files.
 
-A run cuts its work into N shards by content: shard = sha256 mod N. Run and N stand in every file name, so the
-directory itself tells which shards of which run are still missing, and a run that was killed is finished with the
-same shards that it began with.
+A run cuts its work into N shards by content: each holds the N-th part of the range of sha256. Run and N stand in
+every file name, so the directory itself tells which shards of which run are still missing, and a run that was killed
+is finished with the same shards that it began with.
 """
 
 from __future__ import annotations
@@ -53,9 +53,12 @@ def committed_shards(file_names: Iterable[str]) -> list[ShardId]:
     return sorted(shard for name in file_names if (shard := parse_shard(name, "ledger")))
 
 
-def content_key(sha256: str) -> int:
-    """Hex digest -> the number that decides the shard."""
-    return int(sha256[:15], 16)
+_CONTENT_BITS = 60
+
+
+def content_part(sha256: str, parts: int) -> int:
+    """Hex digest -> which of so many equal parts of the range it lies in. Parts of parts lie together."""
+    return int(sha256[: _CONTENT_BITS // 4], 16) * parts >> _CONTENT_BITS
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class UnfinishedRun:
 
     def shard_of(self, sha256: str) -> ShardId | None:
         """The missing shard that a picture belongs to, or None if that one is committed already."""
-        index = content_key(sha256) % self.count
+        index = content_part(sha256, self.count)
         return ShardId(self.run, index, self.count) if index in self.missing else None
 
 

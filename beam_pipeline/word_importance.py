@@ -18,6 +18,7 @@ from beam_pipeline.captioned_shard import files_of_pictures, statistics_of_shard
 from beam_pipeline.inputs import uri_key
 from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine
 from beam_pipeline.outputs import COUNTS, Outputs, count
+from beam_pipeline.packed_grouping import CoGroupInBuckets
 from beam_pipeline.planning import ShardKey, read_ledger_in_order
 from beam_pipeline.sharding import ShardId
 from beam_pipeline.word_statistics import WordStatistics
@@ -79,12 +80,11 @@ class FindChangedPictures(beam.PTransform):
             OWN, main="main"
         )
         now = (
-            ledgers.main
-            | "GroupByUri" >> beam.GroupByKey()
+            {"lines": ledgers.main}
+            | "GroupByUri" >> CoGroupInBuckets()
             | "PictureOfFile" >> beam.FlatMap(picture_of_file)
-            | "CountFiles" >> beam.combiners.Count.PerElement()
         )
-        groups = {"now": now, "own": ledgers[OWN]} | "GroupByPicture" >> beam.CoGroupByKey()
+        groups = {"now": now, "own": ledgers[OWN]} | "GroupByPicture" >> CoGroupInBuckets()
         return groups | "KeepChanged" >> beam.FlatMap(keep_changed)
 
 
@@ -94,12 +94,12 @@ def ledger_of_shard(key: ShardKey, output: str) -> Iterator[tuple[bytes, tuple[s
         yield uri_key(line.uri), (name, line)
 
 
-def picture_of_file(group: tuple[bytes, Iterable[tuple[str, LedgerLine]]]) -> Iterator[str]:
-    """Ledger lines of one uri -> sha256 of the picture that it shows now."""
-    _, lines = group
-    _, line = max(lines, key=lambda named: named[0])
+def picture_of_file(group: tuple[bytes, dict[str, Iterable[tuple[str, LedgerLine]]]]) -> Iterator[tuple[str, int]]:
+    """Ledger lines of one uri -> (sha256 of the picture that it shows now, 1)."""
+    _, grouped = group
+    _, line = max(grouped["lines"], key=lambda named: named[0])
     if line.outcome in (DONE, DUPLICATE):
-        yield line.sha256
+        yield line.sha256, 1
 
 
 def files_and_captioned(key: ShardKey, output: str) -> Iterator[Any]:

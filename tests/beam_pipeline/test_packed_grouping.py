@@ -1,0 +1,84 @@
+from collections import defaultdict
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_pipeline import packed_grouping
+from beam_pipeline.packed_grouping import (
+    BUCKETS,
+    CoGroupInBuckets,
+    Pack,
+    PackIntoBuckets,
+    any_bucket,
+    group_bucket,
+    pack,
+    unpack,
+)
+
+KEYED = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers()))
+
+
+def packed_all(do_fn, elements):
+    """What a DoFn gives for one bundle."""
+    do_fn.start_bundle()
+    outputs = [output for element in elements for output in do_fn.process(element) or ()]
+    return outputs + [windowed.value for windowed in do_fn.finish_bundle()]
+
+
+@given(files=KEYED, lines=KEYED)
+def test_every_value_comes_with_its_key_once(files, lines):
+    expected = defaultdict(lambda: {"files": [], "lines": []})
+    blocks = defaultdict(list)
+    for tag, keyed in (("files", files), ("lines", lines)):
+        for key, value in keyed:
+            expected[key][tag].append(value)
+        for bucket, block in packed_all(PackIntoBuckets(tag, lambda key: ord(key) % 3), keyed):
+            blocks[bucket].append(block)
+    found = {}
+    for bucket, of_bucket in blocks.items():
+        groups = list(group_bucket((bucket, of_bucket), ("files", "lines")))
+        keys = [key for key, _ in groups]
+        assert keys == sorted(set(keys))
+        assert all(ord(key) % 3 == bucket for key in keys)
+        assert not found.keys() & set(keys)
+        found |= dict(groups)
+    assert found == expected
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 6, 14])
+def test_no_more_are_held_than_may_be(monkeypatch, number):
+    monkeypatch.setattr(packed_grouping, "_HELD", 5)
+    blocks = packed_all(Pack(), range(number))
+    assert [len(unpack(block)) for block in blocks] == [5] * (number // 5) + [number % 5] * bool(number % 5)
+    assert [element for block in blocks for element in unpack(block)] == list(range(number))
+    keyed = packed_all(PackIntoBuckets("x", lambda key: key % 2), [(key, None) for key in range(number)])
+    assert sorted(element[0] for _, block in keyed for element in unpack(block)) == list(range(number))
+    assert len(keyed) >= number / 5
+
+
+def test_a_block_of_like_elements_is_small():
+    addresses = [f"/collection/of/pictures/{number:08d}.jpg" for number in range(1000)]
+    assert len(pack(addresses)) < 1000 * 10
+    assert unpack(pack(addresses)) == addresses
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_every_key_has_a_bucket(key):
+    assert 0 <= any_bucket(key) < BUCKETS
+
+
+def test_in_a_pipeline():
+    def check(groups):
+        assert sorted(groups) == [(b"a", {"x": [1, 3], "y": []}), (b"b", {"x": [2], "y": [4]})]
+
+    with TestPipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
+        x = pipeline | "X" >> beam.Create([(b"a", 1), (b"b", 2), (b"a", 3)])
+        y = pipeline | "Y" >> beam.Create([(b"b", 4)])
+        grouped = {"x": x, "y": y} | CoGroupInBuckets()
+        assert_that(
+            grouped | beam.Map(lambda group: (group[0], {tag: sorted(v) for tag, v in group[1].items()})), check
+        )
