@@ -7,8 +7,9 @@ word statistics of every shard -> totals -> tables.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -43,6 +44,7 @@ from beam_pipeline.runs import (
     write_rejected,
 )
 from beam_pipeline.sharding import ShardId, parse_shard
+from beam_pipeline.shards_in_turn import ENCODING, MakesShards
 from beam_pipeline.terms import WORD
 from beam_pipeline.word_importance import CountWords, ledger_of_shard
 from beam_pipeline.word_outputs import ResultWriter
@@ -293,8 +295,8 @@ class CaptionShards(beam.PTransform):
         return shards | "CaptionShard" >> beam.ParDo(CaptionShard(*self.settings)).with_outputs(COUNTS, main="main")
 
 
-class CaptionShard(beam.DoFn):
-    """One call makes one shard; encoder and captioner are loaded once per process."""
+class CaptionShard(MakesShards):
+    """(ShardKey, pictures) -> ShardKey, and its counts; encoder and captioner are loaded once per process."""
 
     def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load):
         self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
@@ -302,9 +304,13 @@ class CaptionShard(beam.DoFn):
         self.output = output
         self.decoding = decoding
 
-    def process(self, element: tuple[ShardKey, Iterable[Picture]]):
+    def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[ShardKey, list[LedgerLine]]:
         key, pictures = element
-        lines = caption_pictures(ShardId(*key), pictures, self.encoder, self.decoder, self.output, self.decoding)
+        shard = ShardId(*key)
+        return key, caption_pictures(shard, pictures, self.encoder, self.decoder, self.output, self.decoding)
+
+    def outputs(self, made: tuple[ShardKey, list[LedgerLine]]) -> Iterator[Any]:
+        key, lines = made
         yield from count_outcomes(lines)
         yield key
 
@@ -320,14 +326,16 @@ def caption_pictures(
     """Encodes and captions a shard's pictures in sha256 order, writes captions, then ledger -> the ledger's lines."""
     lines: list[LedgerLine] = []
 
-    def features() -> Iterator[tuple[str, str, np.ndarray]]:
-        for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, decoding):
-            lines.extend(encoded.read.lines)
-            if encoded.feature is not None:
-                uri = next(line.uri for line in encoded.read.lines if line.outcome == DONE)
-                yield encoded.read.picture.sha256, uri, encoded.feature
+    def features() -> Generator[tuple[str, str, np.ndarray]]:
+        with ENCODING:
+            for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, decoding):
+                lines.extend(encoded.read.lines)
+                if encoded.feature is not None:
+                    uri = next(line.uri for line in encoded.read.lines if line.outcome == DONE)
+                    yield encoded.read.picture.sha256, uri, encoded.feature
 
-    captioned = caption_features(shard, features(), decoder, output)
+    with contextlib.closing(features()) as remaining:  # a failure must not leave the encoder locked
+        captioned = caption_features(shard, remaining, decoder, output)
     write_words(shard, captioned, lines, output)
     commit_shard(output, shard, lines)
     return lines
@@ -367,7 +375,7 @@ def _from_features(options: CaptionOptions, captioner: Captioner, decoder: Decod
     return made
 
 
-class CaptionFeatures(beam.DoFn):
+class CaptionFeatures(MakesShards):
     """ShardKey of a feature shard -> the same, its captions written and its ledger copied."""
 
     def __init__(self, decoder: DecoderSpec, features: str, output: str):
@@ -375,14 +383,17 @@ class CaptionFeatures(beam.DoFn):
         self.features = features
         self.output = output
 
-    def process(self, key: ShardKey):
+    def make(self, key: ShardKey) -> ShardKey:
         shard = ShardId(*key)
         features = read_features(storage.join(self.features, shard.features()))
         captioned = caption_features(shard, features, self.decoder, self.output)
         ledger = storage.join(self.features, shard.ledger())
         write_words(shard, captioned, read_ledger(ledger), self.output)
         storage.write_atomic(storage.join(self.output, shard.ledger()), storage.read_bytes(ledger))
-        yield key
+        return key
+
+    def outputs(self, made: ShardKey) -> Iterator[ShardKey]:
+        yield made
 
 
 def read_features(path: str) -> Iterator[tuple[str, str, np.ndarray]]:

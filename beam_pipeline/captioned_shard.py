@@ -6,12 +6,14 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from beam_pipeline import storage
 from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine, read_ledger
+from beam_pipeline.reading import map_ahead
 from beam_pipeline.runs import log_shard
 from beam_pipeline.sharding import ShardId
 from beam_pipeline.word_statistics import (
@@ -23,6 +25,8 @@ from beam_pipeline.word_statistics import (
 )
 from training.decoding import CaptionDecoder, Hypothesis
 
+Item = TypeVar("Item")
+
 DECODER_BATCH = 64  # pictures that are captioned together; always padded to this number, so that it changes no caption
 
 
@@ -31,16 +35,29 @@ def caption_features(
 ) -> list[CaptionedPicture]:
     """(sha256, uri, feature) -> the shard's `captions-*.jsonl`, one line a picture in the same order; returns them."""
     began = time.monotonic()
-    pictures: list[CaptionedPicture] = []
-    remaining = iter(features)
-    while batch := list(itertools.islice(remaining, DECODER_BATCH)):
+
+    def caption_batch(batch: Sequence[tuple[str, str, np.ndarray]]) -> list[tuple[CaptionedPicture, str]]:
         hypotheses = decoder().decode(np.stack([feature for _, _, feature in batch]))
-        for (sha256, uri, _), hypothesis in zip(batch, hypotheses, strict=True):
-            pictures.append(captioned(sha256, uri, hypothesis))
-    lines = "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures)
-    storage.write_atomic(storage.join(output, shard.captions()), lines.encode())
+        said = [captioned(sha256, uri, one) for (sha256, uri, _), one in zip(batch, hypotheses, strict=True)]
+        return [(picture, json.dumps(picture.to_json()) + "\n") for picture in said]
+
+    # While one batch is captioned, the next is read or encoded.
+    made = map_ahead(caption_batch, batched(features, DECODER_BATCH), threads=1, ahead=2)
+    pictures: list[CaptionedPicture] = []
+    lines: list[str] = []
+    for picture, line in itertools.chain.from_iterable(made):
+        pictures.append(picture)
+        lines.append(line)
+    storage.write_atomic(storage.join(output, shard.captions()), "".join(lines).encode())
     log_shard(shard, len(pictures), "captions", began)
     return pictures
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Items -> lists of so many of them, the last of fewer."""
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def captioned(sha256: str, uri: str, hypothesis: Hypothesis) -> CaptionedPicture:

@@ -26,6 +26,10 @@ TOO_SLOW = (-signal.SIGPROF, -signal.SIGALRM)  # exit statuses of a process whos
 # one that sleeps is only measured by the clock.
 PATIENCE = 10
 
+# Decoders take what the encoder leaves of the processors: at equal rights its threads would wait for one another while
+# one of them is off. When it waits for pictures instead, they have everything.
+NICENESS = 10
+
 # What one decoder may ask the system for, beyond what the process itself takes: Pillow's buffers for one picture.
 _BYTES_PER_PIXEL = 20
 _BYTES_PER_FILE_BYTE = 3  # some decoders copy the file
@@ -46,6 +50,7 @@ def main(decoder: str, max_megapixels: float, max_seconds: float, views: int) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here and leaves nothing behind
     _offer_to_the_oom_killer()
+    os.nice(int(os.environ.get("CB_NICE", NICENESS)))
     try:
         module, _, function = decoder.partition(":")
         decode = getattr(importlib.import_module(module), function)

@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
@@ -42,6 +43,7 @@ from beam_pipeline.runs import (
     write_rejected,
 )
 from beam_pipeline.sharding import ShardId
+from beam_pipeline.shards_in_turn import ENCODING, MakesShards
 from training import feature_set
 from training.caption_files import read_captions
 from training.errors import UserError
@@ -225,17 +227,20 @@ class EncodeShards(beam.PTransform):
         return shards | "EncodeShard" >> beam.ParDo(EncodeShard(*self.settings)).with_outputs(COUNTS, main="main")
 
 
-class EncodeShard(beam.DoFn):
-    """One call makes one shard; the encoder is loaded once per process."""
+class EncodeShard(MakesShards):
+    """(ShardKey, pictures) -> Shard, and its counts; the encoder is loaded once per process."""
 
     def __init__(self, spec: EncoderSpec, output: str, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
         self.encoder = OncePerProcess(partial(load, spec), spec.identity.id)
         self.output = output
         self.decoding = decoding
 
-    def process(self, element: tuple[ShardKey, Iterable[Picture]]):
+    def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[Shard, list[LedgerLine]]:
         key, pictures = element
-        shard, lines = encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.decoding)
+        return encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.decoding)
+
+    def outputs(self, made: tuple[Shard, list[LedgerLine]]) -> Iterator[Any]:
+        shard, lines = made
         yield from count_outcomes(lines)
         yield shard
 
@@ -255,7 +260,7 @@ def encode_shard(
     records = captions = size_bytes = 0
     digest = ""
     with storage.new_file(path) as local:
-        with tf.io.TFRecordWriter(local) as writer:
+        with tf.io.TFRecordWriter(local) as writer, ENCODING:
             for encoded in encode_pictures(work, encoder, decoding):
                 lines += encoded.read.lines
                 if encoded.feature is not None:

@@ -18,8 +18,8 @@ import apache_beam as beam
 
 from beam_pipeline.outputs import globally
 
-# One bucket is unpacked at a time: of a hundred million inputs it holds 100,000. A cluster works on so many at once.
-BUCKETS = 1024
+# One bucket is unpacked at a time: of ten million inputs it holds 40,000. A cluster works on so many at once.
+BUCKETS = 256
 _HELD = 8192  # elements that a worker collects before it packs them
 _Key = str | bytes
 
