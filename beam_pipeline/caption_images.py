@@ -176,7 +176,7 @@ def caption(
                 | "WriteResults" >> beam.Map(writer.write)
             )
 
-        run_pipeline(build, beam_options)
+        run_pipeline(build, beam_options, output)
         rejected_list = write_rejected(output)
     summary = json.loads(storage.read_bytes(storage.join(output, SUMMARY)))
     print(balance_in_words(summary["totals"]))

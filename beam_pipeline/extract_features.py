@@ -158,7 +158,7 @@ def extract(
                 | "WriteManifest" >> beam.Map(finish_manifest, output, spec.identity, kept, options.augment)
             )
 
-        run_pipeline(build, beam_options)
+        run_pipeline(build, beam_options, output)
     result = read_manifest(output)
     assert result is not None
     rejected_list = write_rejected(output)

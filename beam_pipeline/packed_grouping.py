@@ -1,20 +1,23 @@
 """GroupByKey for a great many small elements: by buckets of keys, the elements packed and compressed together.
 
-A runner holds what lies between two stages, in memory where it is the local one, and spends some hundred bytes and
-some ten microseconds on each element. A collection of a million inputs is a million elements in every stage; packed,
-it is some thousand.
+A runner spends some hundred bytes and some ten microseconds on each element, and the local one holds what lies between
+two stages in memory. A collection of a million inputs is a million elements in every stage; packed, it is some
+thousand. With `--spill_directory` the blocks wait there, as files, and only where they lie goes through the runner.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
+import tempfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.outputs import globally
 
@@ -24,13 +27,56 @@ _HELD = 8192  # elements that a worker collects before it packs them
 _Key = str | bytes
 
 
-def pack(elements: list[Any]) -> bytes:
-    """Elements -> one block; pickled together they share what their classes and fields are called."""
-    return zlib.compress(pickle.dumps(elements, pickle.HIGHEST_PROTOCOL), 1)
+class GroupingOptions(PipelineOptions):
+    """Options of a pipeline that groups in buckets."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser):
+        parser.add_argument(
+            "--spill_directory", help="local directory for what waits to be grouped (default: the runner holds it)"
+        )
 
 
-def unpack(block: bytes) -> list[Any]:
-    """The inverse of `pack`."""
+class Spilled(NamedTuple):
+    """A block that waits in a file."""
+
+    path: str
+    offset: int
+    size: int
+
+
+Block = bytes | Spilled
+
+
+class Packer:
+    """Lists of elements -> blocks, which `unpack` undoes.
+
+    Args:
+      pipeline: its options say where blocks wait.
+    """
+
+    def __init__(self, pipeline: beam.Pipeline):
+        self._directory = pipeline.options.view_as(GroupingOptions).spill_directory
+
+    def pack(self, lists: Iterable[list[Any]]) -> list[Block]:
+        """Pickled together, elements share what their classes and fields are called."""
+        blocks = [zlib.compress(pickle.dumps(elements, pickle.HIGHEST_PROTOCOL), 1) for elements in lists]
+        return self._spill(blocks) if self._directory and blocks else list(blocks)
+
+    def _spill(self, blocks: list[bytes]) -> list[Block]:
+        handle, path = tempfile.mkstemp(dir=self._directory)
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(blocks)
+        ends = itertools.accumulate(map(len, blocks))
+        return [Spilled(path, end - len(block), len(block)) for end, block in zip(ends, blocks, strict=True)]
+
+
+def unpack(block: Block) -> list[Any]:
+    """Block -> its elements."""
+    if isinstance(block, Spilled):
+        with open(block.path, "rb") as file:
+            file.seek(block.offset)
+            block = file.read(block.size)
     return pickle.loads(zlib.decompress(block))
 
 
@@ -52,7 +98,8 @@ class CoGroupInBuckets(beam.PTransform):
 
     def expand(self, tagged):
         blocks = [
-            keyed | f"Pack_{tag}" >> beam.ParDo(PackIntoBuckets(tag, self.bucket)) for tag, keyed in tagged.items()
+            keyed | f"Pack_{tag}" >> beam.ParDo(PackIntoBuckets(tag, self.bucket, Packer(keyed.pipeline)))
+            for tag, keyed in tagged.items()
         ]
         return (
             blocks
@@ -65,9 +112,10 @@ class CoGroupInBuckets(beam.PTransform):
 class PackIntoBuckets(beam.DoFn):
     """(key, value) -> (bucket, block of (key, tag, value)), once enough have come."""
 
-    def __init__(self, tag: str, bucket: Callable[[Any], int]):
+    def __init__(self, tag: str, bucket: Callable[[Any], int], packer: Packer):
         self.tag = tag
         self.bucket = bucket
+        self.packer = packer
 
     def start_bundle(self):
         self.held: dict[int, list[Any]] = defaultdict(list)
@@ -83,13 +131,13 @@ class PackIntoBuckets(beam.DoFn):
     def finish_bundle(self):
         return [globally(packed) for packed in self._packed()]
 
-    def _packed(self) -> Iterator[tuple[int, bytes]]:
-        for bucket, elements in self.held.items():
-            yield bucket, pack(elements)
+    def _packed(self) -> Iterator[tuple[int, Block]]:
+        held = self.held
         self.start_bundle()
+        yield from zip(held, self.packer.pack(held.values()), strict=True)
 
 
-def group_bucket(bucket: tuple[int, Iterable[bytes]], tags: Iterable[str]) -> Iterator[tuple[Any, dict[str, list]]]:
+def group_bucket(bucket: tuple[int, Iterable[Block]], tags: Iterable[str]) -> Iterator[tuple[Any, dict[str, list]]]:
     """Blocks of a bucket -> (key, {tag: values}), sorted by key."""
     _, blocks = bucket
     groups: dict[Any, dict[str, list]] = {}
@@ -104,6 +152,9 @@ def group_bucket(bucket: tuple[int, Iterable[bytes]], tags: Iterable[str]) -> It
 class Pack(beam.DoFn):
     """Elements -> blocks of them, in the order in which they come."""
 
+    def __init__(self, packer: Packer):
+        self.packer = packer
+
     def start_bundle(self):
         self.held: list[Any] = []
 
@@ -115,6 +166,6 @@ class Pack(beam.DoFn):
     def finish_bundle(self):
         return [globally(self._packed())] if self.held else []
 
-    def _packed(self) -> bytes:
+    def _packed(self) -> Block:
         elements, self.held = self.held, []
-        return pack(elements)
+        return self.packer.pack([elements])[0]

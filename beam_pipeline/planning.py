@@ -23,7 +23,7 @@ from beam_pipeline.containers import fingerprint
 from beam_pipeline.inputs import InputFile, neighbourhood, reason, uri_key, uri_of
 from beam_pipeline.ledger import DONE, REJECTED, LedgerLine, read_ledger
 from beam_pipeline.outputs import COUNTS, NOTES, count, tagged_outputs
-from beam_pipeline.packed_grouping import BUCKETS, CoGroupInBuckets, Pack, pack, unpack
+from beam_pipeline.packed_grouping import BUCKETS, Block, CoGroupInBuckets, Pack, Packer, unpack
 from beam_pipeline.sharding import ShardId, UnfinishedRun, assign_shard, content_part, shard_count
 from training.caption_files import CaptionFile
 
@@ -277,7 +277,8 @@ class AssignShards(beam.PTransform):
         self.shard_size = shard_size
 
     def expand(self, pictures):
-        packed = pictures | "PackPictures" >> beam.ParDo(Pack())
+        packer = Packer(pictures.pipeline)
+        packed = pictures | "PackPictures" >> beam.ParDo(Pack(packer))
         shards = (
             packed
             | "CountFresh" >> beam.Map(count_fresh, self.unfinished)
@@ -285,7 +286,7 @@ class AssignShards(beam.PTransform):
             | "CountShards" >> beam.Map(shard_count, self.shard_size)
         )
         keyed = packed | "PlaceInShards" >> beam.FlatMap(
-            place_in_shards, self.unfinished, self.next_run, AsSingleton(shards)
+            place_in_shards, packer, self.unfinished, self.next_run, AsSingleton(shards)
         )
         # A shard without any picture is made too: its ledger says that it was looked at.
         old = pictures.pipeline | "UnfinishedShards" >> beam.Create(
@@ -303,14 +304,14 @@ def shard_key(shard: ShardId) -> ShardKey:
     return shard.run, shard.index, shard.count
 
 
-def count_fresh(block: bytes, unfinished: list[UnfinishedRun]) -> int:
+def count_fresh(block: Block, unfinished: list[UnfinishedRun]) -> int:
     """Packed pictures -> how many of them no unfinished run has a place for."""
     return sum(assign_shard(picture.sha256, unfinished) is None for picture in unpack(block))
 
 
 def place_in_shards(
-    block: bytes, unfinished: list[UnfinishedRun], run: int, shards: int
-) -> Iterator[tuple[ShardKey, bytes]]:
+    block: Block, packer: Packer, unfinished: list[UnfinishedRun], run: int, shards: int
+) -> Iterator[tuple[ShardKey, Block]]:
     """Packed pictures -> (ShardKey, those of the shard, packed).
 
     Args:
@@ -320,8 +321,7 @@ def place_in_shards(
     for picture in unpack(block):
         shard = assign_shard(picture.sha256, unfinished) or ShardId(run, content_part(picture.sha256, shards), shards)
         placed[shard_key(shard)].append(picture)
-    for key, pictures in placed.items():
-        yield key, pack(pictures)
+    yield from zip(placed, packer.pack(placed.values()), strict=True)
 
 
 def pictures_of_shard(key: ShardKey, grouped: dict[str, Iterable[Any]]) -> tuple[ShardKey, list[Picture]]:

@@ -23,6 +23,7 @@ from beam_pipeline import storage
 from beam_pipeline.collection import format_list_entry
 from beam_pipeline.ledger import OUTCOMES, LedgerLine, rejected_inputs, to_jsonl
 from beam_pipeline.outputs import NOTES_KEPT, count
+from beam_pipeline.packed_grouping import GroupingOptions
 from beam_pipeline.sharding import ShardId, UnfinishedRun, committed_shards, ledger_paths, new_run, unfinished_runs
 from training.errors import JobFailed, UserError
 from training.files import locked
@@ -81,19 +82,25 @@ def standing(directory: str, is_whole: Callable[[ShardId], bool] = lambda shard:
     )
 
 
-def run_pipeline(build: Callable[[beam.Pipeline], object], options: PipelineOptions) -> None:
+def run_pipeline(build: Callable[[beam.Pipeline], object], options: PipelineOptions, output: str) -> None:
     """Builds and runs a pipeline to its end.
+
+    Args:
+      output: where the local runner, which has memory alone, may spill what it has to hold.
 
     Raises:
       JobFailed: it failed; one line, the stack trace kept in a file that the line names.
     """
     runner = options.view_as(StandardOptions).runner
-    if runner in (None, "DirectRunner"):
-        # Beam's own DirectRunner would first try to download its Prism binary.
-        options.view_as(StandardOptions).runner = _LOCAL_RUNNER
     try:
-        with beam.Pipeline(options=options) as pipeline:
-            build(pipeline)
+        with contextlib.ExitStack() as stack:
+            if runner in (None, "DirectRunner", _LOCAL_RUNNER):
+                # Beam's own DirectRunner would first try to download its Prism binary.
+                options.view_as(StandardOptions).runner = _LOCAL_RUNNER
+                grouping = options.view_as(GroupingOptions)
+                grouping.spill_directory = stack.enter_context(storage.temporary_directory(output))
+            with beam.Pipeline(options=options) as pipeline:
+                build(pipeline)
     except Exception as error:
         raise JobFailed(one_line(error)) from error
 

@@ -204,7 +204,18 @@ def remove(path: str) -> None:
 
 
 def remove_temporary_files(directory: str) -> None:
-    """Removes what a killed run left half-written."""
-    for name in list_directory(directory):
-        if name.startswith(TEMPORARY_PREFIX):
-            remove(join(directory, name))
+    """Removes what a killed run left half-written in a local directory, or spilled there."""
+    with os.scandir(directory) as entries:
+        left = [entry for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]
+    for entry in left:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+
+
+@contextlib.contextmanager
+def temporary_directory(beside: str) -> Iterator[str]:
+    """A local directory that is gone afterwards, in the directory `beside` if that is local too."""
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=beside if is_local(beside) else None) as path:
+        yield path

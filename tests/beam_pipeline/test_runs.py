@@ -76,9 +76,11 @@ def _raise(error):
 
 
 @pytest.mark.parametrize("error", [UserError("--glove x: broken"), JobFailed("x: damaged shard")])
-def test_a_workers_own_error_arrives_as_it_was_said(error):
+def test_a_workers_own_error_arrives_as_it_was_said(error, tmp_path):
     with pytest.raises(JobFailed) as raised:
-        run_pipeline(lambda pipeline: pipeline | beam.Create([error]) | beam.Map(_raise), PipelineOptions([]))
+        run_pipeline(
+            lambda pipeline: pipeline | beam.Create([error]) | beam.Map(_raise), PipelineOptions([]), str(tmp_path)
+        )
     assert str(raised.value) == str(error)
 
 
