@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -12,7 +11,6 @@ import numpy as np
 
 from beam_pipeline import storage
 from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine, read_ledger
-from beam_pipeline.runs import log_shard
 from beam_pipeline.sharding import ShardId
 from beam_pipeline.word_statistics import (
     CaptionedPicture,
@@ -30,7 +28,6 @@ def caption_features(
     shard: ShardId, features: Iterable[tuple[str, str, np.ndarray]], decoder: Callable[[], CaptionDecoder], output: str
 ) -> list[CaptionedPicture]:
     """(sha256, uri, feature) -> the shard's `captions-*.jsonl`, one line a picture in the same order; returns them."""
-    began = time.monotonic()
     pictures: list[CaptionedPicture] = []
     remaining = iter(features)
     while batch := list(itertools.islice(remaining, DECODER_BATCH)):
@@ -39,7 +36,6 @@ def caption_features(
             pictures.append(captioned(sha256, uri, hypothesis))
     lines = "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures)
     storage.write_atomic(storage.join(output, shard.captions()), lines.encode())
-    log_shard(shard, len(pictures), "captions", began)
     return pictures
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +24,7 @@ from beam_pipeline.ledger import REJECTED, LedgerLine
 from beam_pipeline.once_per_process import OncePerProcess
 from beam_pipeline.outputs import COUNTS
 from beam_pipeline.planning import Picture, PlanShards, ShardKey
+from beam_pipeline.progress import Progress
 from beam_pipeline.reading import EncodedPicture, encode_pictures, sample_pixels
 from beam_pipeline.runs import (
     GatherResults,
@@ -36,12 +36,12 @@ from beam_pipeline.runs import (
     commit_shard,
     count_outcomes,
     exclusive,
-    log_shard,
     run_pipeline,
     standing,
     write_rejected,
 )
 from beam_pipeline.sharding import ShardId
+from beam_pipeline.tallies import SHARDS, Tallies
 from training import feature_set
 from training.caption_files import read_captions
 from training.errors import UserError
@@ -127,6 +127,7 @@ def extract(
         )  # from now on it refuses another encoder
         log.info("encoder %s", spec.identity)
         decoding = replace(options.decoding, views=options.augment)
+        progress = Progress("extract", output, state.committed)
         if captions and state.committed:
             log.info("pictures of earlier runs keep the captions that were stored with them")
         if earlier and earlier.captions and not captions and not source.may_hold_captions:
@@ -142,8 +143,10 @@ def extract(
                 options.decoding.max_bytes,
                 captions,
                 options.retry_rejected,
+                progress.tallies,
             )
-            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, decoding, load)
+            encode = EncodeShards(spec, output, decoding, load, progress.tallies)
+            encoded = plan.shards | "EncodeShards" >> encode
             adopted = (
                 pipeline
                 | "UnlistedShards" >> beam.Create(unlisted)
@@ -156,7 +159,8 @@ def extract(
                 | "WriteManifest" >> beam.Map(finish_manifest, output, spec.identity, kept, options.augment)
             )
 
-        run_pipeline(build, beam_options)
+        with progress:
+            run_pipeline(build, beam_options)
     result = read_manifest(output)
     assert result is not None
     rejected_list = write_rejected(output)
@@ -217,9 +221,16 @@ def _take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tupl
 class EncodeShards(beam.PTransform):
     """(ShardKey, pictures) -> Shard each, its features and then its ledger written; counts every outcome."""
 
-    def __init__(self, spec: EncoderSpec, output: str, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        output: str,
+        decoding: Decoding,
+        load: Callable[[EncoderSpec], Encoder],
+        tallies: Tallies,
+    ):
         super().__init__()
-        self.settings = (spec, output, decoding, load)
+        self.settings = (spec, output, decoding, load, tallies)
 
     def expand(self, shards):
         return shards | "EncodeShard" >> beam.ParDo(EncodeShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -228,27 +239,39 @@ class EncodeShards(beam.PTransform):
 class EncodeShard(beam.DoFn):
     """One call makes one shard; the encoder is loaded once per process."""
 
-    def __init__(self, spec: EncoderSpec, output: str, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        output: str,
+        decoding: Decoding,
+        load: Callable[[EncoderSpec], Encoder],
+        tallies: Tallies,
+    ):
         self.encoder = OncePerProcess(partial(load, spec), spec.identity.id)
         self.output = output
         self.decoding = decoding
+        self.tallies = tallies
 
     def process(self, element: tuple[ShardKey, Iterable[Picture]]):
         key, pictures = element
-        shard, lines = encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.decoding)
+        shard, lines = encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.decoding, self.tallies)
         yield from count_outcomes(lines)
         yield shard
 
 
 def encode_shard(
-    shard: ShardId, pictures: Iterable[Picture], encoder: Callable[[], Encoder], output: str, decoding: Decoding
+    shard: ShardId,
+    pictures: Iterable[Picture],
+    encoder: Callable[[], Encoder],
+    output: str,
+    decoding: Decoding,
+    tallies: Tallies,
 ) -> tuple[Shard, list[LedgerLine]]:
     """Encodes a shard's pictures in sha256 order into its TFRecord file, then commits it with its ledger.
 
     Args:
       encoder: gives the Encoder; not called when there is nothing to encode.
     """
-    began = time.monotonic()
     work = sorted(pictures, key=lambda picture: picture.sha256)
     path = storage.join(output, shard.features())
     lines: list[LedgerLine] = []
@@ -258,6 +281,7 @@ def encode_shard(
         with tf.io.TFRecordWriter(local) as writer:
             for encoded in encode_pictures(work, encoder, decoding):
                 lines += encoded.read.lines
+                tallies.add_lines(encoded.read.lines)
                 if encoded.feature is not None:
                     writer.write(serialize(feature_record(encoded)))
                     records += 1
@@ -267,7 +291,7 @@ def encode_shard(
         storage.remove(path)
         size_bytes, digest = 0, ""
     commit_shard(output, shard, lines)
-    log_shard(shard, records, "pictures", began)
+    tallies.add(SHARDS)
     return Shard(shard.features(), records, captions, size_bytes, digest), lines
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import tempfile
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -134,20 +133,6 @@ def count_outcomes(lines: Iterable[LedgerLine]) -> Iterator[TaggedOutput]:
     for outcome, number in Counter(line.outcome for line in lines).items():
         Metrics.counter("captionbeam", outcome).inc(number)
         yield count(outcome, number)
-
-
-def log_shard(shard: ShardId, number: int, what: str, began: float) -> None:
-    """Says that a shard is made: how many pictures or captions, and how fast since `began` (`time.monotonic`)."""
-    seconds = time.monotonic() - began
-    log.info(
-        "shard %d of %d (run %d): %d %s, %.1f img/s",
-        shard.index + 1,
-        shard.count,
-        shard.run,
-        number,
-        what,
-        number / seconds,
-    )
 
 
 @dataclass(frozen=True)
