@@ -17,15 +17,29 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from beam_pipeline.cli_options import build_parser
+from beam_pipeline.interrupts import stoppable
+from beam_pipeline.logs import set_up_logging
 from training.errors import UserError
+
+_GO_ON = ("extract", "train", "caption", "export", "demo")  # stages that go on where they were stopped
+_STOPPED = ("stopped", "stopped; the same command goes on from what is finished")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status: 0, 2 for a wrong call, 1 for a failed job, 130 when interrupted."""
+    """Runs the command; returns the exit status: 0, 2 for a wrong call, 1 for a failed job, 130 or
+    143 when told to stop by SIGINT or SIGTERM.
+    """
     arguments, unknown = build_parser().parse_known_args(argv)
     settings = vars(arguments)
     stage, takes_beam = settings.pop("stage"), settings.pop("takes_beam")
-    set_up_logging(settings.pop("verbose"))
+    verbose = settings.pop("verbose")
+    set_up_logging(verbose)
+    with stoppable(f"captionbeam {stage}: {_STOPPED[stage in _GO_ON]}", silent=not verbose) as stop:
+        status = _run(stage, settings, unknown, takes_beam)
+    return status if stop.status is None else stop.status
+
+
+def _run(stage: str, settings: dict[str, Any], unknown: list[str], takes_beam: bool) -> int:
     try:
         if unknown and not takes_beam:
             raise UserError(_unknown_option(stage, unknown[0], []))
@@ -36,24 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"captionbeam {stage}: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print(f"captionbeam {stage}: stopped; the same command again goes on from what is finished", file=sys.stderr)
         return 130
     return 0
-
-
-def set_up_logging(verbose: bool) -> None:
-    """What a person sees on standard error: our own words; with `verbose` Beam's and TensorFlow's too."""
-    if not verbose:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.CRITICAL, format="%(name)s: %(message)s", stream=sys.stderr
-    )
-    own = logging.getLogger("captionbeam")
-    own.setLevel(logging.DEBUG if verbose else logging.INFO)
-    own.propagate = False
-    if not own.handlers:
-        own.addHandler(logging.StreamHandler())
 
 
 def _beam_options(stage: str, flags: list[str]):
@@ -156,9 +154,10 @@ _RUN: dict[str, Callable[[dict[str, Any], Any], None]] = {
 def command() -> NoReturn:
     """The installed command: `main`, and an exit with its status."""
     status = main()
-    if "tensorflow_io" in sys.modules:
-        # Once it has spoken to S3, tensorflow-io 0.37.1 aborts the process while its static objects are destroyed,
-        # after all our work. So all that Python does at its end is done here, and the rest is left out.
+    if status > 128 or "tensorflow_io" in sys.modules:
+        # A process that was told to stop does not wait for threads that are in the midst of something. And once it has
+        # spoken to S3, tensorflow-io 0.37.1 aborts the process while its static objects are destroyed, after all our
+        # work. So what Python does at its end is done here, but for that.
         atexit._run_exitfuncs()
         logging.shutdown()
         sys.stdout.flush()

@@ -7,6 +7,7 @@ their counts cannot be seen, it reads the ledgers that appear in the output inst
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -125,6 +126,14 @@ def sentence(state: State, speed: float | None) -> str:
     return ", ".join(parts)
 
 
+def _is_terminal() -> bool:
+    """Whether a line on standard error can be drawn anew; not where the terminal has no size, as some CI gives it."""
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > 0
+    except (OSError, ValueError):
+        return sys.stderr.isatty()
+
+
 class Progress:
     """Shows how far a pipeline is, for as long as it is entered; whatever goes wrong here is no matter of the job's.
 
@@ -168,10 +177,12 @@ class Progress:
         shutil.rmtree(self.tallies.directory, ignore_errors=True)
 
     def _watch(self) -> None:
-        live = sys.stderr.isatty()
         try:
-            if live:
-                with logging_redirect_tqdm(loggers=[log]), tqdm(bar_format="{desc}", leave=False) as self._bar:
+            if _is_terminal():
+                with (
+                    logging_redirect_tqdm(loggers=[log]),
+                    tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True) as self._bar,
+                ):
                     self._look_until_stopped(LIVE_SECONDS)
             else:
                 self._look_until_stopped(1.0)

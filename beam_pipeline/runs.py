@@ -20,6 +20,7 @@ from apache_beam.pvalue import AsDict, AsList, PCollection, TaggedOutput
 
 from beam_pipeline import storage
 from beam_pipeline.collection import format_list_entry
+from beam_pipeline.interrupts import is_stopping
 from beam_pipeline.ledger import OUTCOMES, LedgerLine, rejected_inputs, to_jsonl
 from beam_pipeline.outputs import NOTES_KEPT, count
 from beam_pipeline.sharding import ShardId, UnfinishedRun, committed_shards, ledger_paths, new_run, unfinished_runs
@@ -29,7 +30,7 @@ from training.files import locked
 log = logging.getLogger("captionbeam")
 
 REJECTED_LIST = "rejected.txt"
-_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_LOCAL_RUNNER = "beam_pipeline.local_runner.LocalRunner"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: PipelineOpti
         with beam.Pipeline(options=options) as pipeline:
             build(pipeline)
     except Exception as error:
+        if is_stopping():  # Beam makes an error of its own of it
+            raise KeyboardInterrupt from error
         raise JobFailed(one_line(error)) from error
 
 
