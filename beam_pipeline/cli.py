@@ -5,18 +5,18 @@ TensorFlow and Beam are imported only by the stage that runs, so that `--help` a
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import contextlib
 import dataclasses
-import difflib
 import logging
 import os
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from beam_pipeline.cli_options import build_parser
+from beam_pipeline.cli_options import build_parser, stage_parser
+from beam_pipeline.cli_parser import Parser, closest
 from beam_pipeline.interrupts import stoppable
 from beam_pipeline.logs import set_up_logging
 from training.errors import UserError
@@ -62,10 +62,10 @@ def _beam_options(stage: str, flags: list[str]):
     """
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    known: Any = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known: Any = Parser(prog=f"captionbeam {stage}", add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         # Two of Beam's classes share a flag; the first one's word will do.
-        with contextlib.suppress(argparse.ArgumentError, AttributeError):
+        with contextlib.suppress(ArgumentError, AttributeError):
             options._add_argparse_args(known)
     _, unknown = known.parse_known_args(flags)
     if unknown:
@@ -74,18 +74,11 @@ def _beam_options(stage: str, flags: list[str]):
 
 
 def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
-    ours = [flag for action in _stage_actions(stage) for flag in action.option_strings]
-    close = difflib.get_close_matches(option.split("=")[0], ours + beam_flags, n=1)
-    return f"unknown option {option}" + (
-        f", did you mean {close[0]}?" if close else f" (see captionbeam {stage} --help)"
-    )
-
-
-def _stage_actions(stage: str) -> list[argparse.Action]:
-    for action in build_parser()._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return action.choices[stage]._actions
-    return []
+    if not option.startswith("-"):
+        return f"unexpected argument {option} (see captionbeam {stage} --help)"
+    ours = [flag for action in stage_parser(stage)._actions for flag in action.option_strings]
+    close = closest(option.partition("=")[0], ours + beam_flags)
+    return f"unknown option {option}" + (close or f" (see captionbeam {stage} --help)")
 
 
 def _fill(options_class, settings: dict[str, Any]):

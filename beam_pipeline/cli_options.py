@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from beam_pipeline.cli_parser import Parser, above_zero, natural, positive, share, share_below_one, weight
+from training import __version__
 
 _MIN_WORDS_HELP = "words of a caption at least (default: as many as four in five training captions have)"
 _GUIDANCE_HELP = (
@@ -17,18 +18,34 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = Parser(
         prog="captionbeam",
-        description="Caption image collections in bulk and count the words that matter.",
+        usage="captionbeam [--version] [--help] STAGE ...",
+        description="Captions image collections in bulk and counts the words that matter.",
+        epilog="captionbeam STAGE --help lists the options of a stage.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True, parser_class=Parser)
-    for add in (_extract, _train, _evaluate, _caption, _compare, _export, _demo):
-        add(stages)
+    parser.add_argument("--version", action="version", version=f"captionbeam {__version__}", help="show it and exit")
+    stages = parser.add_subparsers(
+        dest="stage", metavar="STAGE", required=True, prog="captionbeam", parser_class=Parser, help=argparse.SUPPRESS
+    )
+    for title, group in _STAGES.items():
+        adders = {name.__name__[1:]: name for name in group}
+        parser.description = f"{parser.description}\n\n{title}:"
+        for name, add in adders.items():
+            add(stages)
+            parser.description += f"\n  {name:<12}{stages.choices[name].description}"
     return parser
+
+
+def stage_parser(stage: str) -> argparse.ArgumentParser:
+    """The parser of one stage."""
+    (stages,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return stages.choices[stage]
 
 
 def _stage(stages, name: str, description: str, takes_beam: bool = False) -> argparse.ArgumentParser:
     epilog = "Every other option goes to Apache Beam (--runner, --direct_num_workers, ...)." if takes_beam else None
-    sub = stages.add_parser(name, help=description, description=description, epilog=epilog, allow_abbrev=False)
+    sub = stages.add_parser(name, description=description, epilog=epilog, allow_abbrev=False)
     sub.set_defaults(takes_beam=takes_beam)
     sub.add_argument("--verbose", action="store_true", help="show the logs of Beam and TensorFlow too")
     return sub
@@ -47,28 +64,29 @@ def _extract(stages) -> None:
     extract.add_argument(
         "--captions", metavar="FILE", help="CSV with columns image,caption or lines name.jpg#0<TAB>caption"
     )
-    extract.add_argument(
+    encoder = extract.add_argument_group("encoder")
+    encoder.add_argument(
         "--weights",
         default="imagenet",
         metavar="imagenet|random|PATH",
         help="encoder weights (default: imagenet, downloaded by Keras)",
     )
-    extract.add_argument(
+    encoder.add_argument(
         "--feature-kind", choices=("grid", "pooled"), default="grid", help="8x8 grid or its mean (default: grid)"
     )
-    extract.add_argument(
+    encoder.add_argument(
         "--layer",
         choices=("mixed9", "mixed10"),
         default="mixed9",
         help="block of InceptionV3 that gives them; the last, mixed10, tells less of it in words (default: mixed9)",
     )
-    extract.add_argument(
+    encoder.add_argument(
         "--precision",
         choices=("auto", "bfloat16", "float32"),
         default="auto",
         help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
     )
-    extract.add_argument(
+    encoder.add_argument(
         "--augment",
         type=natural,
         default=0,
@@ -170,17 +188,18 @@ def _caption(stages) -> None:
     caption.add_argument(
         "--output", required=True, metavar="DIR", help="directory for captions, ledger and word_importance.csv"
     )
-    caption.add_argument(
+    decoding = caption.add_argument_group("captions")
+    decoding.add_argument(
         "--beam-width", type=positive, default=3, metavar="N", help="hypotheses kept while decoding (default: 3)"
     )
-    caption.add_argument("--min-words", type=positive, metavar="N", help=_MIN_WORDS_HELP)
-    caption.add_argument("--guidance", type=weight, metavar="WEIGHT", help=_GUIDANCE_HELP)
+    decoding.add_argument("--min-words", type=positive, metavar="N", help=_MIN_WORDS_HELP)
+    decoding.add_argument("--guidance", type=weight, metavar="WEIGHT", help=_GUIDANCE_HELP)
     caption.add_argument(
         "--weights",
         metavar="imagenet|PATH",
         help="encoder weights (default: those that the captioner was trained with)",
     )
-    caption.add_argument(
+    decoding.add_argument(
         "--alternatives",
         type=natural,
         default=0,
@@ -260,28 +279,30 @@ def _demo(stages) -> None:
 
 
 def _add_collection_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    limits = parser.add_argument_group("limits")
+    run = parser.add_argument_group("run")
+    run.add_argument(
         "--shard-size",
         type=positive,
         default=512,
         metavar="N",
         help="pictures a shard, on average at most (default: 512)",
     )
-    parser.add_argument(
+    limits.add_argument(
         "--max-bytes",
         type=positive,
         default=256 << 20,
         metavar="N",
         help="larger files are rejected (default: 268435456, 256 MiB)",
     )
-    parser.add_argument(
+    limits.add_argument(
         "--max-megapixels",
         type=above_zero,
         default=100,
         metavar="N",
         help="pictures that decode to more are rejected; also bounds a decoder's memory (default: 100)",
     )
-    parser.add_argument(
+    limits.add_argument(
         "--max-seconds",
         type=above_zero,
         default=30,
@@ -289,17 +310,15 @@ def _add_collection_options(parser: argparse.ArgumentParser) -> None:
         help="pictures that take more processor time to decode, or ten times that by the clock, are rejected "
         "(default: 30)",
     )
-    parser.add_argument(
+    limits.add_argument(
         "--max-reject-rate",
         type=share,
         default=0.10,
         metavar="SHARE",
         help="share of rejected inputs, 0 to 1, above which the job fails (default: 0.10)",
     )
-    parser.add_argument(
-        "--retry-rejected", action="store_true", help="take inputs up again that an earlier run rejected"
-    )
-    parser.add_argument(
+    run.add_argument("--retry-rejected", action="store_true", help="take inputs up again that an earlier run rejected")
+    run.add_argument(
         "--remote-lists",
         action="store_true",
         help="open the remote addresses of a local list too; only for lists that you trust",
@@ -314,3 +333,10 @@ def _add_captioner(group: argparse._MutuallyExclusiveGroup) -> None:
         metavar="A,B,...",
         help="several of them, asked together: the mean of what they give each next word",
     )
+
+
+# What `captionbeam --help` lists, in this order.
+_STAGES = {
+    "From images to words": (_extract, _train, _evaluate, _caption, _compare, _export),
+    "To try it": (_demo,),
+}
