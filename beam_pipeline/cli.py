@@ -127,6 +127,24 @@ def _export(settings: dict[str, Any], _) -> None:
     export(_fill(ExportOptions, settings))
 
 
+def _status(settings: dict[str, Any], _) -> None:
+    from beam_pipeline.status import StatusOptions, status
+
+    status(_fill(StatusOptions, settings))
+
+
+def _inspect(settings: dict[str, Any], _) -> None:
+    from beam_pipeline.inspect_outputs import InspectOptions, inspect
+
+    inspect(_fill(InspectOptions, settings))
+
+
+def _verify(settings: dict[str, Any], _) -> None:
+    from beam_pipeline.verify import VerifyOptions, verify
+
+    verify(_fill(VerifyOptions, settings))
+
+
 def _demo(settings: dict[str, Any], beam_options) -> None:
     from beam_pipeline.demo import DemoOptions, demo
 
@@ -140,6 +158,9 @@ _RUN: dict[str, Callable[[dict[str, Any], Any], None]] = {
     "caption": _caption,
     "compare": _compare,
     "export": _export,
+    "status": _status,
+    "inspect": _inspect,
+    "verify": _verify,
     "demo": _demo,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from beam_pipeline.cli_parser import Parser, above_zero, natural, positive, share, share_below_one, weight
+from beam_pipeline.cli_parser import Parser, above_zero, natural, positive, sample, share, share_below_one, weight
 from training import __version__
 
 _MIN_WORDS_HELP = "words of a caption at least (default: as many as four in five training captions have)"
@@ -261,6 +261,37 @@ def _export(stages) -> None:
     export.add_argument("--samples", type=positive, metavar="N", help="pictures a WebDataset shard (default: 1000)")
 
 
+def _status(stages) -> None:
+    status = _stage(stages, "status", "What is done in a directory, what is missing, and how to go on.")
+    status.add_argument("directory", metavar="DIR", help="feature set, captions or captioner, finished or not")
+
+
+def _inspect(stages) -> None:
+    inspect = _stage(stages, "inspect", "What a feature set, a captioner or captions hold, or of one picture.")
+    inspect.add_argument("directory", metavar="DIR", help="feature set, captioner or captions")
+    inspect.add_argument(
+        "picture", nargs="?", metavar="PICTURE", help="file name, address or sha256 of one picture (features, captions)"
+    )
+    inspect.add_argument("--json", action="store_true", help="print one JSON document, for other programs")
+
+
+def _verify(stages) -> None:
+    verify = _stage(stages, "verify", "Whether features or captions are whole, and come out the same again.")
+    verify.add_argument("directory", metavar="DIR", help="feature set or captions")
+    verify.add_argument(
+        "--sample",
+        type=sample,
+        default=0.01,
+        metavar="N|P%",
+        help="pictures to compute anew, a number or a share, drawn by their content; 0 for none (default: 1%%)",
+    )
+    verify.add_argument("--captioner", metavar="CAPTIONER", help="that made the captions (an ensemble: A,B,...)")
+    verify.add_argument("--features", metavar="FEATURES", help="that the captions were made from, if from features")
+    verify.add_argument(
+        "--weights", metavar="imagenet|PATH", help="encoder weights (default: those that it was made with)"
+    )
+
+
 def _demo(stages) -> None:
     demo = _stage(stages, "demo", "Draws a collection with known truth and runs every stage on it.", takes_beam=True)
     demo.add_argument(
@@ -338,5 +369,6 @@ def _add_captioner(group: argparse._MutuallyExclusiveGroup) -> None:
 # What `captionbeam --help` lists, in this order.
 _STAGES = {
     "From images to words": (_extract, _train, _evaluate, _caption, _compare, _export),
+    "To look at what is there": (_status, _inspect, _verify),
     "To try it": (_demo,),
 }

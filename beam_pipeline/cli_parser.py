@@ -87,6 +87,13 @@ def _from_zero_to(most: int, text: str) -> float:
     return value
 
 
+def sample(text: str) -> float | int:
+    """ "1%" -> 0.01; "50" -> 50."""
+    if text.endswith("%"):
+        return _from_zero_to(100, text[:-1]) / 100
+    return natural(text)
+
+
 def share_below_one(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1:
