@@ -73,7 +73,8 @@ def readable(document: dict[str, Any], indent: str = "") -> Iterator[str]:
             rows = [list(value[0]), *([_text(part) for part in entry.values()] for entry in value[:ROWS_SHOWN])]
             widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
             for row in rows:
-                yield f"{indent}  {'  '.join(f'{part:<{width}}' for part, width in zip(row, widths, strict=True))}".rstrip()
+                padded = (part.ljust(width) for part, width in zip(row, widths, strict=True))
+                yield f"{indent}  {'  '.join(padded)}".rstrip()
             if len(value) > ROWS_SHOWN:
                 yield f"{indent}  ... and {len(value) - ROWS_SHOWN:,} more"
         elif isinstance(value, list) and any(" " in str(part) for part in value):

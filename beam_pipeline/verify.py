@@ -1,14 +1,14 @@
 """`captionbeam verify DIR`: whether a feature set or captions are what they say, and what the pictures still give.
 
-All files are checked against checksums and ledgers; a sample of pictures, drawn by the hash of their content, is computed
-anew and compared with what is stored.
+All files are checked against checksums and ledgers; a sample of pictures, drawn by the hash of their content, is
+computed anew and compared with what is stored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -108,15 +108,18 @@ def verify(options: VerifyOptions, load: Callable[[EncoderSpec], Encoder] = load
     return findings
 
 
-def draw(contents: Iterable[str], sample: float | int) -> set[str]:
-    """Hex digests -> those in the sample, by a hash of their own: the same ones in every order and on every machine."""
+def draw(contents: Collection[str], sample: float | int) -> set[str]:
+    """Hex digests -> those in the sample, by a hash of their own: the same ones in every order and on every machine.
+
+    Of a share above 0 at least one.
+    """
 
     def place(sha256: str) -> float:
         return int.from_bytes(hashlib.sha256(f"verify {sha256}".encode()).digest()[:8], "big") / 2.0**64
 
     if isinstance(sample, int):
         return set(heapq.nsmallest(sample, contents, key=place))
-    return {sha256 for sha256 in contents if place(sha256) < sample}
+    return {sha256 for sha256 in contents if place(sha256) < sample} or draw(contents, int(sample > 0))
 
 
 def _done(directory: str, shards: Iterable[ShardId]) -> Iterator[str]:
