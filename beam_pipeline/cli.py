@@ -145,6 +145,12 @@ def _verify(settings: dict[str, Any], _) -> None:
     verify(_fill(VerifyOptions, settings))
 
 
+def _completion(settings: dict[str, Any], _) -> None:
+    from beam_pipeline.completion import CompletionOptions, completion
+
+    completion(_fill(CompletionOptions, settings))
+
+
 def _demo(settings: dict[str, Any], beam_options) -> None:
     from beam_pipeline.demo import DemoOptions, demo
 
@@ -162,6 +168,7 @@ _RUN: dict[str, Callable[[dict[str, Any], Any], None]] = {
     "inspect": _inspect,
     "verify": _verify,
     "demo": _demo,
+    "completion": _completion,
 }
 
 

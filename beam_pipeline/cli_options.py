@@ -39,13 +39,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def stage_parser(stage: str) -> argparse.ArgumentParser:
     """The parser of one stage."""
-    (stages,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return stages.choices[stage]
+    return stages_of(build_parser()).choices[stage]
+
+
+def stages_of(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
+    """The part of the whole parser that holds the stages."""
+    (stages,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return stages
 
 
 def _stage(stages, name: str, description: str, takes_beam: bool = False) -> argparse.ArgumentParser:
     epilog = "Every other option goes to Apache Beam (--runner, --direct_num_workers, ...)." if takes_beam else None
-    sub = stages.add_parser(name, description=description, epilog=epilog, allow_abbrev=False)
+    sub = stages.add_parser(name, help=description, description=description, epilog=epilog, allow_abbrev=False)
     sub.set_defaults(takes_beam=takes_beam)
     sub.add_argument("--verbose", action="store_true", help="show the logs of Beam and TensorFlow too")
     return sub
@@ -292,6 +297,11 @@ def _verify(stages) -> None:
     )
 
 
+def _completion(stages) -> None:
+    completion = _stage(stages, "completion", "Prints what lets a shell complete stages, options and paths.")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help='eval "$(captionbeam completion bash)"')
+
+
 def _demo(stages) -> None:
     demo = _stage(stages, "demo", "Draws a collection with known truth and runs every stage on it.", takes_beam=True)
     demo.add_argument(
@@ -370,5 +380,5 @@ def _add_captioner(group: argparse._MutuallyExclusiveGroup) -> None:
 _STAGES = {
     "From images to words": (_extract, _train, _evaluate, _caption, _compare, _export),
     "To look at what is there": (_status, _inspect, _verify),
-    "To try it": (_demo,),
+    "To try it, and to type less": (_demo, _completion),
 }
