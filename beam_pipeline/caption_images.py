@@ -118,17 +118,21 @@ class DecoderSpec:
         )
 
 
-def caption(
-    options: CaptionOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
-) -> dict[str, Any]:
-    """Runs the pipeline; what the output already holds is not done again. Returns the content of `summary.json`.
+@dataclass(frozen=True)
+class Chosen:
+    """What the options of a captioning come to."""
 
-    Args:
-      load: makes the encoder on a worker.
+    captioner: Captioner
+    decoder: DecoderSpec
+    output: str
+    writer: ResultWriter
+
+
+def choose(options: CaptionOptions) -> Chosen:
+    """Looks at everything that is asked for, and writes nothing.
 
     Raises:
-      UserError: a wrong option, found before anything is written.
-      JobFailed: the job could not end well; what worked is kept.
+      UserError: a wrong option.
     """
     if bool(options.images) == bool(options.features):
         raise UserError("caption: give either --images or --features")
@@ -137,7 +141,6 @@ def caption(
             f"--alternatives {options.alternatives}: a search of --beam-width {options.beam_width} ends with "
             f"{options.beam_width - 1} beside the best caption at most; raise --beam-width"
         )
-    storage.use_options(beam_options)
     captioner = load_captioner(options.captioner)
     decoder = decoder_of_captioner(
         captioner, options.captioner, options.beam_width, options.min_words, options.guidance, options.alternatives
@@ -156,6 +159,24 @@ def caption(
     reference = None if options.reference is None else storage.absolute(options.reference)
     writer = ResultWriter(output, member_paths(decoder.captioner)[0], reference, made_with)
     writer.load_reference()  # a wrong one is better found before the job than after it
+    return Chosen(captioner, decoder, output, writer)
+
+
+def caption(
+    options: CaptionOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
+) -> dict[str, Any]:
+    """Runs the pipeline; what the output already holds is not done again. Returns the content of `summary.json`.
+
+    Args:
+      load: makes the encoder on a worker.
+
+    Raises:
+      UserError: a wrong option, found before anything is written.
+      JobFailed: the job could not end well; what worked is kept.
+    """
+    storage.use_options(beam_options)
+    chosen = choose(options)
+    captioner, decoder, output, writer = chosen.captioner, chosen.decoder, chosen.output, chosen.writer
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images
@@ -164,7 +185,7 @@ def caption(
     with exclusive(output):
         state = standing(output)
         writer.begin()
-        pictures = None if options.images else _pictures_left(load_feature_set(options.features or ""), state)
+        pictures = None if options.images else pictures_left(load_feature_set(options.features or ""), state)
         progress = Progress("caption", output, state.committed, pictures)
 
         def build(pipeline: beam.Pipeline) -> None:
@@ -353,7 +374,7 @@ def caption_pictures(
 # From features.
 
 
-def _pictures_left(features: FeatureSet, state: Standing) -> int:
+def pictures_left(features: FeatureSet, state: Standing) -> int:
     """How many pictures of a feature set are in shards that are not captioned yet."""
     done = {shard.features() for shard in state.committed}
     return sum(entry.records for entry in features.shards if entry.name not in done)

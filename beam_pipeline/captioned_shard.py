@@ -34,9 +34,13 @@ def caption_features(
         hypotheses = decoder().decode(np.stack([feature for _, _, feature in batch]))
         for (sha256, uri, _), hypothesis in zip(batch, hypotheses, strict=True):
             pictures.append(captioned(sha256, uri, hypothesis))
-    lines = "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures)
-    storage.write_atomic(storage.join(output, shard.captions()), lines.encode())
+    storage.write_atomic(storage.join(output, shard.captions()), to_captions(pictures))
     return pictures
+
+
+def to_captions(pictures: Iterable[CaptionedPicture]) -> bytes:
+    """Content of `captions-*.jsonl`."""
+    return "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures).encode()
 
 
 def captioned(sha256: str, uri: str, hypothesis: Hypothesis) -> CaptionedPicture:
@@ -63,9 +67,14 @@ def write_words(
 ) -> ShardStatistics:
     """Writes `words-*.jsonl`: the statistics of a shard's pictures, as many files each as its own ledger has."""
     statistics = shard_statistics(pictures, files_of_pictures(lines))
-    rows = (json.dumps(row, separators=(",", ":")) + "\n" for row in statistics_to_json(statistics))
-    storage.write_atomic(storage.join(output, shard.words()), "".join(rows).encode())
+    storage.write_atomic(storage.join(output, shard.words()), to_words(statistics))
     return statistics
+
+
+def to_words(statistics: ShardStatistics) -> bytes:
+    """Content of `words-*.jsonl`."""
+    rows = (json.dumps(row, separators=(",", ":")) + "\n" for row in statistics_to_json(statistics))
+    return "".join(rows).encode()
 
 
 def read_words(shard: ShardId, output: str) -> ShardStatistics | None:

@@ -94,7 +94,12 @@ def _fill(options_class, settings: dict[str, Any]):
 def _extract(settings: dict[str, Any], beam_options) -> None:
     from beam_pipeline.extract_features import ExtractOptions, extract
 
-    extract(_fill(ExtractOptions, settings), beam_options)
+    if settings["dry_run"]:
+        from beam_pipeline.dry_run import dry_run_extract
+
+        dry_run_extract(_fill(ExtractOptions, settings), beam_options)
+    else:
+        extract(_fill(ExtractOptions, settings), beam_options)
 
 
 def _train(settings: dict[str, Any], _) -> None:
@@ -112,7 +117,12 @@ def _evaluate(settings: dict[str, Any], _) -> None:
 def _caption(settings: dict[str, Any], beam_options) -> None:
     from beam_pipeline.caption_images import CaptionOptions, caption
 
-    caption(_fill(CaptionOptions, settings), beam_options)
+    if settings["dry_run"]:
+        from beam_pipeline.dry_run import dry_run_caption
+
+        dry_run_caption(_fill(CaptionOptions, settings), beam_options)
+    else:
+        caption(_fill(CaptionOptions, settings), beam_options)
 
 
 def _compare(settings: dict[str, Any], _) -> None:

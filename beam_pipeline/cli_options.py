@@ -323,6 +323,9 @@ def _add_collection_options(parser: argparse.ArgumentParser) -> None:
     limits = parser.add_argument_group("limits")
     run = parser.add_argument_group("run")
     run.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, how long and how large, and write nothing"
+    )
+    run.add_argument(
         "--shard-size",
         type=positive,
         default=512,

@@ -17,7 +17,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline import storage
-from beam_pipeline.collection import resolve_source
+from beam_pipeline.collection import Source, resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import REJECTED, LedgerLine
@@ -102,25 +102,9 @@ def extract(
     source = resolve_source(options.images, options.remote_lists)
     captions = read_captions(options.captions) if options.captions else None
     output = storage.absolute(options.output)
-    earlier = read_manifest(output)
-    if earlier and (options.weights == "random") != (earlier.encoder.weights == "random"):
-        raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
-    if earlier and earlier.augment != options.augment:
-        raise UserError(
-            f"--output {output}: holds {earlier.augment} further views of each picture; choose another --output, "
-            f"or --augment {earlier.augment}"
-        )
+    earlier = earlier_features(options, output)
     with exclusive(output):
-        spec = resolve_encoder(
-            options.weights,
-            options.feature_kind,
-            options.layer,
-            options.precision,
-            output,
-            lambda: sample_pixels(source, options.decoding),
-        )
-        if earlier and earlier.encoder.id != spec.identity.id:
-            raise _other_encoder(output, earlier.encoder, str(spec.identity))
+        spec = encoder_of_options(options, source, earlier, output)
         state, kept, unlisted = _take_stock(output, earlier, captions is not None or source.may_hold_captions)
         _write_manifest(
             output, FeatureSet(output, spec.identity, tuple(kept), options.augment)
@@ -168,6 +152,47 @@ def extract(
     print(f"{output}: {result.records} pictures in {len(result.shards)} shards, {result.captions} captions")
     check_balance(result.totals, options.max_reject_rate, rejected_list)
     return result
+
+
+def earlier_features(options: ExtractOptions, output: str) -> FeatureSet | None:
+    """What the output holds already; None for nothing.
+
+    Raises:
+      UserError: it was made with other options than these.
+    """
+    earlier = read_manifest(output)
+    if earlier and (options.weights == "random") != (earlier.encoder.weights == "random"):
+        raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
+    if earlier and earlier.augment != options.augment:
+        raise UserError(
+            f"--output {output}: holds {earlier.augment} further views of each picture; choose another --output, "
+            f"or --augment {earlier.augment}"
+        )
+    return earlier
+
+
+def encoder_of_options(
+    options: ExtractOptions, source: Source, earlier: FeatureSet | None, directory: str
+) -> EncoderSpec:
+    """The encoder that is asked for.
+
+    Args:
+      directory: has the statistics of random weights, or gets them.
+
+    Raises:
+      UserError: it cannot be had, or is not the one that the output was made with.
+    """
+    spec = resolve_encoder(
+        options.weights,
+        options.feature_kind,
+        options.layer,
+        options.precision,
+        directory,
+        lambda: sample_pixels(source, options.decoding),
+    )
+    if earlier and earlier.encoder.id != spec.identity.id:
+        raise _other_encoder(earlier.path, earlier.encoder, str(spec.identity))
+    return spec
 
 
 def _other_encoder(output: str, there: EncoderIdentity, asked: str) -> UserError:

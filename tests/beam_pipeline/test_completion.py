@@ -18,7 +18,7 @@ def test_a_script_knows_every_stage_and_option(shell, capsys):
     script = script_of(shell, capsys)
     for stage in _RUN:
         assert stage in script
-    for option in ("images", "captioner", "max-megapixels", "sample"):
+    for option in ("images", "captioner", "max-megapixels", "dry-run", "sample"):
         assert option in script
 
 
