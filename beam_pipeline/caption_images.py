@@ -30,10 +30,12 @@ from beam_pipeline.once_per_process import OncePerProcess
 from beam_pipeline.outputs import COUNTS, count, tagged_outputs
 from beam_pipeline.packed_grouping import CoGroupInBuckets
 from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
+from beam_pipeline.progress import Progress
 from beam_pipeline.reading import encode_pictures
 from beam_pipeline.reference import SUMMARY, TABLES
 from beam_pipeline.runs import (
     GatherResults,
+    Standing,
     balance_in_words,
     check_balance,
     commit_shard,
@@ -45,6 +47,7 @@ from beam_pipeline.runs import (
 )
 from beam_pipeline.sharding import ShardId, parse_shard
 from beam_pipeline.shards_in_turn import ENCODING, MakesShards
+from beam_pipeline.tallies import SHARDS, Tallies
 from beam_pipeline.terms import WORD
 from beam_pipeline.word_importance import CountWords, ledger_of_shard
 from beam_pipeline.word_outputs import ResultWriter
@@ -52,7 +55,7 @@ from training.captioner import Captioner, load_captioner, member_paths
 from training.decoding import CaptionDecoder
 from training.errors import JobFailed, UserError
 from training.feature_records import deserialize
-from training.feature_set import REPAIR, load_feature_set
+from training.feature_set import REPAIR, FeatureSet, load_feature_set
 from training.guidance import effective_guidance
 
 WORDS = f"{TABLES[WORD]}.csv"
@@ -118,17 +121,21 @@ class DecoderSpec:
         )
 
 
-def caption(
-    options: CaptionOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
-) -> dict[str, Any]:
-    """Runs the pipeline; what the output already holds is not done again. Returns the content of `summary.json`.
+@dataclass(frozen=True)
+class Chosen:
+    """What the options of a captioning come to."""
 
-    Args:
-      load: makes the encoder on a worker.
+    captioner: Captioner
+    decoder: DecoderSpec
+    output: str
+    writer: ResultWriter
+
+
+def choose(options: CaptionOptions) -> Chosen:
+    """Looks at everything that is asked for, and writes nothing.
 
     Raises:
-      UserError: a wrong option, found before anything is written.
-      JobFailed: the job could not end well; what worked is kept.
+      UserError: a wrong option.
     """
     if bool(options.images) == bool(options.features):
         raise UserError("caption: give either --images or --features")
@@ -137,7 +144,6 @@ def caption(
             f"--alternatives {options.alternatives}: a search of --beam-width {options.beam_width} ends with "
             f"{options.beam_width - 1} beside the best caption at most; raise --beam-width"
         )
-    storage.use_options(beam_options)
     captioner = load_captioner(options.captioner)
     decoder = decoder_of_captioner(
         captioner, options.captioner, options.beam_width, options.min_words, options.guidance, options.alternatives
@@ -156,6 +162,24 @@ def caption(
     reference = None if options.reference is None else storage.absolute(options.reference)
     writer = ResultWriter(output, member_paths(decoder.captioner)[0], reference, made_with)
     writer.load_reference()  # a wrong one is better found before the job than after it
+    return Chosen(captioner, decoder, output, writer)
+
+
+def caption(
+    options: CaptionOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
+) -> dict[str, Any]:
+    """Runs the pipeline; what the output already holds is not done again. Returns the content of `summary.json`.
+
+    Args:
+      load: makes the encoder on a worker.
+
+    Raises:
+      UserError: a wrong option, found before anything is written.
+      JobFailed: the job could not end well; what worked is kept.
+    """
+    storage.use_options(beam_options)
+    chosen = choose(options)
+    captioner, decoder, output, writer = chosen.captioner, chosen.decoder, chosen.output, chosen.writer
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images
@@ -164,9 +188,11 @@ def caption(
     with exclusive(output):
         state = standing(output)
         writer.begin()
+        pictures = None if options.images else pictures_left(load_feature_set(options.features or ""), state)
+        progress = Progress("caption", output, state.committed, pictures)
 
         def build(pipeline: beam.Pipeline) -> None:
-            made = from_source(pipeline, output, state)
+            made = from_source(pipeline, output, state, progress.tallies)
             earlier = pipeline | "EarlierShards" >> beam.Create([shard_key(shard) for shard in state.committed])
             shards = (earlier, made.shards) | "EveryShard" >> beam.Flatten() | "SpreadShards" >> beam.Reshuffle()
             words = shards | "CountWords" >> CountWords(output)
@@ -176,7 +202,8 @@ def caption(
                 | "WriteResults" >> beam.Map(writer.write)
             )
 
-        run_pipeline(build, beam_options, output)
+        with progress:
+            run_pipeline(build, beam_options, output)
         rejected_list = write_rejected(output)
     summary = json.loads(storage.read_bytes(storage.join(output, SUMMARY)))
     print(balance_in_words(summary["totals"]))
@@ -268,7 +295,7 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
     source = resolve_source(options.images, options.remote_lists)
     spec = encoder_of_captioner(captioner, options.captioner, options.weights)
 
-    def made(pipeline: beam.Pipeline, output: str, state) -> MadeShards:
+    def made(pipeline: beam.Pipeline, output: str, state, tallies: Tallies) -> MadeShards:
         plan = pipeline | "PlanShards" >> PlanShards(
             source,
             list(state.ledgers),
@@ -277,8 +304,10 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
             options.shard_size,
             options.decoding.max_bytes,
             retry_rejected=options.retry_rejected,
+            tallies=tallies,
         )
-        captioned = plan.shards | "CaptionShards" >> CaptionShards(spec, decoder, output, options.decoding, load)
+        make = CaptionShards(spec, decoder, output, options.decoding, load, tallies)
+        captioned = plan.shards | "CaptionShards" >> make
         return MadeShards(captioned.main, [*plan.counts, captioned[COUNTS]], plan.notes)
 
     return made
@@ -287,9 +316,11 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
 class CaptionShards(beam.PTransform):
     """(ShardKey, pictures) -> ShardKey, its captions and then its ledger written; counts every outcome."""
 
-    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load):
+    def __init__(
+        self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load, tallies: Tallies
+    ):
         super().__init__()
-        self.settings = (encoder, decoder, output, decoding, load)
+        self.settings = (encoder, decoder, output, decoding, load, tallies)
 
     def expand(self, shards):
         return shards | "CaptionShard" >> beam.ParDo(CaptionShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -298,16 +329,21 @@ class CaptionShards(beam.PTransform):
 class CaptionShard(MakesShards):
     """(ShardKey, pictures) -> ShardKey, and its counts; encoder and captioner are loaded once per process."""
 
-    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load):
+    def __init__(
+        self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load, tallies: Tallies
+    ):
         self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
         self.decoder = OncePerProcess(decoder.load, decoder)
         self.output = output
         self.decoding = decoding
+        self.tallies = tallies
 
     def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[ShardKey, list[LedgerLine]]:
         key, pictures = element
         shard = ShardId(*key)
-        return key, caption_pictures(shard, pictures, self.encoder, self.decoder, self.output, self.decoding)
+        return key, caption_pictures(
+            shard, pictures, self.encoder, self.decoder, self.output, self.decoding, self.tallies
+        )
 
     def outputs(self, made: tuple[ShardKey, list[LedgerLine]]) -> Iterator[Any]:
         key, lines = made
@@ -322,6 +358,7 @@ def caption_pictures(
     decoder: Callable[[], CaptionDecoder],
     output: str,
     decoding: Decoding,
+    tallies: Tallies,
 ) -> list[LedgerLine]:
     """Encodes and captions a shard's pictures in sha256 order, writes captions, then ledger -> the ledger's lines."""
     lines: list[LedgerLine] = []
@@ -330,6 +367,7 @@ def caption_pictures(
         with ENCODING:
             for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, decoding):
                 lines.extend(encoded.read.lines)
+                tallies.add_lines(encoded.read.lines)
                 if encoded.feature is not None:
                     uri = next(line.uri for line in encoded.read.lines if line.outcome == DONE)
                     yield encoded.read.picture.sha256, uri, encoded.feature
@@ -338,10 +376,17 @@ def caption_pictures(
         captioned = caption_features(shard, remaining, decoder, output)
     write_words(shard, captioned, lines, output)
     commit_shard(output, shard, lines)
+    tallies.add(SHARDS)
     return lines
 
 
 # From features.
+
+
+def pictures_left(features: FeatureSet, state: Standing) -> int:
+    """How many pictures of a feature set are in shards that are not captioned yet."""
+    done = {shard.features() for shard in state.committed}
+    return sum(entry.records for entry in features.shards if entry.name not in done)
 
 
 def _from_features(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec):
@@ -350,14 +395,14 @@ def _from_features(options: CaptionOptions, captioner: Captioner, decoder: Decod
     captioner.require_encoder(features.encoder)
     features.shard_paths()  # a damaged shard is better found before the job than in it
 
-    def made(pipeline: beam.Pipeline, output: str, state) -> MadeShards:
+    def made(pipeline: beam.Pipeline, output: str, state, tallies: Tallies) -> MadeShards:
         present = [shard for entry in features.shards if (shard := parse_shard(entry.name, "features"))]
         missing = [shard_key(shard) for shard in present if shard not in set(state.committed)]
         shards = (
             pipeline
             | "FeatureShards" >> beam.Create(missing)
             | "SpreadFeatures" >> beam.Reshuffle()
-            | "CaptionFeatures" >> beam.ParDo(CaptionFeatures(decoder, features.path, output))
+            | "CaptionFeatures" >> beam.ParDo(CaptionFeatures(decoder, features.path, output, tallies))
         )
         old = pipeline | "OldShards" >> beam.Create([shard_key(shard) for shard in state.committed])
         lines = (
@@ -378,18 +423,20 @@ def _from_features(options: CaptionOptions, captioner: Captioner, decoder: Decod
 class CaptionFeatures(MakesShards):
     """ShardKey of a feature shard -> the same, its captions written and its ledger copied."""
 
-    def __init__(self, decoder: DecoderSpec, features: str, output: str):
+    def __init__(self, decoder: DecoderSpec, features: str, output: str, tallies: Tallies):
         self.decoder = OncePerProcess(decoder.load, decoder)
         self.features = features
         self.output = output
+        self.tallies = tallies
 
     def make(self, key: ShardKey) -> ShardKey:
         shard = ShardId(*key)
         features = read_features(storage.join(self.features, shard.features()))
-        captioned = caption_features(shard, features, self.decoder, self.output)
+        captioned = caption_features(shard, self.tallies.counting(features, DONE), self.decoder, self.output)
         ledger = storage.join(self.features, shard.ledger())
         write_words(shard, captioned, read_ledger(ledger), self.output)
         storage.write_atomic(storage.join(self.output, shard.ledger()), storage.read_bytes(ledger))
+        self.tallies.add(SHARDS)
         return key
 
     def outputs(self, made: ShardKey) -> Iterator[ShardKey]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -14,7 +13,6 @@ import numpy as np
 from beam_pipeline import storage
 from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine, read_ledger
 from beam_pipeline.reading import map_ahead
-from beam_pipeline.runs import log_shard
 from beam_pipeline.sharding import ShardId
 from beam_pipeline.word_statistics import (
     CaptionedPicture,
@@ -34,12 +32,11 @@ def caption_features(
     shard: ShardId, features: Iterable[tuple[str, str, np.ndarray]], decoder: Callable[[], CaptionDecoder], output: str
 ) -> list[CaptionedPicture]:
     """(sha256, uri, feature) -> the shard's `captions-*.jsonl`, one line a picture in the same order; returns them."""
-    began = time.monotonic()
 
     def caption_batch(batch: Sequence[tuple[str, str, np.ndarray]]) -> list[tuple[CaptionedPicture, str]]:
         hypotheses = decoder().decode(np.stack([feature for _, _, feature in batch]))
         said = [captioned(sha256, uri, one) for (sha256, uri, _), one in zip(batch, hypotheses, strict=True)]
-        return [(picture, json.dumps(picture.to_json()) + "\n") for picture in said]
+        return [(picture, to_line(picture)) for picture in said]
 
     # While one batch is captioned, the next is read or encoded.
     made = map_ahead(caption_batch, batched(features, DECODER_BATCH), threads=1, ahead=2)
@@ -49,7 +46,6 @@ def caption_features(
         pictures.append(picture)
         lines.append(line)
     storage.write_atomic(storage.join(output, shard.captions()), "".join(lines).encode())
-    log_shard(shard, len(pictures), "captions", began)
     return pictures
 
 
@@ -58,6 +54,11 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     remaining = iter(items)
     while batch := list(itertools.islice(remaining, size)):
         yield batch
+
+
+def to_line(picture: CaptionedPicture) -> str:
+    """Picture -> its line of `captions-*.jsonl`."""
+    return json.dumps(picture.to_json()) + "\n"
 
 
 def captioned(sha256: str, uri: str, hypothesis: Hypothesis) -> CaptionedPicture:
@@ -84,9 +85,14 @@ def write_words(
 ) -> ShardStatistics:
     """Writes `words-*.jsonl`: the statistics of a shard's pictures, as many files each as its own ledger has."""
     statistics = shard_statistics(pictures, files_of_pictures(lines))
-    rows = (json.dumps(row, separators=(",", ":")) + "\n" for row in statistics_to_json(statistics))
-    storage.write_atomic(storage.join(output, shard.words()), "".join(rows).encode())
+    storage.write_atomic(storage.join(output, shard.words()), to_words(statistics))
     return statistics
+
+
+def to_words(statistics: ShardStatistics) -> bytes:
+    """Content of `words-*.jsonl`."""
+    rows = (json.dumps(row, separators=(",", ":")) + "\n" for row in statistics_to_json(statistics))
+    return "".join(rows).encode()
 
 
 def read_words(shard: ShardId, output: str) -> ShardStatistics | None:

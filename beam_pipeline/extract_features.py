@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,13 +18,14 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline import storage
-from beam_pipeline.collection import resolve_source
+from beam_pipeline.collection import Source, resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import REJECTED, LedgerLine
 from beam_pipeline.once_per_process import OncePerProcess
 from beam_pipeline.outputs import COUNTS
 from beam_pipeline.planning import Picture, PlanShards, ShardKey
+from beam_pipeline.progress import Progress
 from beam_pipeline.reading import EncodedPicture, encode_pictures, sample_pixels
 from beam_pipeline.runs import (
     GatherResults,
@@ -37,13 +37,13 @@ from beam_pipeline.runs import (
     commit_shard,
     count_outcomes,
     exclusive,
-    log_shard,
     run_pipeline,
     standing,
     write_rejected,
 )
 from beam_pipeline.sharding import ShardId
 from beam_pipeline.shards_in_turn import ENCODING, MakesShards
+from beam_pipeline.tallies import SHARDS, Tallies
 from training import feature_set
 from training.caption_files import read_captions
 from training.errors import UserError
@@ -104,31 +104,16 @@ def extract(
     source = resolve_source(options.images, options.remote_lists)
     captions = read_captions(options.captions) if options.captions else None
     output = storage.absolute(options.output)
-    earlier = read_manifest(output)
-    if earlier and (options.weights == "random") != (earlier.encoder.weights == "random"):
-        raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
-    if earlier and earlier.augment != options.augment:
-        raise UserError(
-            f"--output {output}: holds {earlier.augment} further views of each picture; choose another --output, "
-            f"or --augment {earlier.augment}"
-        )
+    earlier = earlier_features(options, output)
     with exclusive(output):
-        spec = resolve_encoder(
-            options.weights,
-            options.feature_kind,
-            options.layer,
-            options.precision,
-            output,
-            lambda: sample_pixels(source, options.decoding),
-        )
-        if earlier and earlier.encoder.id != spec.identity.id:
-            raise _other_encoder(output, earlier.encoder, str(spec.identity))
+        spec = encoder_of_options(options, source, earlier, output)
         state, kept, unlisted = _take_stock(output, earlier, captions is not None or source.may_hold_captions)
         _write_manifest(
             output, FeatureSet(output, spec.identity, tuple(kept), options.augment)
         )  # from now on it refuses another encoder
         log.info("encoder %s", spec.identity)
         decoding = replace(options.decoding, views=options.augment)
+        progress = Progress("extract", output, state.committed)
         if captions and state.committed:
             log.info("pictures of earlier runs keep the captions that were stored with them")
         if earlier and earlier.captions and not captions and not source.may_hold_captions:
@@ -144,8 +129,10 @@ def extract(
                 options.decoding.max_bytes,
                 captions,
                 options.retry_rejected,
+                progress.tallies,
             )
-            encoded = plan.shards | "EncodeShards" >> EncodeShards(spec, output, decoding, load)
+            encode = EncodeShards(spec, output, decoding, load, progress.tallies)
+            encoded = plan.shards | "EncodeShards" >> encode
             adopted = (
                 pipeline
                 | "UnlistedShards" >> beam.Create(unlisted)
@@ -158,7 +145,8 @@ def extract(
                 | "WriteManifest" >> beam.Map(finish_manifest, output, spec.identity, kept, options.augment)
             )
 
-        run_pipeline(build, beam_options, output)
+        with progress:
+            run_pipeline(build, beam_options, output)
     result = read_manifest(output)
     assert result is not None
     rejected_list = write_rejected(output)
@@ -166,6 +154,47 @@ def extract(
     print(f"{output}: {result.records} pictures in {len(result.shards)} shards, {result.captions} captions")
     check_balance(result.totals, options.max_reject_rate, rejected_list)
     return result
+
+
+def earlier_features(options: ExtractOptions, output: str) -> FeatureSet | None:
+    """What the output holds already; None for nothing.
+
+    Raises:
+      UserError: it was made with other options than these.
+    """
+    earlier = read_manifest(output)
+    if earlier and (options.weights == "random") != (earlier.encoder.weights == "random"):
+        raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
+    if earlier and earlier.augment != options.augment:
+        raise UserError(
+            f"--output {output}: holds {earlier.augment} further views of each picture; choose another --output, "
+            f"or --augment {earlier.augment}"
+        )
+    return earlier
+
+
+def encoder_of_options(
+    options: ExtractOptions, source: Source, earlier: FeatureSet | None, directory: str
+) -> EncoderSpec:
+    """The encoder that is asked for.
+
+    Args:
+      directory: has the statistics of random weights, or gets them.
+
+    Raises:
+      UserError: it cannot be had, or is not the one that the output was made with.
+    """
+    spec = resolve_encoder(
+        options.weights,
+        options.feature_kind,
+        options.layer,
+        options.precision,
+        directory,
+        lambda: sample_pixels(source, options.decoding),
+    )
+    if earlier and earlier.encoder.id != spec.identity.id:
+        raise _other_encoder(earlier.path, earlier.encoder, str(spec.identity))
+    return spec
 
 
 def _other_encoder(output: str, there: EncoderIdentity, asked: str) -> UserError:
@@ -219,9 +248,16 @@ def _take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tupl
 class EncodeShards(beam.PTransform):
     """(ShardKey, pictures) -> Shard each, its features and then its ledger written; counts every outcome."""
 
-    def __init__(self, spec: EncoderSpec, output: str, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        output: str,
+        decoding: Decoding,
+        load: Callable[[EncoderSpec], Encoder],
+        tallies: Tallies,
+    ):
         super().__init__()
-        self.settings = (spec, output, decoding, load)
+        self.settings = (spec, output, decoding, load, tallies)
 
     def expand(self, shards):
         return shards | "EncodeShard" >> beam.ParDo(EncodeShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -230,14 +266,22 @@ class EncodeShards(beam.PTransform):
 class EncodeShard(MakesShards):
     """(ShardKey, pictures) -> Shard, and its counts; the encoder is loaded once per process."""
 
-    def __init__(self, spec: EncoderSpec, output: str, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        output: str,
+        decoding: Decoding,
+        load: Callable[[EncoderSpec], Encoder],
+        tallies: Tallies,
+    ):
         self.encoder = OncePerProcess(partial(load, spec), spec.identity.id)
         self.output = output
         self.decoding = decoding
+        self.tallies = tallies
 
     def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[Shard, list[LedgerLine]]:
         key, pictures = element
-        return encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.decoding)
+        return encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.decoding, self.tallies)
 
     def outputs(self, made: tuple[Shard, list[LedgerLine]]) -> Iterator[Any]:
         shard, lines = made
@@ -246,14 +290,18 @@ class EncodeShard(MakesShards):
 
 
 def encode_shard(
-    shard: ShardId, pictures: Iterable[Picture], encoder: Callable[[], Encoder], output: str, decoding: Decoding
+    shard: ShardId,
+    pictures: Iterable[Picture],
+    encoder: Callable[[], Encoder],
+    output: str,
+    decoding: Decoding,
+    tallies: Tallies,
 ) -> tuple[Shard, list[LedgerLine]]:
     """Encodes a shard's pictures in sha256 order into its TFRecord file, then commits it with its ledger.
 
     Args:
       encoder: gives the Encoder; not called when there is nothing to encode.
     """
-    began = time.monotonic()
     work = sorted(pictures, key=lambda picture: picture.sha256)
     path = storage.join(output, shard.features())
     lines: list[LedgerLine] = []
@@ -263,6 +311,7 @@ def encode_shard(
         with tf.io.TFRecordWriter(local) as writer, ENCODING:
             for encoded in encode_pictures(work, encoder, decoding):
                 lines += encoded.read.lines
+                tallies.add_lines(encoded.read.lines)
                 if encoded.feature is not None:
                     writer.write(serialize(feature_record(encoded)))
                     records += 1
@@ -272,7 +321,7 @@ def encode_shard(
         storage.remove(path)
         size_bytes, digest = 0, ""
     commit_shard(output, shard, lines)
-    log_shard(shard, records, "pictures", began)
+    tallies.add(SHARDS)
     return Shard(shard.features(), records, captions, size_bytes, digest), lines
 
 

@@ -25,6 +25,7 @@ from beam_pipeline.ledger import DONE, REJECTED, LedgerLine, read_ledger
 from beam_pipeline.outputs import COUNTS, NOTES, count, tagged_outputs
 from beam_pipeline.packed_grouping import BUCKETS, Block, CoGroupInBuckets, Pack, Packer, unpack
 from beam_pipeline.sharding import ShardId, UnfinishedRun, assign_shard, content_part, shard_count
+from beam_pipeline.tallies import HASHED, LISTED, NEW, NOWHERE, Tallies
 from training.caption_files import CaptionFile
 
 _READERS = 8  # threads that hash files: enough to hide the latency of a network disk
@@ -77,6 +78,7 @@ class PlanShards(beam.PTransform):
       max_bytes: size of one input.
       captions: caption file to join by image name, or None.
       retry_rejected: take inputs up again that an earlier run rejected.
+      tallies: where to count for who watches.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class PlanShards(beam.PTransform):
         max_bytes: int,
         captions: CaptionFile | None = None,
         retry_rejected: bool = False,
+        tallies: Tallies = NOWHERE,
     ):
         super().__init__()
         self.source = source
@@ -99,11 +102,12 @@ class PlanShards(beam.PTransform):
         self.max_bytes = max_bytes
         self.captions = captions
         self.retry_rejected = retry_rejected
+        self.tallies = tallies
 
     def expand(self, pipeline) -> Plan:
         listed = tagged_outputs(pipeline | "Source" >> beam.Create([self.source]), "ListInputs", list_inputs)
         counts, notes = [listed[COUNTS]], [listed[NOTES]]
-        files = listed.main
+        files = listed.main | "TallyListed" >> beam.Map(self.tallies.passing, LISTED)
         if self.captions is not None:
             joined = files | JoinCaptions(self.captions)
             files = joined.main
@@ -119,7 +123,9 @@ class PlanShards(beam.PTransform):
         )
         work = files | SubtractLedger(ledger, self.retry_rejected)
         counts += [work[COUNTS]]
-        distinct = work.main | "FingerprintFiles" >> FingerprintFiles(self.max_bytes) | DistinctPictures(ledger)
+        new = work.main | "TallyNew" >> beam.Map(self.tallies.passing, NEW)
+        hashed = new | "FingerprintFiles" >> FingerprintFiles(self.max_bytes)
+        distinct = hashed | "TallyHashed" >> beam.Map(self.tallies.passing, HASHED) | DistinctPictures(ledger)
         shards = distinct | AssignShards(self.unfinished, self.next_run, self.shard_size)
         return Plan(shards, counts, notes)
 

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import tempfile
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from apache_beam.pvalue import AsDict, AsList, PCollection, TaggedOutput
 
 from beam_pipeline import storage
 from beam_pipeline.collection import format_list_entry
+from beam_pipeline.interrupts import is_stopping
 from beam_pipeline.ledger import OUTCOMES, LedgerLine, rejected_inputs, to_jsonl
 from beam_pipeline.outputs import NOTES_KEPT, count
 from beam_pipeline.packed_grouping import GroupingOptions
@@ -31,7 +31,7 @@ from training.files import locked
 log = logging.getLogger("captionbeam")
 
 REJECTED_LIST = "rejected.txt"
-_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_LOCAL_RUNNER = "beam_pipeline.local_runner.LocalRunner"
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: PipelineOpti
             with beam.Pipeline(options=options) as pipeline:
                 build(pipeline)
     except Exception as error:
+        if is_stopping():  # Beam makes an error of its own of it
+            raise KeyboardInterrupt from error
         raise JobFailed(one_line(error)) from error
 
 
@@ -141,20 +143,6 @@ def count_outcomes(lines: Iterable[LedgerLine]) -> Iterator[TaggedOutput]:
     for outcome, number in Counter(line.outcome for line in lines).items():
         Metrics.counter("captionbeam", outcome).inc(number)
         yield count(outcome, number)
-
-
-def log_shard(shard: ShardId, number: int, what: str, began: float) -> None:
-    """Says that a shard is made: how many pictures or captions, and how fast since `began` (`time.monotonic`)."""
-    seconds = time.monotonic() - began
-    log.info(
-        "shard %d of %d (run %d): %d %s, %.1f img/s",
-        shard.index + 1,
-        shard.count,
-        shard.run,
-        number,
-        what,
-        number / seconds,
-    )
 
 
 @dataclass(frozen=True)

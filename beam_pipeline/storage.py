@@ -107,6 +107,20 @@ def list_directory(path: str) -> dict[str, int]:
     return {FileSystems.split(found.path)[1]: found.size_in_bytes for found in matched.metadata_list}
 
 
+def last_written(path: str) -> float | None:
+    """When the newest file of a directory was written, seconds since 1970; None where there is none, or nobody knows.
+
+    What has no content says nothing of work: the lock, and directories.
+    """
+    if is_local(path):
+        with os.scandir(path) as entries:
+            times = [entry.stat().st_mtime for entry in entries if entry.is_file() and entry.stat().st_size]
+    else:
+        (matched,) = FileSystems.match([join(path, "*")])
+        times = [found.last_updated_in_seconds for found in matched.metadata_list if found.size_in_bytes]
+    return max(filter(None, times), default=None)
+
+
 def writing(path: str):
     """`training.files.writing` for what the pipelines write."""
     return files.writing(path, "finished shards are kept")

@@ -6,6 +6,7 @@ import json
 import logging
 import posixpath
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,6 +16,7 @@ from training.vocabulary import PAD, START
 
 log = logging.getLogger("captionbeam")
 
+_CHECKPOINTS = "checkpoint"  # folder in the captioner
 AVERAGING = 0.998  # of the weights that are kept: about the last 500 steps (Polyak and Juditsky 1992)
 
 
@@ -157,6 +159,18 @@ class _Swapped:
         self._swap()
 
 
+def read_progress(output: str) -> dict[str, Any] | None:
+    """What the last checkpoint of a training says of where it stands (see `Progress`); None without one."""
+    newest = tf.train.latest_checkpoint(posixpath.join(output, _CHECKPOINTS))
+    if newest is None:
+        return None
+    try:
+        note = tf.train.load_checkpoint(newest).get_tensor("note/.ATTRIBUTES/VARIABLE_VALUE")
+    except (tf.errors.NotFoundError, ValueError, RuntimeError):  # the training has just replaced it
+        return None
+    return json.loads(note)
+
+
 class Progress:
     """Where the training stands, and its checkpoints: weights, averages, optimizer, stage, epoch, step and the best so
     far. Epochs count on over both stages.
@@ -173,7 +187,7 @@ class Progress:
         checkpoint = tf.train.Checkpoint(
             note=self._note, **{f"array{number}": array for number, array in enumerate(arrays)}
         )
-        folder = posixpath.join(output, "checkpoint")
+        folder = posixpath.join(output, _CHECKPOINTS)
         for name in tf.io.gfile.listdir(folder) if tf.io.gfile.exists(folder) else ():
             if name.rstrip("/").endswith("_temp"):  # of a run killed in the midst of one
                 tf.io.gfile.rmtree(posixpath.join(folder, name))

@@ -4,9 +4,10 @@ import sys
 import pytest
 
 from beam_pipeline.caption_images import CaptionOptions
-from beam_pipeline.cli import _fill, build_parser, main
+from beam_pipeline.cli import _RUN, _fill, build_parser, main, stage_parser
 from beam_pipeline.extract_features import ExtractOptions
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
+from training import __version__
 
 
 def fails(capsys, *argv) -> tuple[int, str]:
@@ -28,7 +29,24 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
     ("argv", "said"),
     [
         ([], "required: STAGE"),
-        (["exract"], "invalid choice: 'exract'"),
+        (["extrct"], "unknown stage extrct, did you mean extract?"),
+        (["qqq"], "unknown stage qqq, expected extract, train, "),
+        (["--verison"], "unknown option --verison, did you mean --version?"),
+        (["extract", "--image", "x", "--output", "y"], "unknown option --image, did you mean --images?"),
+        (["extract", "--image=x", "--output", "y"], "unknown option --image=x, did you mean --images?"),
+        (
+            ["extract", "--images", "x", "--output", "y", "--layer", "mixed8"],
+            "mixed8 is not mixed9 or mixed10, did you",
+        ),
+        (
+            ["train", "--features", "x", "--output", "y", "--model", "atention"],
+            "argument --model: atention is not attention or merge, did you mean attention?",
+        ),
+        (
+            ["extract", "--images", "x", "--output", "y", "--direct_running_mode", "multi_procesing"],
+            "multi_procesing is not in_memory, multi_threading or multi_processing, did you mean multi_processing?",
+        ),
+        (["extract", "--images", "x", "--output", "y", "z"], "unexpected argument z"),
         (["extract", "--images", "x"], "required: --output"),
         (["extract", "--images", "x", "--output", "y", "--max-reject-rate", "2"], "2 is not between 0 and 1"),
         (["extract", "--images", "x", "--output", "y", "--shard-size", "0"], "0 is not a positive whole number"),
@@ -148,3 +166,16 @@ def test_a_failure_on_a_worker_is_one_line_too(tmp_path, good, weights):
     assert done.returncode == 1
     assert "not weights of InceptionV3 without its top" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"captionbeam {__version__}\n"
+
+
+def test_help_lists_every_stage_once():
+    listed = [line.split()[0] for line in build_parser().format_help().splitlines() if line.startswith("  ")]
+    for stage in _RUN:
+        assert listed.count(stage) == 1, stage
+        assert stage_parser(stage).description

@@ -1,0 +1,101 @@
+"""What the command line is parsed with: a parser whose errors are one line, and the numbers that options take."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line, with a suggestion for a misspelt stage, option or choice."""
+
+    _asked: Sequence[str] = ()
+
+    def parse_known_args(self, args=None, namespace=None):
+        if args is not None:
+            self._asked = args
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        # A required option that is missing may be there and misspelt.
+        if "required" in message and (misspelt := self._misspelt()):
+            message = misspelt
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def _misspelt(self) -> str:
+        """The first option of the call that is none and resembles one, in words; else ""."""
+        for option in self._asked:
+            if option.startswith("--") and option.partition("=")[0] not in self._option_string_actions:
+                close = closest(option.partition("=")[0], self._option_string_actions, cutoff=0.8)
+                if close:
+                    return f"unknown option {option}{close}"
+        return ""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            if isinstance(action, argparse._SubParsersAction):
+                self.error(f"unknown stage {value}{closest(str(value), choices) or ', expected ' + _one_of(choices)}")
+            raise argparse.ArgumentError(action, f"{value} is not {_one_of(choices)}{closest(str(value), choices)}")
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Of the known words the one that `word` was perhaps meant to be, as the end of a message; else ""."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _one_of(choices: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return value
+
+
+def natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+def above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    return _from_zero_to(1, text)
+
+
+def weight(text: str) -> float:
+    return _from_zero_to(10, text)
+
+
+def _from_zero_to(most: int, text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {most}")
+    return value
+
+
+def sample(text: str) -> float | int:
+    """ "1%" -> 0.01; "50" -> 50."""
+    if text.endswith("%"):
+        return _from_zero_to(100, text[:-1]) / 100
+    return natural(text)
+
+
+def share_below_one(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and below 1")
+    return value

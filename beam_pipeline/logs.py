@@ -1,0 +1,30 @@
+"""What a person sees on standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Shows our own words, with `verbose` Beam's and TensorFlow's too; to be called before either is imported."""
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+    others = logging.StreamHandler(sys.stderr)
+    # On the handler too: Beam's workers set the logger's level anew.
+    others.setLevel(logging.INFO if verbose else logging.CRITICAL)
+    logging.basicConfig(level=others.level, format="%(name)s: %(message)s", handlers=[others])
+    own = logging.getLogger("captionbeam")
+    own.setLevel(logging.DEBUG if verbose else logging.INFO)
+    own.propagate = False
+    if not own.handlers:
+        own.addHandler(logging.StreamHandler())
+
+
+def is_verbose() -> bool:
+    return logging.getLogger("captionbeam").isEnabledFor(logging.DEBUG)
