@@ -216,6 +216,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="the next best captions to write beside each, fewer than the beam is wide (default: 0)",
     )
     caption.add_argument(
+        "--min-confidence",
+        type=_share,
+        metavar="P",
+        help="flag captions that a person would accept with less than this probability, and leave them out of exports; "
+        "their words are counted all the same (default: none)",
+    )
+    caption.add_argument(
         "--reference",
         metavar="DIR",
         help="captions of the same captioner to compare words with (default: the captions it was trained on)",
@@ -262,6 +269,13 @@ def build_parser() -> argparse.ArgumentParser:
         type=_share,
         metavar="P",
         help="a word is a keyword from this probability on that a person would use it (default: 0.3)",
+    )
+    export.add_argument(
+        "--min-confidence",
+        type=_share,
+        metavar="P",
+        help="leave captions out that a person would accept with less than this probability (default: those that "
+        "caption flagged; 0 for none)",
     )
     export.add_argument("--samples", type=_positive, metavar="N", help="pictures a WebDataset shard (default: 1000)")
 

@@ -158,6 +158,15 @@ def load_captioner(path: str) -> Captioner:
     return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence, min_words, confidence)
 
 
+def no_confidence(captioner: Captioner) -> str | None:
+    """Why the captioner cannot tell how likely its captions are accepted, and what to do; None where it can."""
+    if captioner.confidence is None:
+        return f"{captioner.path} has none; the `captionbeam train` call that made it, given again, adds it"
+    if not captioner.confidence.calibrations:
+        return f"{captioner.path}: {captioner.confidence.report.get('why_not')}"
+    return None
+
+
 def _load_member(path: str) -> Captioner:
     reach(path)
     document = read_config(path)
