@@ -64,6 +64,7 @@ class Confidence:
       words: V of the word-presence head.
       weights: float32 [V], of each word: the rarer in training, the more it tells.
       copies: uint64, sorted: `fingerprint` of each training caption.
+      fitted: uint64, sorted: the first 16 digits of the sha256 of each picture that the regressions were fitted to.
       familiarity: what training pictures look like.
       calibrations: whose mean is the confidence; one, or one of each captioner of an ensemble, or none.
       halves: for each of them the two that were fitted to half of the pictures; see `half_of`.
@@ -74,6 +75,7 @@ class Confidence:
     words: tuple[str, ...]
     weights: np.ndarray
     copies: np.ndarray
+    fitted: np.ndarray
     familiarity: Familiarity
     calibrations: tuple[Calibration, ...] = ()
     halves: tuple[tuple[Calibration, Calibration], ...] = ()
@@ -128,11 +130,13 @@ class Confidence:
         values = np.array(signals, np.float64)
         return round(float(np.mean([calibration.probability(values) for calibration in asked])), DIGITS)
 
+    def was_fitted_to(self, sha256: str) -> bool:
+        """Whether a picture is one that the regressions were fitted to."""
+        return _holds(self.fitted, np.uint64(content_number(sha256)))
+
     def flags(self, seen: Seen, caption: str) -> tuple[str, ...]:
         """What is odd: COPIED if it is a training caption word for word, UNLIKE if the picture is like none there."""
-        print_ = fingerprint(caption)
-        place = int(np.searchsorted(self.copies, print_))
-        copied = place < len(self.copies) and self.copies[place] == print_
+        copied = _holds(self.copies, fingerprint(caption))
         unlike = seen.distance > self.familiarity.limit
         return ((COPIED,) if copied else ()) + ((UNLIKE,) if unlike else ())
 
@@ -173,7 +177,8 @@ class Confidence:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         known = self.familiarity
-        return {"weights": self.weights, "copies": self.copies, "mean": known.mean, "directions": known.directions}
+        ours = {name: getattr(self, name) for name in ("weights", "copies", "fitted")}
+        return ours | {"mean": known.mean, "directions": known.directions}
 
 
 def fingerprint(caption: str) -> np.uint64:
@@ -184,6 +189,17 @@ def fingerprint(caption: str) -> np.uint64:
 def fingerprints(captions: Iterable[str]) -> np.ndarray:
     """Captions -> uint64, sorted, each once."""
     return np.array(sorted({int(fingerprint(caption)) for caption in captions}), np.uint64)
+
+
+def _holds(numbers: np.ndarray, number: np.uint64) -> bool:
+    """Whether one of the sorted numbers is `number`."""
+    place = int(np.searchsorted(numbers, number))
+    return place < len(numbers) and bool(numbers[place] == number)
+
+
+def content_number(sha256: str) -> int:
+    """The first 64 bits of a picture's sha256."""
+    return int(sha256[:16], 16)
 
 
 def half_of(sha256: str) -> int:
@@ -226,7 +242,7 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
         path = posixpath.join(directory, CONFIDENCE_ARRAYS)
         data = read_bytes(path)
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("weights", "copies", "mean", "directions")}
+            arrays = {name: stored[name] for name in ("weights", "copies", "fitted", "mean", "directions")}
         if arrays["weights"].shape != (len(words),) or arrays["mean"].shape != (channels,):
             raise ValueError(f"does not fit {len(words)} words and {channels} channels")
         if arrays["directions"].ndim != 2 or arrays["directions"].shape[1] != channels:
@@ -241,6 +257,7 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
         words,
         arrays["weights"],
         arrays["copies"],
+        arrays["fitted"],
         familiarity,
         calibrations,
         halves,  # type: ignore[arg-type]

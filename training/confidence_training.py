@@ -13,7 +13,7 @@ import numpy as np
 from training.acceptance import PEOPLE_QUANTILE, acceptance
 from training.calibration import Calibration, figures, fit_calibration, in_words
 from training.captioner import Captioner
-from training.confidence import FAMILIARITY, Confidence, fingerprints, half_of
+from training.confidence import FAMILIARITY, Confidence, content_number, fingerprints, half_of
 from training.dataset import DevPicture, described_pictures, pictures_of
 from training.decoding import CaptionDecoder, Hypothesis
 from training.evaluate import BEAM_WIDTH, caption_pictures
@@ -48,6 +48,7 @@ def fit_confidence(captioner: Captioner, features: FeatureSet, split: Split, cou
         head.words,
         word_weights(head.words, counts),
         fingerprints(training),
+        np.zeros(0, np.uint64),
         fit_familiarity(feature for _, feature in of(TRAIN)),
     )
     dev = islice(of(DEV), PICTURES)
@@ -106,7 +107,9 @@ def _calibrated(confidence: Confidence, captioned: list[tuple[DevPicture, Hypoth
         "cross_validated": measured,
     }
     log.info("confidence: %d dev pictures; cross-validated, %s", len(accepted), in_words(measured))
-    return replace(confidence, calibrations=(fitted,), halves=((each[0], each[1]),), report=report)
+    pictures = np.array(sorted(map(content_number, found.pictures)), np.uint64)
+    halves = ((each[0], each[1]),)
+    return replace(confidence, fitted=pictures, calibrations=(fitted,), halves=halves, report=report)
 
 
 def _measured(each: list[Calibration], signals: np.ndarray, accepted: np.ndarray, half: np.ndarray) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Tipping and Bishop ("Probabilistic principal component analysis", 1999): training pictures vary along a few directions,
 each by its own spread, and in all others by one. A picture's squared distance is the mean of its squared deviations in
-these units, about 1 for a picture like those of the training.
+these units: 1 on average for the training pictures, and more for others like them, whose noise the directions did not
+follow. So the limit of what is familiar is taken from pictures that were held out.
 
 Letters: B pictures, C channels, K directions.
 """
@@ -68,7 +69,7 @@ def fit_familiarity(features: Iterable[np.ndarray]) -> Familiarity:
     mean = seen.mean(axis=0, dtype=np.float64)
     away = seen - mean
     pictures, channels = away.shape
-    kept = min(DIRECTIONS, pictures - 1, channels - 1)
+    kept = min(DIRECTIONS, pictures, channels - 1)
     variances, directions = _principal(away, kept)
     total = float((away * away).sum()) / pictures
     floor = _LEAST_SPREAD**2 * max(total / channels, np.finfo(np.float32).tiny)
