@@ -88,6 +88,16 @@ def calibration_error(probabilities: np.ndarray, accepted: np.ndarray) -> float:
     return float(sum(gaps) / len(order))
 
 
+def error_by_chance(probabilities: np.ndarray) -> float:
+    """The `calibration_error` that captions of these probabilities have on average where each is exactly right.
+
+    A bin's share accepted varies about normally, and the mean distance of that is sqrt(2/pi) standard deviations.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    parts = [probabilities[part] for part in np.array_split(order, BINS) if len(part)]
+    return float(sum(np.sqrt(2 / np.pi * (part * (1 - part)).sum()) for part in parts) / len(order))
+
+
 def brier(probabilities: np.ndarray, accepted: np.ndarray) -> float:
     """Mean squared distance of probability and outcome, 0 to 1."""
     return float(((probabilities - accepted) ** 2).mean())
@@ -110,6 +120,7 @@ def figures(probabilities: np.ndarray, accepted: np.ndarray) -> dict[str, Any]:
         "accepted": round(float(accepted.mean()), 4),
         "confidence": round(float(probabilities.mean()), 4),
         "calibration_error": round(calibration_error(probabilities, accepted), 4),
+        "calibration_error_by_chance": round(error_by_chance(probabilities), 4),
         "brier": round(brier(probabilities, accepted), 4),
         "brier_of_base_rate": round(brier(np.full(len(accepted), accepted.mean()), accepted), 4),
         "ranking": None if area is None else round(area, 4),
@@ -118,10 +129,11 @@ def figures(probabilities: np.ndarray, accepted: np.ndarray) -> dict[str, Any]:
 
 def in_words(figures: Mapping[str, Any]) -> str:
     """What `figures` gave -> a line for people."""
+    error, chance = figures["calibration_error"], figures["calibration_error_by_chance"]
     line = (
-        f"people accept {figures['accepted']:.1%}, mean confidence {figures['confidence']:.3f}, calibration error "
-        f"{figures['calibration_error']:.3f}, Brier {figures['brier']:.3f} ({figures['brier_of_base_rate']:.3f} by the "
-        "share accepted alone)"
+        f"people accept {figures['accepted']:.1%}, mean confidence {figures['confidence']:.3f}, "
+        f"calibration error {error:.3f} ({chance:.3f} by chance alone), "
+        f"Brier {figures['brier']:.3f} ({figures['brier_of_base_rate']:.3f} by the share accepted alone)"
     )
     area = figures["ranking"]
     return line if area is None else f"{line}, area under the ROC curve {area:.3f}"

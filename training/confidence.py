@@ -32,9 +32,11 @@ from training.words import caption_words
 CONFIDENCE = "confidence.json"
 CONFIDENCE_ARRAYS = "confidence.npz"
 SCHEMA_VERSION = 1
-SIGNALS = ("score", "agreement", "coverage", "weakest", "familiarity")
+SIGNALS = ("score", "agreement", "coverage", "familiarity")
 FAMILIARITY = SIGNALS.index("familiarity")
-COPIED, UNLIKE, LOW = "copied", "unlike_training", "low_confidence"
+REPEATS, COPIED, UNLIKE, LOW = "repeats", "copied", "unlike_training", "low_confidence"
+_TELLING = 1.0  # weight of a word that a training picture has with a chance of 1/e: "a", "in" and "the" weigh less
+_PHRASE = 3  # words that are looked for again, at most
 DIGITS = 4  # of a confidence, wherever it is written or compared
 _RENEW = f"call train again as it was called, which makes it anew, or remove {CONFIDENCE} to do without"
 
@@ -105,18 +107,15 @@ class Confidence:
         score: as it comes.
         agreement: cosine of the caption's words with the words that people likely use, both weighted as CIDEr does:
           what CIDEr-1 the captioner expects.
-        coverage: share of the weighted words that people likely use that the caption says, as a logarithm.
-        weakest: log-presence of the word that the picture shows least, by its weight beside the heaviest word's.
+        coverage: share of the words that people likely use, by their weight, that the caption says.
         familiarity: minus the distance from the training pictures.
         """
         places = sorted({self._place[word] for word in caption_words(caption) if word in self._place})
         likely, weights = seen.presence[places], self.weights[places].astype(np.float64)
-        ours = float(np.linalg.norm(weights))
-        agreement = float((weights * weights * likely).sum()) / max(ours * seen.length, TINY)
-        coverage = float(np.log(max(float((weights * likely).sum()), TINY) / max(seen.total, TINY)))
-        heaviest = float(self.weights.max(initial=TINY))
-        weakest = float((np.log(np.maximum(likely, TINY)) * weights / heaviest).min(initial=0.0))
-        return score, agreement, max(coverage, np.log(TINY)), weakest, -seen.distance
+        in_common = float((weights * weights * likely).sum())
+        agreement = in_common / max(float(np.linalg.norm(weights)) * seen.length, TINY)
+        coverage = float((weights * likely).sum()) / max(seen.total, TINY)
+        return score, agreement, coverage, -seen.distance
 
     def probability(self, signals: Sequence[float], held_out: int | None = None) -> float | None:
         """F signals -> the confidence, rounded; None where nothing was fitted.
@@ -135,10 +134,20 @@ class Confidence:
         return _holds(self.fitted, np.uint64(content_number(sha256)))
 
     def flags(self, seen: Seen, caption: str) -> tuple[str, ...]:
-        """What is odd: COPIED if it is a training caption word for word, UNLIKE if the picture is like none there."""
-        copied = _holds(self.copies, fingerprint(caption))
-        unlike = seen.distance > self.familiarity.limit
-        return ((COPIED,) if copied else ()) + ((UNLIKE,) if unlike else ())
+        """What is odd: REPEATS if a thing is said twice over, COPIED if the caption is a training caption word for word,
+        UNLIKE if the picture is like none there.
+        """
+        words = caption_words(caption)
+        odd = {
+            REPEATS: says_again([(word, self._tells(word)) for word in words]),
+            COPIED: _holds(self.copies, fingerprint(caption)),
+            UNLIKE: seen.distance > self.familiarity.limit,
+        }
+        return tuple(flag for flag, holds in odd.items() if holds)
+
+    def _tells(self, word: str) -> bool:
+        """Whether a word is of so few training pictures that it says something of one."""
+        return word not in self._place or bool(self.weights[self._place[word]] >= _TELLING)
 
     def joined(self, others: Sequence[Confidence]) -> Confidence:
         """The one that an ensemble's captions are judged by.
@@ -179,6 +188,20 @@ class Confidence:
         known = self.familiarity
         ours = {name: getattr(self, name) for name in ("weights", "copies", "fitted")}
         return ours | {"mean": known.mean, "directions": known.directions}
+
+
+def says_again(words: Sequence[tuple[str, bool]]) -> bool:
+    """Words of a caption, and whether each tells something -> whether a phrase that does stands again after one word or
+    none: "a white and white dog", "a woman and a woman", but not "a dog and a cat".
+    """
+    for size in range(1, _PHRASE + 1):
+        for begin in range(len(words) - 2 * size + 1):
+            phrase = words[begin : begin + size]
+            after = begin + size
+            again = any(words[at : at + size] == phrase for at in (after, after + 1))
+            if again and any(tells for _, tells in phrase):
+                return True
+    return False
 
 
 def fingerprint(caption: str) -> np.uint64:

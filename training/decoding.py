@@ -284,9 +284,10 @@ class CaptionDecoder:
         signals = self.confidence.signals(seen, hypothesis.caption, hypothesis.score)
         confidence = self.confidence.probability(signals)
         low = confidence is not None and self.min_confidence is not None and confidence < self.min_confidence
+        flags = (*hypothesis.flags, *self.confidence.flags(seen, hypothesis.caption), *((LOW,) if low else ()))
         return replace(
             hypothesis,
-            flags=(*hypothesis.flags, *self.confidence.flags(seen, hypothesis.caption), *((LOW,) if low else ())),
+            flags=tuple(dict.fromkeys(flags)),
             alternatives=tuple(self._judge(other, seen) for other in hypothesis.alternatives),
             confidence=confidence,
             signals=signals,

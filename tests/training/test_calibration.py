@@ -8,6 +8,7 @@ from training.calibration import (
     Calibration,
     brier,
     calibration_error,
+    error_by_chance,
     figures,
     fit_calibration,
     in_words,
@@ -47,7 +48,7 @@ def test_outcomes_all_alike_give_no_certainty(accepted):
     signals, _, _ = drawn(50)
     found = fit_calibration(signals, np.full(50, accepted))
     likely = found.probability(signals) if accepted else 1 - found.probability(signals)
-    assert 0.95 < likely.min() and likely.max() < 1
+    assert likely.min() > 0.95 and likely.max() < 1
 
 
 def test_it_is_read_as_it_was_written_and_damage_is_noticed():
@@ -74,5 +75,7 @@ def test_figures_of_a_forecast_that_is_worked_out_by_hand():
 def test_the_calibration_error_of_truth_is_that_of_chance():
     generator = np.random.default_rng(2)
     truth = generator.random(10_000)
+    errors = [calibration_error(truth[:500], generator.random(500) < truth[:500]) for _ in range(200)]
+    assert error_by_chance(truth[:500]) == pytest.approx(np.mean(errors), rel=0.1)
     assert calibration_error(truth, generator.random(10_000) < truth) < 0.02
     assert calibration_error(truth**3, generator.random(10_000) < truth) > 0.2

@@ -397,6 +397,15 @@ def test_a_captioner_from_before_there_were_heads_gets_one_by_the_same_call(undi
     options, metrics = undisturbed
     shutil.copytree(options.output, tmp_path / "old")
     (tmp_path / "old" / "presence.json").unlink()
+    (tmp_path / "old" / "confidence.json").unlink()
     assert train(replace(options, output=str(tmp_path / "old"))) == metrics
     again, first = load_captioner(str(tmp_path / "old")), load_captioner(options.output)
     assert again.presence.fingerprint() == first.presence.fingerprint() and again.model_id == first.model_id
+
+
+def test_confidence_is_made_last_and_says_why_there_is_none(undisturbed):
+    options, _ = undisturbed
+    captioner = load_captioner(options.output)
+    assert captioner.confidence.report == {
+        "why_not": "6 dev pictures have two captions or more, and it takes 30"
+    } == json.loads(Path(options.output, CONFIDENCE).read_text()) | {"why_not": captioner.confidence.report["why_not"]}
