@@ -134,8 +134,8 @@ class Confidence:
         return _holds(self.fitted, np.uint64(content_number(sha256)))
 
     def flags(self, seen: Seen, caption: str) -> tuple[str, ...]:
-        """What is odd: REPEATS if a thing is said twice over, COPIED if the caption is a training caption word for word,
-        UNLIKE if the picture is like none there.
+        """REPEATS if a thing is said twice over, COPIED if the caption is a training caption word for word, UNLIKE if the
+        picture is like none there.
         """
         words = caption_words(caption)
         odd = {
