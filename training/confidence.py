@@ -120,6 +120,9 @@ class Confidence:
     def probability(self, signals: Sequence[float], held_out: int | None = None) -> float | None:
         """F signals -> the confidence, rounded; None where nothing was fitted.
 
+        Pictures unlike anything in training were not among those that the regression was fitted to, so that what it says
+        of them is discounted.
+
         Args:
           held_out: half of the fitted pictures that is asked about, so that the other half's regression answers.
         """
@@ -127,14 +130,15 @@ class Confidence:
         if not asked:
             return None
         values = np.array(signals, np.float64)
-        return round(float(np.mean([calibration.probability(values) for calibration in asked])), DIGITS)
+        likely = float(np.mean([calibration.probability(values) for calibration in asked]))
+        return round(likely * self.familiarity.discount(-values[FAMILIARITY]), DIGITS)
 
     def was_fitted_to(self, sha256: str) -> bool:
         """Whether a picture is one that the regressions were fitted to."""
         return _holds(self.fitted, np.uint64(content_number(sha256)))
 
     def flags(self, seen: Seen, caption: str) -> tuple[str, ...]:
-        """REPEATS if a thing is said twice over, COPIED if the caption is a training caption word for word, UNLIKE if the
+        """REPEATS: a thing is said twice over; COPIED: the caption is a training caption word for word; UNLIKE: the
         picture is like none there.
         """
         words = caption_words(caption)

@@ -6,12 +6,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
 from training.acceptance import PEOPLE_QUANTILE, acceptance
-from training.calibration import Calibration, figures, fit_calibration, in_words
+from training.calibration import figures, fit_calibration, in_words
 from training.captioner import Captioner
 from training.confidence import FAMILIARITY, Confidence, content_number, fingerprints, half_of
 from training.dataset import DevPicture, described_pictures, pictures_of
@@ -98,21 +97,19 @@ def _calibrated(confidence: Confidence, captioned: list[tuple[DevPicture, Hypoth
     signals = np.array([signals_of[sha256] for sha256 in found.pictures], np.float64)
     accepted = found.accepted
     half = np.array([half_of(sha256) for sha256 in found.pictures])
-    each = [fit_calibration(signals[half == side], accepted[half == side]) for side in (0, 1)]
-    fitted = fit_calibration(signals, accepted)
-    measured = _measured(each, signals, accepted, half)
+    first, second = (fit_calibration(signals[half == side], accepted[half == side]) for side in (0, 1))
+    judge = replace(
+        confidence,
+        fitted=np.array(sorted(map(content_number, found.pictures)), np.uint64),
+        calibrations=(fit_calibration(signals, accepted),),
+        halves=((first, second),),
+    )
+    held_out = [judge.probability(row, side) for row, side in zip(signals, half.tolist(), strict=True)]
+    measured = figures(np.array(held_out, np.float64), accepted)
+    log.info("confidence: %d dev pictures; cross-validated, %s", len(accepted), in_words(measured))
     report = {
         "event": {"agreement": "CIDEr-D", "people_quantile": PEOPLE_QUANTILE, "threshold": round(found.threshold, 6)},
         "pictures": len(found.pictures),
         "cross_validated": measured,
     }
-    log.info("confidence: %d dev pictures; cross-validated, %s", len(accepted), in_words(measured))
-    pictures = np.array(sorted(map(content_number, found.pictures)), np.uint64)
-    halves = ((each[0], each[1]),)
-    return replace(confidence, fitted=pictures, calibrations=(fitted,), halves=halves, report=report)
-
-
-def _measured(each: list[Calibration], signals: np.ndarray, accepted: np.ndarray, half: np.ndarray) -> dict[str, Any]:
-    """How good the confidence of captions is that the other half's regression gives."""
-    held_out = np.where(half == 0, each[1].probability(signals), each[0].probability(signals))
-    return figures(held_out, accepted)
+    return replace(judge, report=report)

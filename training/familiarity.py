@@ -23,6 +23,7 @@ from training.presence import head_inputs
 DIRECTIONS = 64
 PICTURES = 4096  # that the spreads are measured on, at most
 UNLIKE = 0.99  # share of pictures held out from training that count as like it
+_STEEP = 4  # set by hand, since next to no dev picture lies beyond the limit: see docs/confidence.md
 _READ_AT_ONCE = 64
 _LEAST_SPREAD = 1e-3  # of the mean spread: pictures that are all alike leave directions without any
 
@@ -47,6 +48,10 @@ class Familiarity:
     directions: np.ndarray
     rest: float
     limit: float = float("inf")
+
+    def discount(self, distance: float) -> float:
+        """Distance of a picture -> 1 up to the limit, and less the farther it lies beyond: a half at 1.2 limits."""
+        return min(1.0, self.limit / max(distance, np.finfo(np.float64).tiny)) ** _STEEP
 
     def distance(self, look: np.ndarray) -> float:
         """One picture's `looks` float32 [C] -> its distance, 0 or more."""

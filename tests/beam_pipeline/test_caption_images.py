@@ -303,7 +303,7 @@ def judged(captioner, features):
     )
     head.save(captioner, dict.fromkeys(head.words, 0.001))
     fitted = Calibration((-2.0, 0.5, 0.5, -0.1), (0.5, 0.2, 0.2, 0.1), (1.0, 1.0, 1.0, 0.5), 0.0)
-    familiarity = Familiarity(np.zeros(2048, np.float32), np.eye(1, 2048, dtype=np.float32), 1.0, 0.15)
+    familiarity = Familiarity(np.zeros(2048, np.float32), np.eye(1, 2048, dtype=np.float32), 1.0, 0.25)
     weights, none = np.array([1.0, 2.0, 0.5], np.float32), np.zeros(0, np.uint64)
     confidence = Confidence(head.words, weights, none, none, familiarity, (fitted,), ((fitted, fitted),))
     confidence.save(captioner, load_captioner(captioner).model_id)

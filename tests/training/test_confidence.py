@@ -68,6 +68,12 @@ def test_captions_without_a_word_that_tells_anything_have_a_confidence(judge, ca
         assert np.isfinite(signals).all() and 0 <= judge.probability(signals) <= 1
 
 
+def test_a_picture_unlike_anything_in_training_is_discounted_by_how_unlike_it_is(judge):
+    flat = replace(judge, calibrations=(calibration(weights=(0.0,) * 4),))
+    found = [flat.probability((0.0, 0.0, 0.0, -distance)) for distance in (0.0, 2.0, 2.2, 4.0)]
+    assert found == [0.5, 0.5, pytest.approx(0.5 / 1.1**4, abs=1e-4), pytest.approx(0.5 / 16, abs=1e-4)]
+
+
 def test_a_fitted_picture_is_judged_by_the_half_that_it_is_not_in(judge):
     signals = (0.0,) * 4
     assert judge.probability(signals) == 0.5
