@@ -120,8 +120,8 @@ class Confidence:
     def probability(self, signals: Sequence[float], held_out: int | None = None) -> float | None:
         """F signals -> the confidence, rounded; None where nothing was fitted.
 
-        Pictures unlike anything in training were not among those that the regression was fitted to, so that what it says
-        of them is discounted.
+        Pictures unlike anything in training were not among those that the regression was fitted to: what it says of
+        them is discounted.
 
         Args:
           held_out: half of the fitted pictures that is asked about, so that the other half's regression answers.

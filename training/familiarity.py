@@ -51,7 +51,7 @@ class Familiarity:
 
     def discount(self, distance: float) -> float:
         """Distance of a picture -> 1 up to the limit, and less the farther it lies beyond: a half at 1.2 limits."""
-        return min(1.0, self.limit / max(distance, np.finfo(np.float64).tiny)) ** _STEEP
+        return 1.0 if distance <= self.limit else (self.limit / distance) ** _STEEP
 
     def distance(self, look: np.ndarray) -> float:
         """One picture's `looks` float32 [C] -> its distance, 0 or more."""
