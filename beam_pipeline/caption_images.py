@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -51,12 +52,15 @@ from beam_pipeline.tallies import SHARDS, Tallies
 from beam_pipeline.terms import WORD
 from beam_pipeline.word_importance import CountWords, ledger_of_shard
 from beam_pipeline.word_outputs import ResultWriter
-from training.captioner import Captioner, load_captioner, member_paths
+from training.captioner import Captioner, load_captioner, member_paths, no_confidence
+from training.confidence import LOW
 from training.decoding import CaptionDecoder
 from training.errors import JobFailed, UserError
 from training.feature_records import deserialize
 from training.feature_set import REPAIR, FeatureSet, load_feature_set
 from training.guidance import effective_guidance
+
+log = logging.getLogger("captionbeam")
 
 WORDS = f"{TABLES[WORD]}.csv"
 
@@ -74,6 +78,7 @@ class CaptionOptions:
       min_words: words of a caption at least; None for the captioner's own.
       guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
       alternatives: captions beside the best one, fewer than `beam_width`.
+      min_confidence: captions below it are flagged, and left out of exports; None for none.
       reference: captions directory of the same captioner to compare words with; None for the training captions.
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
       shard_size: pictures a shard, on average at most (images only).
@@ -88,6 +93,7 @@ class CaptionOptions:
     min_words: int | None = None
     guidance: float | None = None
     alternatives: int = 0
+    min_confidence: float | None = None
     reference: str | None = None
     weights: str | None = None
     shard_size: int = 512
@@ -106,6 +112,7 @@ class DecoderSpec:
     min_words: int
     guidance: float
     alternatives: int
+    min_confidence: float | None = None
 
     def load(self) -> CaptionDecoder:
         captioner = load_captioner(self.captioner)
@@ -118,6 +125,7 @@ class DecoderSpec:
             self.min_words,
             self.guidance,
             evidence,
+            self.min_confidence,
         )
 
 
@@ -145,9 +153,15 @@ def choose(options: CaptionOptions) -> Chosen:
             f"{options.beam_width - 1} beside the best caption at most; raise --beam-width"
         )
     captioner = load_captioner(options.captioner)
-    decoder = decoder_of_captioner(
-        captioner, options.captioner, options.beam_width, options.min_words, options.guidance, options.alternatives
+    decoder = replace(
+        decoder_of_captioner(
+            captioner, options.captioner, options.beam_width, options.min_words, options.guidance, options.alternatives
+        ),
+        min_confidence=options.min_confidence,
     )
+    why_none = no_confidence(captioner)
+    if why_none and options.min_confidence is not None:
+        raise UserError(f"--min-confidence {options.min_confidence:g}: {why_none}")
     output = storage.absolute(options.output)
     made_with = {
         "model_id": captioner.model_id,
@@ -156,6 +170,8 @@ def choose(options: CaptionOptions) -> Chosen:
         "min_words": decoder.min_words,
         "guidance": decoder.guidance,
         "alternatives": decoder.alternatives,
+        "confidence": captioner.confidence and captioner.confidence.id,
+        "min_confidence": decoder.min_confidence,
         "source": "images" if options.images else "features",
     }
     _refuse_another_model(output, made_with)
@@ -185,6 +201,8 @@ def caption(
         if options.images
         else _from_features(options, captioner, decoder)
     )
+    if why_none:
+        log.info("captions come without confidence: %s", why_none)
     with exclusive(output):
         state = standing(output)
         writer.begin()
@@ -208,6 +226,11 @@ def caption(
     summary = json.loads(storage.read_bytes(storage.join(output, SUMMARY)))
     print(balance_in_words(summary["totals"]))
     print(f"{output}: {summary['captions']} captions, {summary['words']} content words in {WORDS}")
+    if decoder.min_confidence is not None:
+        print(
+            f"{summary['flags'].get(LOW, 0)} of them are below --min-confidence {decoder.min_confidence:g}: flagged "
+            f"{LOW} and left out of exports; the words of all pictures are counted"
+        )
     if options.features and summary["captions"] != load_feature_set(options.features).records:
         raise JobFailed(
             f"{output}: {summary['captions']} captions, another number than {options.features} has pictures; run again"

@@ -13,6 +13,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import read_captions
@@ -22,6 +23,7 @@ from beam_pipeline.sharding import committed_shards
 from beam_pipeline.sidecars import stem
 from beam_pipeline.terms import content_words, is_stop
 from beam_pipeline.word_statistics import CaptionedPicture
+from training.confidence import LOW
 from training.errors import JobFailed
 
 # More words than this say nothing of a picture; few captioners know of so many that are likely.
@@ -29,14 +31,18 @@ MOST_KEYWORDS = 32
 _CACHE_KIB = 64 << 10
 
 _SCHEMA = """
-CREATE TABLE picture (sha256 TEXT PRIMARY KEY, caption TEXT, score REAL, flags TEXT, keywords TEXT) WITHOUT ROWID;
+CREATE TABLE picture (sha256 TEXT PRIMARY KEY, caption TEXT, score REAL, confidence REAL, withheld INTEGER, flags TEXT,
+ keywords TEXT) WITHOUT ROWID;
 CREATE TABLE file (uri BLOB PRIMARY KEY, stem BLOB, sha256 TEXT, outcome TEXT) WITHOUT ROWID;
 """
 _INDEXES = """
 CREATE INDEX file_by_picture ON file (sha256, uri);
 CREATE INDEX file_by_stem ON file (stem);
 """
-_CAPTIONED = "SELECT uri, sha256, caption, score, flags, keywords, outcome FROM file JOIN picture USING (sha256)"
+_CAPTIONED = (
+    "SELECT uri, sha256, caption, score, confidence, withheld, flags, keywords, outcome "
+    "FROM file JOIN picture USING (sha256)"
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class CaptionedFile:
       flags: oddities of the caption.
       keywords: words that the picture is likely described by, the likeliest first.
       duplicate: whether another file with these bytes is the one that was captioned.
+      confidence: probability that a person would accept the caption, or None.
+      withheld: whether that is too low for the caption to be given to other programs.
     """
 
     uri: str
@@ -60,6 +68,8 @@ class CaptionedFile:
     flags: tuple[str, ...]
     keywords: tuple[str, ...]
     duplicate: bool
+    confidence: float | None = None
+    withheld: bool = False
 
 
 def keywords_of(picture: CaptionedPicture, least: float) -> tuple[str, ...]:
@@ -81,16 +91,17 @@ class CaptionIndex:
     Args:
       directory: what `captionbeam caption` made; its shards are taken as they stand now.
       least_presence: of a keyword, see `keywords_of`.
+      min_confidence: captions below it are withheld; None for those that were flagged when they were made.
 
     Raises:
       JobFailed: a file is done and has no caption, or there is no room for the temporary file.
     """
 
-    def __init__(self, directory: str, least_presence: float):
+    def __init__(self, directory: str, least_presence: float, min_confidence: float | None = None):
         self._folder = tempfile.TemporaryDirectory(prefix="captionbeam-")
         try:
             with _room():
-                self._database = self._load(directory, least_presence)
+                self._database = self._load(directory, least_presence, min_confidence)
         except BaseException:
             self._folder.cleanup()
             raise
@@ -102,15 +113,15 @@ class CaptionIndex:
         self._database.close()
         self._folder.cleanup()
 
-    def _load(self, directory: str, least_presence: float) -> sqlite3.Connection:
+    def _load(self, directory: str, least_presence: float, min_confidence: float | None) -> sqlite3.Connection:
         database = sqlite3.connect(os.path.join(self._folder.name, "captions.sqlite"))
         # Nothing of it outlives this process, so nothing has to be safe from a crash.
         database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};")
         database.executescript(_SCHEMA)
         for shard in committed_shards(storage.list_directory(directory)):  # in run order: the newest has the last word
             database.executemany(
-                "INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?)",
-                (_picture_row(picture, least_presence) for picture in read_captions(shard, directory)),
+                "INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (_picture_row(picture, least_presence, min_confidence) for picture in read_captions(shard, directory)),
             )
             ledger = read_ledger(storage.join(directory, shard.ledger()))
             database.executemany(
@@ -131,6 +142,12 @@ class CaptionIndex:
         found = dict(self._database.execute("SELECT outcome, COUNT(*) FROM file GROUP BY outcome"))
         return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
 
+    def withheld(self) -> int:
+        """Files that show a picture whose caption is withheld."""
+        count = "SELECT COUNT(*) FROM file JOIN picture USING (sha256) WHERE withheld AND outcome <> ?"
+        (files,) = self._database.execute(count, (REJECTED,)).fetchone()
+        return files
+
     def files(self) -> Iterator[CaptionedFile]:
         """Every file that shows a captioned picture, by the order of their addresses."""
         return self._captioned(f"{_CAPTIONED} WHERE outcome <> ? ORDER BY uri", (REJECTED,))
@@ -143,9 +160,11 @@ class CaptionIndex:
             yield tuple(self._captioned(where, (sha256, REJECTED)))
 
     def _captioned(self, query: str, values: Iterable[str]) -> Iterator[CaptionedFile]:
-        for uri, sha256, caption, score, flags, keywords, outcome in self._database.execute(query, tuple(values)):
+        for row in self._database.execute(query, tuple(values)):
+            uri, sha256, caption, score, confidence, withheld, flags, keywords, outcome = row
             listed = tuple(json.loads(flags)), tuple(json.loads(keywords))
-            yield CaptionedFile(uri_of(uri), sha256, caption, score, *listed, outcome == DUPLICATE)
+            duplicate = outcome == DUPLICATE
+            yield CaptionedFile(uri_of(uri), sha256, caption, score, *listed, duplicate, confidence, bool(withheld))
 
     def holds(self, uri: str) -> bool:
         """Whether a file of the collection, a rejected one too, has this address."""
@@ -168,9 +187,14 @@ class CaptionIndex:
         return uri_of(shared[: shared.rfind(b"/") + 1])
 
 
-def _picture_row(picture: CaptionedPicture, least_presence: float) -> tuple[str, str, float, str, str]:
-    keywords = keywords_of(picture, least_presence)
-    return picture.sha256, picture.caption, picture.score, json.dumps(picture.flags), json.dumps(keywords)
+def _picture_row(picture: CaptionedPicture, least_presence: float, min_confidence: float | None) -> tuple[Any, ...]:
+    confidence = picture.confidence
+    if min_confidence is None:
+        withheld = LOW in picture.flags
+    else:
+        withheld = confidence is not None and confidence < min_confidence
+    lists = json.dumps(picture.flags), json.dumps(keywords_of(picture, least_presence))
+    return picture.sha256, picture.caption, picture.score, confidence, withheld, *lists
 
 
 @contextlib.contextmanager

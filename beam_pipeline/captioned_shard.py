@@ -15,6 +15,7 @@ from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine, read_ledger
 from beam_pipeline.reading import map_ahead
 from beam_pipeline.sharding import ShardId
 from beam_pipeline.word_statistics import (
+    Alternative,
     CaptionedPicture,
     ShardStatistics,
     shard_statistics,
@@ -64,8 +65,12 @@ def to_line(picture: CaptionedPicture) -> str:
 def captioned(sha256: str, uri: str, hypothesis: Hypothesis) -> CaptionedPicture:
     """What the decoder settled on for a picture -> what is kept of it."""
     evidence = None if hypothesis.evidence is None else hypothesis.evidence.to_json()
-    said = [(one.caption, round(float(one.score), 4)) for one in (hypothesis, *hypothesis.alternatives)]
-    return CaptionedPicture(sha256, uri, *said[0], hypothesis.flags, evidence, tuple(said[1:]))
+    best, *others = [
+        Alternative(one.caption, round(float(one.score), 4), one.confidence)
+        for one in (hypothesis, *hypothesis.alternatives)
+    ]
+    flags = hypothesis.flags
+    return CaptionedPicture(sha256, uri, best.caption, best.score, flags, evidence, tuple(others), best.confidence)
 
 
 def read_captions(shard: ShardId, output: str) -> Iterator[CaptionedPicture]:

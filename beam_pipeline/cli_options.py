@@ -211,6 +211,13 @@ def _caption(stages) -> None:
         metavar="K",
         help="the next best captions to write beside each, fewer than the beam is wide (default: 0)",
     )
+    decoding.add_argument(
+        "--min-confidence",
+        type=share,
+        metavar="P",
+        help="flag captions that a person would accept with less than this probability, and leave them out of exports; "
+        "their words are counted all the same (default: none)",
+    )
     caption.add_argument(
         "--reference",
         metavar="DIR",
@@ -262,6 +269,13 @@ def _export(stages) -> None:
         type=share,
         metavar="P",
         help="a word is a keyword from this probability on that a person would use it (default: 0.3)",
+    )
+    export.add_argument(
+        "--min-confidence",
+        type=share,
+        metavar="P",
+        help="leave captions out that a person would accept with less than this probability (default: those that "
+        "caption flagged; 0 for none)",
     )
     export.add_argument("--samples", type=positive, metavar="N", help="pictures a WebDataset shard (default: 1000)")
 

@@ -32,6 +32,7 @@ FORMATS = (*TABLES, *SIDECARS, METADATA, WEBDATASET)
 KEYWORD_PRESENCE = 0.3
 _IN_ARCHIVE = "lies in an archive, which is not written into; give --output"
 WRITTEN, LEFT, FAILED = "written", "left as they were", "failed"
+WITHHELD = "without caption for low confidence"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class ExportOptions:
       root: folder that a mirror leaves out of the names; None for the deepest one that holds all files.
       keyword_presence: presence from which on a word is a keyword.
       samples: pictures a WebDataset shard.
+      min_confidence: captions below it are withheld; None for those that were flagged when they were made.
     """
 
     captions: str
@@ -57,6 +59,7 @@ class ExportOptions:
     root: str | None = None
     keyword_presence: float = KEYWORD_PRESENCE
     samples: int = 1000
+    min_confidence: float | None = None
 
 
 def export(options: ExportOptions) -> dict[str, int]:
@@ -67,8 +70,13 @@ def export(options: ExportOptions) -> dict[str, int]:
       JobFailed: the output cannot be written, or something of it could not; the rest is there.
     """
     _check(options)
-    read_summary(options.captions, "DIR")
-    with CaptionIndex(options.captions, options.keyword_presence) as index:
+    summary = read_summary(options.captions, "DIR")
+    if options.min_confidence and not summary["made_with"].get("confidence"):
+        raise UserError(
+            f"--min-confidence {options.min_confidence:g}: the captions of {options.captions} carry no confidence; "
+            "caption again, with a captioner that has one"
+        )
+    with CaptionIndex(options.captions, options.keyword_presence, options.min_confidence) as index:
         root = index.common_folder() if options.root is None else _as_folder(options.root)
         if options.format in TABLES:
             done = _write_table(options, index, root)
@@ -116,7 +124,8 @@ def _print_balance(options: ExportOptions, counts: dict[str, int], done: Counter
     files, rejected = sum(counts.values()), counts[REJECTED]
     shown = files - rejected
     print(f"{files} files = {shown} captioned ({counts[DUPLICATE]} of them duplicates) + {rejected} rejected")
-    parts = " + ".join(f"{done[name]} {name}" for name in (WRITTEN, LEFT, FAILED))
+    names = (WRITTEN, LEFT, FAILED, *((WITHHELD,) if done[WITHHELD] else ()))
+    parts = " + ".join(f"{done[name]} {name}" for name in names)
     unit = "distinct pictures" if options.format == WEBDATASET else "captioned files"
     print(f"{options.output or 'beside the pictures'}: {done.total()} {unit} = {parts}")
 
@@ -136,8 +145,8 @@ def _write_table(options: ExportOptions, index: CaptionIndex, root: str) -> Coun
             TABLES[options.format](local, index.files(), lambda uri: relative_name(uri, root))
     except OSError as error:
         raise JobFailed(f"--output {options.output}: cannot be written ({reason(error)}); choose another") from error
-    counts = index.counts()
-    return Counter({WRITTEN: sum(counts.values()) - counts[REJECTED]})
+    counts, withheld = index.counts(), index.withheld()
+    return +Counter({WRITTEN: sum(counts.values()) - counts[REJECTED] - withheld, WITHHELD: withheld})
 
 
 # A file for each picture.
@@ -172,6 +181,8 @@ def _write_beside(options: ExportOptions, index: CaptionIndex, root: str) -> Cou
 
 def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
     """What became of a file; one that cannot be written is named, and the others go on."""
+    if file.withheld:
+        return WITHHELD
     try:
         return write(file)
     except OSError as error:
@@ -251,6 +262,13 @@ def _write_webdataset(options: ExportOptions, index: CaptionIndex) -> Counter[st
     output = storage.absolute(options.output)
     reader, done = PictureReader(), Counter[str]()
 
+    def shown() -> Iterator[tuple[CaptionedFile, ...]]:
+        for files in index.pictures():
+            if files[0].withheld:
+                done[WITHHELD] += 1
+            else:
+                yield files
+
     def read(files: tuple[CaptionedFile, ...]) -> bytes | None:
         for file in files:
             try:
@@ -261,7 +279,7 @@ def _write_webdataset(options: ExportOptions, index: CaptionIndex) -> Counter[st
         return None
 
     with exclusive(output):
-        for number, pictures in enumerate(_batches(index.pictures(), options.samples)):
+        for number, pictures in enumerate(_batches(shown(), options.samples)):
             path = storage.join(output, shard_name(number))
             if holds(path, pictures):
                 done[LEFT] += len(pictures)

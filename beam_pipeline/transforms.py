@@ -42,6 +42,7 @@ class Captioned(NamedTuple):
       caption: the best caption; "" where there is none.
       score: mean log-probability of its words; 0 where there is none.
       flags: oddities of the caption.
+      confidence: probability that a person would accept it; None where the captioner cannot tell, or there is none.
       rejected: why there is no caption, else "".
     """
 
@@ -50,6 +51,7 @@ class Captioned(NamedTuple):
     caption: str
     score: float
     flags: Sequence[str]
+    confidence: float | None
     rejected: str
 
 
@@ -200,7 +202,7 @@ class _MakeCaptions(_Encodes):
         hypotheses = iter(self.decoder().decode(np.stack(features)) if features else ())
         for uri, sha256, rejected in read:
             if rejected:
-                yield Captioned(uri, sha256, "", 0.0, [], rejected)
+                yield Captioned(uri, sha256, "", 0.0, [], None, rejected)
             else:
                 said = captioned(sha256, uri, next(hypotheses))
-                yield Captioned(uri, sha256, said.caption, said.score, list(said.flags), "")
+                yield Captioned(uri, sha256, said.caption, said.score, list(said.flags), said.confidence, "")

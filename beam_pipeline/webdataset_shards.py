@@ -68,6 +68,7 @@ def _description(files: tuple[CaptionedFile, ...]) -> bytes:
         "sha256": first.sha256,
         "caption": first.caption,
         "score": first.score,
+        **({} if first.confidence is None else {"confidence": first.confidence}),
         "flags": first.flags,
         "keywords": first.keywords,
     }

@@ -139,6 +139,17 @@ def _best(ours: tuple[Example, ...], others: tuple[Example, ...]) -> tuple[Examp
     return tuple(sorted(ours + others, key=_ORDER)[:EXAMPLES])
 
 
+class Alternative(NamedTuple):
+    """One of the next best captions of a picture, with its own numbers."""
+
+    caption: str
+    score: float
+    confidence: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
 @dataclass(frozen=True)
 class CaptionedPicture:
     """A distinct picture as its line in `captions-*.jsonl` has it.
@@ -149,7 +160,8 @@ class CaptionedPicture:
       score: mean log-probability of its words.
       flags: oddities of the caption.
       evidence: what else the captioner knows, as `PictureEvidence.to_json` writes it, or None.
-      alternatives: the next best captions, and their scores; they count nowhere.
+      alternatives: the next best captions; they count nowhere.
+      confidence: probability that a person would accept the caption, or None.
     """
 
     sha256: str
@@ -158,7 +170,8 @@ class CaptionedPicture:
     score: float
     flags: tuple[str, ...] = ()
     evidence: Mapping[str, Any] | None = None
-    alternatives: tuple[tuple[str, float], ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    confidence: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -168,15 +181,17 @@ class CaptionedPicture:
             "score": self.score,
             "flags": list(self.flags),
         }
+        if self.confidence is not None:
+            row["confidence"] = self.confidence
         if self.alternatives:
-            row["alternatives"] = [{"caption": caption, "score": score} for caption, score in self.alternatives]
+            row["alternatives"] = [one.to_json() for one in self.alternatives]
         return row if self.evidence is None else row | {"evidence": self.evidence}
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> CaptionedPicture:
         fields = (row["sha256"], row["uri"], row["caption"], row["score"], tuple(row["flags"]))
-        alternatives = tuple((one["caption"], one["score"]) for one in row.get("alternatives", ()))
-        return CaptionedPicture(*fields, row.get("evidence"), alternatives)
+        alternatives = tuple(Alternative(**one) for one in row.get("alternatives", ()))
+        return CaptionedPicture(*fields, row.get("evidence"), alternatives, row.get("confidence"))
 
 
 class _Tally:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from training.confidence import Confidence, load_confidence
 from training.ensemble import Ensemble
 from training.errors import UserError
 from training.feature_records import FEATURE_SHAPES
@@ -41,6 +42,7 @@ class Captioner:
       min_words: words of a caption at least, unless others are asked for.
       model_id: 12 hex digits of weights, vocabulary, encoder and, where there is one, word-presence head.
       presence: its word-presence head, an ensemble's joined into one; None without one.
+      confidence: what judges its captions; None where an earlier captionbeam trained it, or where its head is another.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Captioner:
     model_id: str
     presence: PresenceHead | None = None
     min_words: int = 1
+    confidence: Confidence | None = None
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
@@ -149,7 +152,19 @@ def load_captioner(path: str) -> Captioner:
     model_id = _model_id(model, first.vocabulary, first.encoder, presence)
     max_words = min(member.max_words for member in members)
     min_words = min(member.min_words for member in members)
-    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence, min_words)
+    judges = [member.confidence for member in members if member.confidence is not None]
+    # One that is missing would leave the others to judge alone what they did not say alone.
+    confidence = judges[0].joined(judges[1:]) if len(judges) == len(members) else None
+    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence, min_words, confidence)
+
+
+def no_confidence(captioner: Captioner) -> str | None:
+    """Why the captioner cannot tell how likely its captions are accepted, and what to do; None where it can."""
+    if captioner.confidence is None:
+        return f"{captioner.path} has none; the `captionbeam train` call that made it, given again, adds it"
+    if not captioner.confidence.calibrations:
+        return f"{captioner.path}: {captioner.confidence.report.get('why_not')}"
+    return None
 
 
 def _load_member(path: str) -> Captioner:
@@ -171,7 +186,10 @@ def _load_member(path: str) -> Captioner:
     presence = _load_presence(path, FEATURE_SHAPES[encoder.feature_kind])
     model_id = _model_id(model, vocabulary, encoder, presence)
     min_words = document.get("min_words", 1)  # of a captioner that an earlier captionbeam trained
-    return Captioner(path, model, vocabulary, encoder, document["max_words"], model_id, presence, min_words)
+    confidence = None
+    if presence is not None:
+        confidence = load_confidence(path, presence.words, presence.mean_inputs.shape[1], model_id)
+    return Captioner(path, model, vocabulary, encoder, document["max_words"], model_id, presence, min_words, confidence)
 
 
 def _load_presence(path: str, feature_shape: tuple[int, ...]) -> PresenceHead | None:

@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from training.captioner import Captioner
+from training.confidence import LOW, Seen
+from training.familiarity import looks
 from training.guidance import GUIDANCE, GuidedModel
 from training.layers import Silence
 from training.picture_words import WordArrays, WordKnowledge, expected_counts
@@ -40,9 +42,11 @@ class Hypothesis:
       caption: words as people write them; no mark, no unknown word.
       score: mean natural log-probability of its words as it was decoded, guidance and end mark (where said) included.
       flags: "unfinished" if it was cut at the length limit, "repeats" if a phrase of three words stands three times in
-        a row.
+        a row; of a captioner with confidence also those of `training.confidence`.
       alternatives: the next best that the search ended with, best first; themselves without alternatives.
       evidence: what else the captioner knows of words in the picture; None if it knows its caption alone.
+      confidence: probability that a person would accept it, 0 to 1, rounded; None where the captioner cannot tell.
+      signals: what that rests on, see `training.confidence`; empty for a captioner without.
     """
 
     caption: str
@@ -50,6 +54,8 @@ class Hypothesis:
     flags: tuple[str, ...] = ()
     alternatives: tuple[Hypothesis, ...] = ()
     evidence: PictureEvidence | None = None
+    confidence: float | None = None
+    signals: tuple[float, ...] = ()
 
 
 def beam_search(
@@ -181,6 +187,7 @@ class CaptionDecoder:
       min_words: words of a caption at least, unless the captioner cannot say that many; None for the captioner's own.
       guidance: weight of the word-presence head beside the decoder, if the captioner has one; see `training.guidance`.
       evidence: say of each picture what else the captioner knows of its words, if it has a word-presence head.
+      min_confidence: captions below it are flagged; None for none.
     """
 
     def __init__(
@@ -192,6 +199,7 @@ class CaptionDecoder:
         min_words: int | None = None,
         guidance: float = GUIDANCE,
         evidence: bool = False,
+        min_confidence: float | None = None,
     ):
         self.vocabulary = captioner.vocabulary
         self.batch_size = batch_size
@@ -199,13 +207,15 @@ class CaptionDecoder:
         max_words = captioner.max_words + 1
         min_words = min(min_words or captioner.min_words, captioner.max_words)
         self.knowledge = knowledge = WordKnowledge(captioner) if evidence else None
-        head = PresenceGraph(captioner.presence) if captioner.presence and (guidance or evidence) else None
+        self.confidence, self.min_confidence = captioner.confidence, min_confidence
+        asked = guidance or evidence or self.confidence is not None
+        head = PresenceGraph(captioner.presence) if captioner.presence and asked else None
         guide = GuidedModel(captioner, guidance) if head and guidance else None
         model: Any = guide or captioner.model
 
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
         def search(features):
-            seen = head(features) if head else ()
+            seen: tuple[tf.Tensor, ...] = head(features) if head else ()
             alone = captioner.model.encode(tf.cast(features, tf.float32), Silence())
             memory = guide.guide(alone, *seen) if guide else alone
             found = beam_search(
@@ -217,12 +227,13 @@ class CaptionDecoder:
                 1 + alternatives,
                 min_words,
             )
+            judged = (seen[0], looks(features)) if self.confidence is not None else ()
             if knowledge is None:
-                return found, ()
+                return found, (), judged
             # What the decoder alone expects: the head is asked for its own opinion.
             start, best = captioner.model.start(alone, 1), found[0][:, :1]
             expected = expected_counts(_steps(captioner.model, alone), start, best, tf.ones([batch_size, 1]))
-            return found, (expected, *seen)
+            return found, (expected, *seen), judged
 
         self._search = search
         # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.
@@ -249,19 +260,38 @@ class CaptionDecoder:
         for begin in range(0, len(features), self.batch_size):
             batch = features[begin : begin + self.batch_size]
             padding = np.zeros([self.batch_size - len(batch), *self.feature_shape], np.float16)
-            found, known = self._search(tf.constant(np.concatenate([batch, padding]), tf.float16))
+            found, known, judged = self._search(tf.constant(np.concatenate([batch, padding]), tf.float16))
             rows = zip(*(tensor.numpy()[: len(batch)] for tensor in found), strict=True)
             arrays = None
             if self.knowledge is not None:
                 expected, *seen = (tensor.numpy()[: len(batch)] for tensor in known)
                 arrays = self.knowledge.arrays(expected, tuple(seen))
-            yield [self._hypothesis(*row) for row in rows], arrays
+            hypotheses = [self._hypothesis(*row) for row in rows]
+            if self.confidence is not None:
+                pictures = self.confidence.see(*(tensor.numpy()[: len(batch)] for tensor in judged))
+                hypotheses = [self._judge(*one) for one in zip(hypotheses, pictures, strict=True)]
+            yield hypotheses, arrays
 
     def _hypothesis(self, ids: np.ndarray, scores: np.ndarray, ended: np.ndarray) -> Hypothesis:
         """Ids [A, T], scores and whether they ended [A] of one picture."""
         best, *others = [self._read(*one) for one in zip(ids, scores, ended, strict=True)]
         # Where fewer captions can be said than were asked for, the search holds impossible ones.
         return replace(best, alternatives=tuple(other for other in others if other.score > NEVER / 2 / len(ids[0])))
+
+    def _judge(self, hypothesis: Hypothesis, seen: Seen) -> Hypothesis:
+        """Adds confidence and flags to what was said of a picture, alternatives too."""
+        assert self.confidence is not None
+        signals = self.confidence.signals(seen, hypothesis.caption, hypothesis.score)
+        confidence = self.confidence.probability(signals)
+        low = confidence is not None and self.min_confidence is not None and confidence < self.min_confidence
+        flags = (*hypothesis.flags, *self.confidence.flags(seen, hypothesis.caption), *((LOW,) if low else ()))
+        return replace(
+            hypothesis,
+            flags=tuple(dict.fromkeys(flags)),
+            alternatives=tuple(self._judge(other, seen) for other in hypothesis.alternatives),
+            confidence=confidence,
+            signals=signals,
+        )
 
     def _read(self, ids: np.ndarray, score: float, ended: bool) -> Hypothesis:
         words = self.vocabulary.decode(ids)

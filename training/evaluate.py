@@ -24,6 +24,10 @@ from training.baselines import (
 )
 from training.caption_files import normalized_name, read_image_list
 from training.captioner import load_captioner, member_paths, read_config
+from training.confidence_curve import Confidences
+from training.confidence_curve import measure as measure_confidence
+from training.confidence_curve import render as render_confidence
+from training.confidence_curve import write as write_confidence
 from training.decoding import CaptionDecoder
 from training.errors import UserError
 from training.evaluate_words import WordEstimates, measure
@@ -99,6 +103,7 @@ class _Captioned:
       source: option and value that they come from, for messages.
       told: what scores.json says of their origin; None for what only a captioner, or only a file, has.
       estimates: of the words in the pictures, where they were asked for.
+      confidences: of the captions, where the captioner knows them.
     """
 
     pictures: ScoredPictures
@@ -106,6 +111,7 @@ class _Captioned:
     source: str
     told: dict[str, Any]
     estimates: WordEstimates | None = None
+    confidences: Confidences | None = None
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
@@ -161,6 +167,9 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         write_results(posixpath.join(options.output, "captions.json"), generated)
     write_json(posixpath.join(options.output, "scores.json"), document)
     print(render(document))
+    if done.confidences is not None and (measured := measure_confidence(done.confidences, generated, references)):
+        write_confidence(measured, options.output)
+        print(f"\n{render_confidence(measured)}")
     if done.estimates is not None:
         print(render_words(measure(references, done.estimates, features, split, why_not, options.output)))
     return document
@@ -181,10 +190,13 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
     pictures = ScoredPictures()
     generated: dict[str, str] = {}
     flagged = 0
+    confidences = Confidences(captioner.confidence) if captioner.confidence else None
     for picture, hypothesis, arrays, row in _decoded(decoder, pictures.read(features, listed)):
         flagged += bool(hypothesis.flags)
         names = pictures.names(picture, listed)
         generated |= dict.fromkeys(names, hypothesis.caption)
+        if confidences:
+            confidences.add(names, picture.sha256, hypothesis)
         if estimates:
             estimates.add(names, hypothesis.caption, arrays, row)
     if estimates:
@@ -201,7 +213,7 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
         "captions_left_over": None,
         "unknown_share_of_references": round(captioner.vocabulary.unknown_share(words), 5),
     }
-    return _Captioned(pictures, generated, f"--captioner {options.captioner}", told, estimates)
+    return _Captioned(pictures, generated, f"--captioner {options.captioner}", told, estimates, confidences)
 
 
 def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str, str]) -> _Captioned:

@@ -23,6 +23,8 @@ from tqdm import tqdm
 
 from training import captioner as store
 from training.captioner import Captioner, load_captioner
+from training.confidence import remove_confidence
+from training.confidence_training import fit_confidence
 from training.dataset import Scan, checked, pictures_of, scan, training_batches, training_references
 from training.decoding import CaptionDecoder
 from training.errors import UserError
@@ -149,9 +151,11 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     settings = _settings(options, features)
     finished = _look_at_output(options.output, settings)
     if finished is not None:
+        split = make_split(options.train_list, options.dev_list, features.records)
         if not _has_sound_presence(options.output):  # an earlier captionbeam knew none, or another kind
-            split = make_split(options.train_list, options.dev_list, features.records)
             _fit_presence(options, features, split, scan(features, split))
+        if not _has_sound_confidence(options.output):  # likewise, or of the head that was renewed
+            _fit_confidence(options, features, split, scan(features, split))
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
         return finished
     keras.utils.set_random_seed(options.seed)
@@ -189,6 +193,7 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
         loop.run(1, "self-critical epoch", options.self_critical_epochs, critic.step)
 
     _fit_presence(options, features, split, found)
+    _fit_confidence(options, features, split, found)
     metrics = {
         "dev_cider": progress.best,
         "best_epoch": progress.best_epoch,
@@ -394,6 +399,13 @@ def _has_sound_presence(captioner: str) -> bool:
         return False
 
 
+def _has_sound_confidence(captioner: str) -> bool:
+    try:
+        return load_captioner(captioner).confidence is not None
+    except UserError:
+        return False
+
+
 def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, found: Scan) -> None:
     """Word presence is learnt from the same pictures as the captioner, and pooled with what that expects."""
     head, tail = fit_presence(features, split, found.words, options.seed, options.presence)
@@ -403,6 +415,13 @@ def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, fou
     if pooled:
         head, tail = pooled[0], {**tail, **pooled[1]}
     head.save(options.output, tail)
+
+
+def _fit_confidence(options: TrainOptions, features: FeatureSet, split: Split, found: Scan) -> None:
+    """What judges the captions of the finished captioner, its head included."""
+    remove_confidence(options.output)
+    captioner = load_captioner(options.output)
+    fit_confidence(captioner, features, split, found.words).save(options.output, captioner.model_id)
 
 
 def _copy_encoder_statistics(options: TrainOptions) -> None:

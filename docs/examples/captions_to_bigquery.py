@@ -16,6 +16,7 @@ SCHEMA = {
         {"name": "sha256", "type": "STRING", "mode": "REQUIRED"},
         {"name": "caption", "type": "STRING", "mode": "REQUIRED"},
         {"name": "score", "type": "FLOAT64", "mode": "REQUIRED"},
+        {"name": "confidence", "type": "FLOAT64", "mode": "NULLABLE"},
         {"name": "flags", "type": "STRING", "mode": "REPEATED"},
         {"name": "rejected", "type": "STRING", "mode": "REQUIRED"},
     ]

@@ -10,11 +10,15 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.export import WITHHELD, ExportOptions, export
 from beam_pipeline.ledger import read_ledger
 from beam_pipeline.sharding import ledger_paths
 from beam_pipeline.tables import read_parquet, unescape_cell
-from training.captioner import save_weights, write_config
+from training.calibration import Calibration
+from training.captioner import load_captioner, save_weights, write_config
+from training.confidence import CONFIDENCE, Confidence
 from training.errors import JobFailed, UserError
+from training.familiarity import Familiarity
 from training.feature_set import load_feature_set
 from training.models import ModelConfig, build_model
 from training.presence import PresenceHead
@@ -282,3 +286,79 @@ def test_a_word_presence_head_gives_estimates_to_the_tables(run, good, captioner
         assert table[word]["estimate"] == pytest.approx(20 * share, rel=5e-3), word
         assert table[word]["interval"] == "poisson_binomial"
     assert rows_of(tmp_path / "bare").keys() == rows_of(tmp_path / "known").keys()
+
+
+@pytest.fixture
+def judged(captioner, features):
+    """The captioner with a word-presence head and a made-up confidence; returns its directory."""
+    generator = np.random.default_rng(3)
+    head = PresenceHead(
+        words=("dog", "cat", "red"),
+        rare={},
+        hidden_kernel=generator.normal(size=(2048, 4)) / 16,
+        hidden_bias=np.zeros(4),
+        output_kernel=generator.normal(size=(1, 8, 3)),
+        output_bias=np.zeros([1, 1, 3]),
+        mean_inputs=np.zeros([1, 2048]),
+    )
+    head.save(captioner, dict.fromkeys(head.words, 0.001))
+    fitted = Calibration((-2.0, 0.5, 0.5, -0.1), (0.5, 0.2, 0.2, 0.1), (1.0, 1.0, 1.0, 0.5), 0.0)
+    familiarity = Familiarity(np.zeros(2048, np.float32), np.eye(1, 2048, dtype=np.float32), 1.0, 0.25)
+    weights, none = np.array([1.0, 2.0, 0.5], np.float32), np.zeros(0, np.uint64)
+    confidence = Confidence(head.words, weights, none, none, familiarity, (fitted,), ((fitted, fitted),))
+    confidence.save(captioner, load_captioner(captioner).model_id)
+    return captioner
+
+
+def test_rows_carry_confidence_whatever_the_shards_and_the_source(run, judged, good, features, tmp_path):
+    run("a", images=str(good), alternatives=1)
+    run("b", features=features.path, alternatives=1)
+    run("c", images=str(good), alternatives=1, shard_size=3)
+    rows = rows_of(tmp_path / "a")
+    assert rows == rows_of(tmp_path / "b") == rows_of(tmp_path / "c")
+    for row in rows.values():
+        assert all(0 < one["confidence"] < 1 for one in (row, *row["alternatives"]))
+        assert row["confidence"] == round(row["confidence"], 4)
+    assert len({row["confidence"] for row in rows.values()}) > 5
+    flags = [flag for row in rows.values() for flag in row["flags"]]
+    assert 0 < flags.count("unlike_training") < 20
+
+
+def test_captions_of_low_confidence_are_kept_flagged_counted_and_left_out_of_exports(
+    run, judged, good, tmp_path, capsys
+):
+    every = run("every", images=str(good))
+    rows = rows_of(tmp_path / "every")
+    least = sorted(row["confidence"] for row in rows.values())[8]
+    few = sum(row["confidence"] < least for row in rows.values())
+    capsys.readouterr()
+    summary = run("some", images=str(good), min_confidence=least)
+    assert f"{few} of them are below --min-confidence {least:g}: flagged low_confidence" in capsys.readouterr().out
+    assert (summary["flags"]["low_confidence"], summary["captions"], summary["totals"]["done"]) == (few, 20, 20)
+    assert "low_confidence" not in every["flags"] and few > 0
+    some = rows_of(tmp_path / "some")
+    for sha256, row in rows.items():
+        low = ["low_confidence"] if row["confidence"] < least else []
+        assert some[sha256] == row | {"flags": row["flags"] + low}
+    assert words_of(tmp_path / "some") == words_of(tmp_path / "every")
+    assert export(ExportOptions(str(tmp_path / "some"), "csv", str(tmp_path / "out.csv")))[WITHHELD] == few
+    with pytest.raises(UserError, match=f"made with min_confidence {least}, this run has None; choose another"):
+        run("some", images=str(good))
+
+
+def test_a_captioner_without_confidence_captions_and_says_how_to_get_it(run, captioner, good, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="captionbeam"):
+        run(images=str(good))
+    assert not any("confidence" in row for row in rows_of(tmp_path / "captions").values())
+    told = f"{captioner} has none; the `captionbeam train` call that made it, given again, adds it"
+    assert f"captions come without confidence: {told}" in caplog.messages
+    with pytest.raises(UserError, match=r"^--min-confidence 0.5: .* has none; the `captionbeam train` call"):
+        run("other", images=str(good), min_confidence=0.5)
+    assert not (tmp_path / "other").exists()
+
+
+def test_captions_with_and_without_confidence_do_not_mix(run, judged, good):
+    run(images=str(good))
+    os.remove(os.path.join(judged, CONFIDENCE))
+    with pytest.raises(UserError, match=r"made with confidence \w{12}, this run has None; choose another --output"):
+        run(images=str(good))

@@ -63,6 +63,27 @@ def test_alternatives_stand_in_the_row_and_count_nowhere(tmp_path):
     assert (WORD, "dog") in stored.terms and (WORD, "cat") not in stored.terms
 
 
+def test_confidence_stands_in_the_row_and_beside_each_alternative_and_counts_nothing(tmp_path):
+    other = Hypothesis("a cat runs", -0.75, confidence=0.25, signals=(1.0,))
+    sure = Hypothesis("a dog runs", -0.5, ("low_confidence",), (other,), confidence=0.5, signals=(2.0,))
+    pictures, stored = caption_all(tmp_path, sure)
+    (row,) = [json.loads(line) for line in (tmp_path / SHARD.captions()).read_text().splitlines()]
+    assert row == {
+        "uri": "/p/0.jpg",
+        "sha256": "sha0",
+        "caption": "a dog runs",
+        "score": -0.5,
+        "flags": ["low_confidence"],
+        "confidence": 0.5,
+        "alternatives": [{"caption": "a cat runs", "score": -0.75, "confidence": 0.25}],
+    }
+    assert list(read_captions(SHARD, str(tmp_path))) == pictures
+    (tmp_path / "without").mkdir()
+    _, without = caption_all(tmp_path / "without", Hypothesis("a dog runs", -0.5))
+    assert stored.terms == without.terms  # the words of a doubtful caption are counted like any other's
+    assert stored.counts == without.counts | {"flag_low_confidence": 1}
+
+
 def test_without_evidence_a_row_has_none(tmp_path):
     pictures, stored = caption_all(tmp_path, Hypothesis("a dog runs", -0.5))
     assert "evidence" not in json.loads((tmp_path / SHARD.captions()).read_text())

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.caption_index import CaptionIndex, keywords_of
-from beam_pipeline.export import LEFT, WRITTEN, ExportOptions, export
+from beam_pipeline.export import LEFT, WITHHELD, WRITTEN, ExportOptions, export
 from beam_pipeline.inputs import SEPARATOR
 from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.sidecars import add_line, relative_name, sidecar
-from beam_pipeline.tables import unescape_cell
+from beam_pipeline.tables import read_parquet, unescape_cell
 from beam_pipeline.word_statistics import CaptionedPicture
 from training.errors import JobFailed, UserError
 
@@ -78,6 +78,69 @@ def test_every_file_that_shows_a_picture_has_a_row(run, photos, tmp_path, capsys
     assert rows[0]["keywords"] == "dog;grass"
     said = capsys.readouterr().out
     assert "4 files = 3 captioned (1 of them duplicates) + 1 rejected" in said and "3 written" in said
+
+
+@pytest.fixture
+def doubtful(tmp_path, captions, jpeg, colours):
+    """Two pictures of different confidence, the second flagged and shown by two files: (folder, captions directory)."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    dog, cat = jpeg(colours[0]), jpeg(colours[9])
+    for name, data in (("dog.jpg", dog), ("cat.jpg", cat), ("cat2.jpg", cat)):
+        (folder / name).write_bytes(data)
+    shas = [hashlib.sha256(data).hexdigest() for data in (dog, cat)]
+    pictures = [
+        CaptionedPicture(shas[0], str(folder / "dog.jpg"), "a dog", -0.5, (), EVIDENCE, confidence=0.75),
+        CaptionedPicture(shas[1], str(folder / "cat.jpg"), "a cow", -1.5, ("low_confidence",), confidence=0.25),
+    ]
+    lines = [line(folder / "dog.jpg", shas[0]), line(folder / "cat.jpg", shas[1])]
+    directory = captions((pictures, [*lines, line(folder / "cat2.jpg", shas[1], DUPLICATE)]))
+    summary = {"pictures": 2, "made_with": {"confidence": "abc", "min_confidence": 0.5}, "evidence": []}
+    Path(directory, "summary.json").write_text(json.dumps(summary))
+    return folder, directory
+
+
+def test_a_caption_of_low_confidence_leaves_its_row_and_its_flag_in_tables(doubtful, tmp_path, capsys):
+    _, directory = doubtful
+    assert export(ExportOptions(directory, "csv", str(tmp_path / "out.csv"))) == {WRITTEN: 1, WITHHELD: 2}
+    with open(tmp_path / "out.csv", newline="") as file:
+        cat, cat2, dog = csv.DictReader(file)
+    assert (dog["caption"], dog["confidence"], dog["flags"]) == ("a dog", "0.7500", "")
+    for row in (cat, cat2):
+        assert (row["caption"], row["confidence"], row["flags"]) == ("", "0.2500", "low_confidence")
+    assert f"3 captioned files = 1 written + 0 left as they were + 0 failed + 2 {WITHHELD}" in capsys.readouterr().out
+    export(ExportOptions(directory, "parquet", str(tmp_path / "out.parquet")))
+    table = read_parquet((tmp_path / "out.parquet").read_bytes())
+    assert [(row["caption"], row["confidence"]) for row in table] == [(None, 0.25), (None, 0.25), ("a dog", 0.75)]
+
+
+@pytest.mark.parametrize("form", ["coco", "txt", "xmp", "webdataset"])
+def test_a_caption_of_low_confidence_is_given_to_no_other_program(doubtful, tmp_path, form, capsys):
+    _, directory = doubtful
+    withheld = 1 if form == "webdataset" else 2  # distinct pictures there
+    output = tmp_path / "out"
+    assert export(ExportOptions(directory, form, str(output))) == {WRITTEN: 1, WITHHELD: withheld}
+    written = [output] if output.is_file() else [path for path in output.rglob("*") if path.is_file()]
+    content = b"".join(path.read_bytes() for path in written if path.name != ".lock")
+    assert b"a dog" in content and b"a cow" not in content
+
+
+def test_the_least_confidence_of_an_export_goes_before_the_flags(doubtful, tmp_path):
+    _, directory = doubtful
+
+    def exported(**options):
+        export(ExportOptions(directory, "coco", str(tmp_path / "out.json"), **options))
+        return [one["caption"] for one in json.loads((tmp_path / "out.json").read_text())]
+
+    assert exported(min_confidence=0.0) == ["a cow", "a cow", "a dog"]
+    assert exported(min_confidence=0.25) == ["a cow", "a cow", "a dog"]
+    assert exported(min_confidence=0.8) == []
+
+
+def test_captions_without_confidence_cannot_be_chosen_by_it(run):
+    with pytest.raises(UserError, match=r"--min-confidence 0.5: the captions of .* carry no confidence; caption again"):
+        run("csv", "out.csv", min_confidence=0.5)
+    assert run("csv", "out.csv", min_confidence=0.0) == {WRITTEN: 3}
 
 
 def test_the_newest_run_has_the_last_word_on_a_file(captions, tmp_path):

@@ -10,8 +10,11 @@ import pytest
 import tensorflow as tf
 
 from training import captioner as store
+from training.calibration import Calibration
 from training.captioner import load_captioner
+from training.confidence import Confidence, fingerprints
 from training.decoding import CaptionDecoder
+from training.familiarity import Familiarity
 from training.feature_records import FEATURE_SHAPES, FeatureRecord, serialize
 from training.feature_set import EncoderIdentity, FeatureSet, Shard
 from training.models import ModelConfig, build_model
@@ -150,6 +153,30 @@ def give_head():
             mean_inputs=np.full(cells, 0.25, np.float32),
         )
         head.save(captioner.path, dict.fromkeys(words, 0.001))
+        return load_captioner(captioner.path)
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def give_confidence():
+    """Function (captioner with a head, bias) -> the same captioner on disk with a made-up confidence."""
+
+    def give(captioner, bias=0.0, copies=()):
+        head = captioner.presence
+        channels = head.mean_inputs.shape[1]
+        fitted = Calibration((-1.0, 0.5, 0.5, -1.0), (0.5, 0.2, 0.2, 1.0), (0.5, 1.0, 1.0, 0.1), bias)
+        familiarity = Familiarity(np.zeros(channels, np.float32), np.eye(2, channels, dtype=np.float32), 1.0, 10.0)
+        confidence = Confidence(
+            head.words,
+            np.linspace(1.0, 3.0, len(head.words)).astype(np.float32),
+            fingerprints(copies),
+            np.zeros(0, np.uint64),
+            familiarity,
+            (fitted,),
+            ((fitted, fitted),),
+        )
+        confidence.save(captioner.path, captioner.model_id)
         return load_captioner(captioner.path)
 
     return give

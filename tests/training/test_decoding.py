@@ -279,6 +279,50 @@ def test_alternatives_are_the_next_best_and_leave_the_best_one_alone(tiny_captio
         assert all(other.alternatives == () for other in best.alternatives)
 
 
+def test_confidence_comes_with_every_caption_and_changes_none(
+    tiny_captioner, give_head, give_confidence, random_features, decoder
+):
+    captioner, features = give_head(tiny_captioner(end_bias=1.0)), random_features(5)
+    before = decoder(captioner, batch_size=4).decode(features)
+    judged = decoder(give_confidence(captioner), batch_size=4, alternatives=2).decode(features)
+    for one, best in zip(before, judged, strict=True):
+        assert (best.caption, one.confidence, one.signals) == (one.caption, None, ())
+        every = [best, *best.alternatives]
+        assert all(0 < caption.confidence < 1 and caption.signals[0] == caption.score for caption in every)
+        assert len({caption.signals for caption in every}) == 3
+    assert len({best.confidence for best in judged}) > 1
+
+
+def test_confidence_does_not_depend_on_what_else_is_asked_for(
+    tiny_captioner, give_head, give_confidence, random_features, decoder
+):
+    captioner, features = give_confidence(give_head(tiny_captioner())), random_features(13)
+    together = decoder(captioner, batch_size=16).decode(features)
+    alone = decoder(captioner, batch_size=16)
+    assert [alone.decode(features[number : number + 1])[0] for number in range(13)] == together
+    backwards = decoder(captioner, batch_size=4).decode(features[::-1])[::-1]
+    assert [one.confidence for one in backwards] == [one.confidence for one in together]
+    for options in ({"evidence": True}, {"alternatives": 1}):
+        found = decoder(captioner, batch_size=16, **options).decode(features)
+        assert [one.confidence for one in found] == [one.confidence for one in together]
+
+
+def test_captions_below_the_least_confidence_are_flagged_and_copies_too(
+    tiny_captioner, give_head, give_confidence, random_features, decoder
+):
+    captioner, features = give_head(tiny_captioner(end_bias=1.0)), random_features(6)
+    said = [one.caption for one in decoder(captioner, batch_size=8).decode(features)]
+    judged = give_confidence(captioner, copies=said[:1])
+    found = decoder(judged, batch_size=8).decode(features)
+    assert not any("low_confidence" in one.flags for one in found)
+    assert [("copied" in one.flags) for one in found] == [caption == said[0] for caption in said]
+    middle = sorted(one.confidence for one in found)[3]
+    limited = decoder(judged, batch_size=8, min_confidence=middle).decode(features)
+    assert [one.caption for one in limited] == said
+    assert [("low_confidence" in one.flags) for one in limited] == [one.confidence < middle for one in found]
+    assert sum("low_confidence" in one.flags for one in limited) > 0
+
+
 def test_fewer_alternatives_come_where_fewer_can_be_said(tiny_captioner, random_features, decoder):
     captioner = tiny_captioner(words=("a",), max_words=1)
     (best,) = decoder(captioner, beam_width=4, batch_size=1, alternatives=3).decode(random_features(1))

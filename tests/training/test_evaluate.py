@@ -190,6 +190,19 @@ def test_rows_of_the_training_pictures_stand_beside_captions_from_elsewhere(call
     assert f"3 pictures, captions of {tmp_path / 'captions.json'}\n" in capsys.readouterr().out
 
 
+def test_confidence_is_measured_beside_the_scores(call, tmp_path, capsys, tiny_captioner, give_head, give_confidence):
+    captioner = give_head(tiny_captioner(words=WORDS, end_bias=2.0), words=("cat", "dog", "park"))
+    plain = call(NAMES, captioner)
+    assert not (tmp_path / "out" / "confidence.json").exists() and "Confidence" not in capsys.readouterr().out
+    judged = call(NAMES, give_confidence(captioner, bias=0.5))
+    assert judged == plain | {"flagged": judged["flagged"]}
+    document = json.loads((tmp_path / "out" / "confidence.json").read_text())
+    assert document["pictures"] == 3 and document["curve"][0]["captions"] == 3  # street has one caption
+    lines = (tmp_path / "out" / "confidence_curve.csv").read_text().splitlines()
+    assert lines[0] == "min_confidence,captions,kept,accepted,CIDEr" and len(lines) == 1 + len(document["curve"])
+    assert "Confidence: people accept " in capsys.readouterr().out
+
+
 def test_the_captions_that_evaluate_wrote_score_the_same_again(call, tmp_path, tiny_captioner):
     first = call(NAMES, tiny_captioner(words=WORDS, end_bias=2.0))
     again = call(NAMES, results=json.loads((tmp_path / "out" / "captions.json").read_text(encoding="utf-8")))

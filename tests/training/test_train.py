@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from training import train as module
-from training.captioner import load_captioner
+from training.captioner import load_captioner, no_confidence
+from training.confidence import CONFIDENCE
 from training.dataset import pictures_of
 from training.decoding import CaptionDecoder
 from training.errors import UserError
@@ -397,6 +398,27 @@ def test_a_captioner_from_before_there_were_heads_gets_one_by_the_same_call(undi
     options, metrics = undisturbed
     shutil.copytree(options.output, tmp_path / "old")
     (tmp_path / "old" / "presence.json").unlink()
+    (tmp_path / "old" / "confidence.json").unlink()
     assert train(replace(options, output=str(tmp_path / "old"))) == metrics
     again, first = load_captioner(str(tmp_path / "old")), load_captioner(options.output)
     assert again.presence.fingerprint() == first.presence.fingerprint() and again.model_id == first.model_id
+
+
+def test_confidence_goes_with_the_captioner_or_why_there_is_none(undisturbed):
+    told = json.loads(Path(undisturbed[0].output, CONFIDENCE).read_text())
+    assert told["why_not"] == "6 dev pictures have two captions or more, and it takes 30"
+    captioner = load_captioner(undisturbed[0].output)
+    assert no_confidence(captioner) == f"{captioner.path}: {told['why_not']}"
+
+
+def test_a_captioner_from_before_there_was_confidence_gets_it_by_the_same_call(undisturbed, tmp_path, monkeypatch):
+    options, metrics = undisturbed
+    output = str(tmp_path / "old")
+    shutil.copytree(options.output, output)
+    presence = Path(output, PRESENCE).stat().st_mtime_ns
+    kill_after(monkeypatch, 0)
+    for damage in (Path.unlink, lambda path: path.write_text("{")):
+        damage(Path(output, CONFIDENCE))
+        assert train(replace(options, output=output)) == metrics
+        assert load_captioner(output).confidence.id == load_captioner(options.output).confidence.id
+    assert Path(output, PRESENCE).stat().st_mtime_ns == presence  # the head is left alone
