@@ -241,7 +241,7 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
       weights: where they lie elsewhere than then, else None.
 
     Raises:
-      UserError: its weights cannot be had, or are others.
+      UserError: its weights or its engine cannot be had, or its weights are others.
     """
     wanted = captioner.encoder
 
@@ -255,6 +255,7 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
         wanted.precision,
         storage.absolute(member_paths(path)[0]),
         no_sample,
+        wanted.engine,
     )
     captioner.require_encoder(spec.identity)
     return spec

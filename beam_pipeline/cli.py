@@ -103,6 +103,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
     )
     extract.add_argument(
+        "--engine",
+        choices=("tensorflow", "openvino"),
+        default="tensorflow",
+        help="what runs the encoder; openvino, of the extra captionbeam[openvino], is faster (default: tensorflow)",
+    )
+    extract.add_argument(
         "--augment",
         type=_natural,
         default=0,

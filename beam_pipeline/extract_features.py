@@ -63,6 +63,7 @@ class ExtractOptions:
       feature_kind: "grid" or "pooled".
       layer: "mixed9" or "mixed10", the last but one block of InceptionV3 or the last.
       precision: "auto", "bfloat16" or "float32".
+      engine: "tensorflow", or "openvino" of the extra.
       augment: further views of each picture, mirrored and cropped, to train on.
       shard_size: pictures a shard, on average at most.
       decoding: what one picture may cost.
@@ -78,6 +79,7 @@ class ExtractOptions:
     feature_kind: str = "grid"
     layer: str = "mixed9"
     precision: str = "auto"
+    engine: str = "tensorflow"
     augment: int = 0
     shard_size: int = 512
     decoding: Decoding = DEFAULT_DECODING
@@ -118,6 +120,7 @@ def extract(
             options.precision,
             output,
             lambda: sample_pixels(source, options.decoding),
+            options.engine,
         )
         if earlier and earlier.encoder.id != spec.identity.id:
             raise _other_encoder(output, earlier.encoder, str(spec.identity))
@@ -169,7 +172,7 @@ def extract(
 def _other_encoder(output: str, there: EncoderIdentity, asked: str) -> UserError:
     return UserError(
         f"--output {output}: holds features of {there}, and this run would add those of {asked}; "
-        "choose another --output, or the weights, layer, kind and precision that it was made with"
+        "choose another --output, or the weights, layer, kind, engine and precision that it was made with"
     )
 
 
