@@ -126,9 +126,9 @@ def load_encoder(spec: EncoderSpec) -> Encoder:
             f"({spec.identity.weights_sha256[:8]}); start the job again with one file"
         )
     if spec.identity.engine == "openvino":
-        from beam_pipeline.openvino_encoder import OpenVinoEncoder
+        from beam_pipeline import openvino_encoder
 
-        return OpenVinoEncoder(spec)
+        return openvino_encoder.load(spec)
     from beam_pipeline.tensorflow_encoder import TensorFlowEncoder
 
     return TensorFlowEncoder(spec)

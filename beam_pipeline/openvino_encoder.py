@@ -52,22 +52,58 @@ def import_openvino():
     return openvino
 
 
+def load(spec: EncoderSpec) -> OpenVinoEncoder:
+    """EncoderSpec -> a ready encoder.
+
+    Raises:
+      UserError: OpenVINO is not installed, or the weights are not InceptionV3's.
+      JobFailed: this processor has no such precision, or the disk for temporary files is full.
+    """
+    openvino = import_openvino()
+    return OpenVinoEncoder(openvino, compiled(openvino, graph(openvino, spec), spec.identity.precision))
+
+
+def graph(openvino, spec: EncoderSpec):
+    """EncoderSpec -> OpenVINO's model of TensorFlow's frozen graph, uint8 [1, 299, 299, 3] -> float16 features."""
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+        path = os.path.join(directory, "encoder.pb")  # OpenVINO takes a frozen graph from a file only
+        with writing(path, "TMPDIR can name another place"), open(path, "wb") as file:
+            file.write(frozen(spec, "float32", batch=1).graph.as_graph_def().SerializeToString())
+        return openvino.Core().read_model(path)
+
+
+def compiled(openvino, model, precision: str):
+    """Model -> the same, compiled for this processor.
+
+    Raises:
+      JobFailed: OpenVINO has chosen another arithmetic; the features would not be what they are named.
+    """
+    made = openvino.Core().compile_model(
+        model,
+        "CPU",
+        {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": _threads(),
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            "ENABLE_CPU_PINNING": False,  # several workers on a machine would all pin themselves to the same cores
+        },
+    )
+    given = made.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if given != _PRECISIONS[precision]:
+        raise JobFailed(
+            f"engine openvino: this processor has no {precision}, OpenVINO would compute in {given}; "
+            "extract with --precision float32, or run on another machine"
+        )
+    return made
+
+
 class OpenVinoEncoder:
     """InceptionV3 without its classifier, compiled for one picture a request; safe to call from several threads."""
 
-    def __init__(self, spec: EncoderSpec):
-        openvino = import_openvino()
-        core = openvino.Core()
-        with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
-            graph = os.path.join(directory, "encoder.pb")  # OpenVINO takes a frozen graph from a file only
-            with writing(graph, "TMPDIR can name another place"), open(graph, "wb") as file:
-                file.write(frozen(spec, "float32", batch=1).graph.as_graph_def().SerializeToString())
-            model = core.read_model(graph)
-            compiled = core.compile_model(model, "CPU", _settings(spec.identity.precision))
-        _require_precision(compiled, spec.identity.precision)
+    def __init__(self, openvino, model):
         self._lock = threading.Lock()  # of the queue, whose callback belongs to one batch at a time
-        self._shape = tuple(compiled.output(0).shape)[1:]
-        self._queue = openvino.AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._shape = tuple(model.output(0).shape)[1:]
+        self._queue = openvino.AsyncInferQueue(model, model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.encode(np.zeros([1, INPUT_SIZE, INPUT_SIZE, 3], np.uint8))
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
@@ -85,28 +121,9 @@ class OpenVinoEncoder:
         return features
 
 
-def _settings(precision: str) -> dict[str, object]:
-    return {
-        "PERFORMANCE_HINT": "THROUGHPUT",
-        "INFERENCE_NUM_THREADS": _threads(),
-        "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
-        "ENABLE_CPU_PINNING": False,  # several workers on a machine would all pin themselves to the same cores
-    }
-
-
 def _threads() -> int:
     """OMP_NUM_THREADS where it is set, as other libraries have it; else the cores that this process may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked):
         return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _require_precision(compiled, precision: str) -> None:
-    """Raises JobFailed where OpenVINO has chosen another arithmetic: the features would not be what they are named."""
-    given = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    if given != _PRECISIONS[precision]:
-        raise JobFailed(
-            f"engine openvino: this processor has no {precision}, OpenVINO would compute in {given}; "
-            "extract with --precision float32, or run on another machine"
-        )

@@ -14,7 +14,7 @@ import pytest
 from beam_pipeline.caption_images import encoder_of_captioner
 from beam_pipeline.cli import main
 from beam_pipeline.encoder import ENGINES, load_encoder, resolve_encoder
-from beam_pipeline.openvino_encoder import _require_precision, _threads
+from beam_pipeline.openvino_encoder import _threads, compiled
 from training.errors import JobFailed, UserError
 
 PICTURES = 5
@@ -84,14 +84,13 @@ def test_the_number_of_threads(monkeypatch, asked, cores, threads):
     assert _threads() == threads
 
 
-def compiled_in(precision: str):
-    return SimpleNamespace(get_property=lambda name: SimpleNamespace(to_string=lambda: precision))
-
-
 def test_arithmetic_other_than_named_is_refused():
-    _require_precision(compiled_in("bf16"), "bfloat16")
+    """On a processor without bfloat16 OpenVINO takes the hint and computes in float32."""
+    model = SimpleNamespace(get_property=lambda name: SimpleNamespace(to_string=lambda: "f32"))
+    library = SimpleNamespace(Core=lambda: SimpleNamespace(compile_model=lambda *arguments: model))
+    assert compiled(library, "model", "float32") is model
     with pytest.raises(JobFailed, match="this processor has no bfloat16, OpenVINO would compute in f32; extract with"):
-        _require_precision(compiled_in("f32"), "bfloat16")
+        compiled(library, "model", "bfloat16")
 
 
 # Identity.
