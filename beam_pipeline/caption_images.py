@@ -201,7 +201,7 @@ def caption(
         if options.images
         else _from_features(options, captioner, decoder)
     )
-    if why_none:
+    if why_none := no_confidence(captioner):
         log.info("captions come without confidence: %s", why_none)
     with exclusive(output):
         state = standing(output)
@@ -294,7 +294,7 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
       weights: where they lie elsewhere than then, else None.
 
     Raises:
-      UserError: its weights cannot be had, or are others.
+      UserError: its weights or its engine cannot be had, or its weights are others.
     """
     wanted = captioner.encoder
 
@@ -308,6 +308,7 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
         wanted.precision,
         storage.absolute(member_paths(path)[0]),
         no_sample,
+        wanted.engine,
     )
     captioner.require_encoder(spec.identity)
     return spec

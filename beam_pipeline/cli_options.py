@@ -92,6 +92,12 @@ def _extract(stages) -> None:
         help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
     )
     encoder.add_argument(
+        "--engine",
+        choices=("tensorflow", "openvino"),
+        default="tensorflow",
+        help="what runs the encoder; openvino, of the extra captionbeam[openvino], is faster (default: tensorflow)",
+    )
+    encoder.add_argument(
         "--augment",
         type=natural,
         default=0,

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import WORDS, CaptionOptions, caption
 from beam_pipeline.contact_sheet import draw_contact_sheet
-from beam_pipeline.encoder import keras_imagenet_weights
+from beam_pipeline.encoder_weights import keras_imagenet_weights
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.scenes import Scene, SceneScores, draw_collection, read_truth, score_captions, true_word_counts
 from beam_pipeline.sharding import committed_shards

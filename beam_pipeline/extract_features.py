@@ -65,6 +65,7 @@ class ExtractOptions:
       feature_kind: "grid" or "pooled".
       layer: "mixed9" or "mixed10", the last but one block of InceptionV3 or the last.
       precision: "auto", "bfloat16" or "float32".
+      engine: "tensorflow", or "openvino" of the extra.
       augment: further views of each picture, mirrored and cropped, to train on.
       shard_size: pictures a shard, on average at most.
       decoding: what one picture may cost.
@@ -80,6 +81,7 @@ class ExtractOptions:
     feature_kind: str = "grid"
     layer: str = "mixed9"
     precision: str = "auto"
+    engine: str = "tensorflow"
     augment: int = 0
     shard_size: int = 512
     decoding: Decoding = DEFAULT_DECODING
@@ -191,6 +193,7 @@ def encoder_of_options(
         options.precision,
         directory,
         lambda: sample_pixels(source, options.decoding),
+        options.engine,
     )
     if earlier and earlier.encoder.id != spec.identity.id:
         raise _other_encoder(earlier.path, earlier.encoder, str(spec.identity))
@@ -200,7 +203,7 @@ def encoder_of_options(
 def _other_encoder(output: str, there: EncoderIdentity, asked: str) -> UserError:
     return UserError(
         f"--output {output}: holds features of {there}, and this run would add those of {asked}; "
-        "choose another --output, or the weights, layer, kind and precision that it was made with"
+        "choose another --output, or the weights, layer, kind, engine and precision that it was made with"
     )
 
 

@@ -83,11 +83,12 @@ class ExtractFeatures(beam.PTransform):
       feature_kind: "grid" or "pooled".
       layer: block of InceptionV3.
       precision: "auto", "bfloat16" or "float32".
+      engine: "tensorflow", or "openvino" of the extra.
       decoding: limits on what one picture may cost.
       load: makes the encoder on a worker.
 
     Raises:
-      UserError: the weights cannot be had, or are to be random: those are fitted to a collection.
+      UserError: weights or engine cannot be had, or the weights are to be random: those are fitted to a collection.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class ExtractFeatures(beam.PTransform):
         feature_kind: str = "grid",
         layer: str = "mixed9",
         precision: str = "auto",
+        engine: str = "tensorflow",
         decoding: Decoding = DEFAULT_DECODING,
         load: Callable[[EncoderSpec], Encoder] = load_encoder,
     ):
@@ -106,7 +108,7 @@ class ExtractFeatures(beam.PTransform):
 
         if weights == "random":
             no_sample()
-        self._encoder = resolve_encoder(weights, feature_kind, layer, precision, "", no_sample)
+        self._encoder = resolve_encoder(weights, feature_kind, layer, precision, "", no_sample, engine)
         self._decoding, self._load = decoding, load
 
     def expand(self, pictures):

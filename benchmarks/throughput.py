@@ -1,6 +1,7 @@
 """How fast `extract` and `caption` are beside what they are made of and what people would write instead, in one run.
 
-    python benchmarks/throughput.py --images DIR --weights PATH [--captioner DIR] [--pictures 2000] [--megapixels M]
+    python benchmarks/throughput.py --images DIR --weights PATH [--captioner DIR] [--engine openvino] \
+        [--pictures 2000] [--megapixels M]
 
 | who | what it does |
 |---|---|
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--megapixels", type=float, help="size of JPEGs to make of the pictures first")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--engine", default="tensorflow", help="of extract; caption has its captioner's")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="captionbeam-benchmark-") as work:
         run(options, Path(work))
@@ -71,7 +73,13 @@ def run(options: argparse.Namespace, work: Path) -> None:
     megabytes = sum(os.path.getsize(uri) for uri in uris[:100]) / len(uris[:100]) / 1e6
     source = resolve_source(str(images))
     spec = resolve_encoder(
-        options.weights, "grid", LAYERS[0], options.precision, str(work), lambda: sample_pixels(source, Decoding())
+        options.weights,
+        "grid",
+        LAYERS[0],
+        options.precision,
+        str(work),
+        lambda: sample_pixels(source, Decoding()),
+        options.engine,
     )
     began = time.monotonic()
     encoder = load_encoder(spec)
@@ -159,7 +167,9 @@ def load_and_say(spec: EncoderSpec) -> Encoder:
 
 def extract_job(images: Path, output: Path, options: argparse.Namespace) -> tuple[int, float]:
     """-> pictures and seconds."""
-    chosen = ExtractOptions(str(images), str(output), weights=options.weights, precision=options.precision)
+    chosen = ExtractOptions(
+        str(images), str(output), weights=options.weights, precision=options.precision, engine=options.engine
+    )
     features = extract(chosen, PipelineOptions([]), load_and_say)
     return features.records, time.monotonic() - warm.at
 

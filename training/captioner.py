@@ -64,7 +64,7 @@ class Captioner:
         if identity.id != self.encoder.id:
             raise UserError(
                 f"{self.path}: trained on features of {self.encoder}, and given those of {identity}; "
-                "extract with the former's weights, layer, kind and precision, or train on the latter"
+                "extract with the former's weights, layer, kind, engine and precision, or train on the latter"
             )
 
 

@@ -28,7 +28,7 @@ class EncoderIdentity:
 
     Attributes:
       architecture: "InceptionV3".
-      engine: the library that runs it, "tensorflow".
+      engine: the library that runs it, "tensorflow" or "openvino".
       weights_sha256: hex digest of the weight file, or of seed and statistics of random weights.
       weights: how the user named them ("imagenet", "random" or a file name); for messages, not part of the id.
       input_size: pixels of a side.
@@ -56,7 +56,7 @@ class EncoderIdentity:
 
     def __str__(self) -> str:
         return (
-            f"{self.architecture} {self.id} ({self.layer} {self.feature_kind}, {self.precision}, "
+            f"{self.architecture} {self.id} ({self.layer} {self.feature_kind}, {self.engine} {self.precision}, "
             f"weights {self.weights} {self.weights_sha256[:8]})"
         )
 

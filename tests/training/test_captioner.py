@@ -58,7 +58,7 @@ def test_another_encoder_is_refused_naming_both(tiny_captioner, encoder):
         captioner.require_encoder(encoder(weights="bb"))
     assert str(refused.value) == (
         f"{captioner.path}: trained on features of {encoder()}, and given those of {encoder(weights='bb')}; "
-        "extract with the former's weights, layer, kind and precision, or train on the latter"
+        "extract with the former's weights, layer, kind, engine and precision, or train on the latter"
     )
     assert encoder().id in str(refused.value) and encoder(weights="bb").id in str(refused.value)
 
