@@ -220,7 +220,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="captions of the same captioner to compare words with (default: the captions it was trained on)",
     )
+    caption.add_argument(
+        "--no-report", dest="report", action="store_false", help="write no report.html (captionbeam report makes it later)"
+    )
     _add_collection_options(caption)
+
+    report = stage("report", _report, "Captions -> report.html, a page to look through that needs no network.")
+    report.add_argument("captions", metavar="DIR", help="directory that caption made")
+    report.add_argument("--output", metavar="FILE", help="page to write (default: report.html in DIR)")
 
     compare = stage("compare", _compare, "Two captioned collections -> the words that one uses more than the other.")
     compare.add_argument("first", metavar="A", help="directory that caption made")
@@ -463,6 +470,12 @@ def _caption(settings: dict[str, Any], beam_options) -> None:
     from beam_pipeline.caption_images import CaptionOptions, caption
 
     caption(_fill(CaptionOptions, settings), beam_options)
+
+
+def _report(settings: dict[str, Any], _) -> None:
+    from beam_pipeline.report import ReportOptions, report
+
+    report(_fill(ReportOptions, settings))
 
 
 def _compare(settings: dict[str, Any], _) -> None:
