@@ -8,8 +8,8 @@ BARS = 25  # words in the chart of importance
 EACH_SIDE = 15  # words of either collection in the chart of a comparison
 
 
-def _base(row_height: int, **rest: Any) -> dict[str, Any]:
-    return {"width": "container", "height": {"step": row_height}, "autosize": {"type": "fit-x", "contains": "padding"}} | rest
+# As wide as the page; as high as the page says, by the number of rows.
+_SIZE = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def _words() -> dict[str, Any]:
@@ -19,7 +19,12 @@ def _words() -> dict[str, Any]:
 
 def importance_chart() -> dict[str, Any]:
     """Rows with word, share, low and high (shares of the pictures), in the order in which they are to stand."""
-    axis = {"title": "share of the pictures that the word fits, with its 95 % interval", "format": "~%", "orient": "top"}
+    axis = {
+        "title": "share of the pictures that the word fits, with its 95 % interval",
+        "labelExpr": "format(100 * datum.value, '~g') + ' %'",
+        "tickCount": 6,
+        "orient": "top",
+    }
     share = {"field": "share", "type": "quantitative", "axis": axis}
     tooltip = [
         {"field": "word", "title": "word"},
@@ -27,17 +32,16 @@ def importance_chart() -> dict[str, Any]:
         {"field": "interval", "title": "95 % interval"},
         {"field": "images", "title": "captions that say it"},
     ]
-    return _base(
-        22,
-        encoding={"y": _words(), "tooltip": tooltip},
-        layer=[
-            {"mark": {"type": "bar", "height": 14, "cornerRadiusEnd": 2, "style": "amount"}, "encoding": {"x": share}},
+    return _SIZE | {
+        "encoding": {"y": _words(), "tooltip": tooltip},
+        "layer": [
+            {"mark": {"type": "bar", "height": 14, "cornerRadiusEnd": 2}, "encoding": {"x": share}},
             {
-                "mark": {"type": "rule", "style": "interval"},
+                "mark": {"type": "rule"},
                 "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}},
             },
         ],
-    )
+    }
 
 
 def comparison_chart() -> dict[str, Any]:
@@ -45,7 +49,7 @@ def comparison_chart() -> dict[str, Any]:
     odds = {
         "field": "log_odds",
         "type": "quantitative",
-        "axis": {"title": "← more in B · log-odds with 95 % interval · more in A →", "orient": "top"},
+        "axis": {"tickCount": 7, "title": "← more in B · log-odds with 95 % interval · more in A →", "orient": "top"},
     }
     tooltip = [
         {"field": "word", "title": "word"},
@@ -53,13 +57,15 @@ def comparison_chart() -> dict[str, Any]:
         {"field": "share_b", "title": "share in B"},
         {"field": "log_odds", "title": "log-odds", "format": ".2f"},
     ]
-    return _base(
-        22,
-        encoding={"y": _words(), "tooltip": tooltip},
-        layer=[
-            {"mark": {"type": "rule", "style": "zero"}, "encoding": {"x": {"datum": 0}, "y": None, "tooltip": None}},
+    return _SIZE | {
+        "encoding": {"y": _words(), "tooltip": tooltip},
+        "layer": [
             {
-                "mark": {"type": "rule", "style": "interval"},
+                "mark": {"type": "rule", "strokeDash": [3, 3], "opacity": 0.5},
+                "encoding": {"x": {"datum": 0}, "y": None, "tooltip": None},
+            },
+            {
+                "mark": {"type": "rule"},
                 "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}},
             },
             {
@@ -70,4 +76,4 @@ def comparison_chart() -> dict[str, Any]:
                 },
             },
         ],
-    )
+    }

@@ -221,7 +221,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="captions of the same captioner to compare words with (default: the captions it was trained on)",
     )
     caption.add_argument(
-        "--no-report", dest="report", action="store_false", help="write no report.html (captionbeam report makes it later)"
+        "--no-report",
+        dest="report",
+        action="store_false",
+        help="write no report.html (captionbeam report makes it later)",
     )
     _add_collection_options(caption)
 
@@ -233,7 +236,10 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("first", metavar="A", help="directory that caption made")
     compare.add_argument("second", metavar="B", help="another one, by the same captioner")
     compare.add_argument(
-        "--output", default="comparison.csv", metavar="FILE", help="CSV to write (default: comparison.csv)"
+        "--output",
+        default="comparison.csv",
+        metavar="FILE",
+        help="CSV to write, with a page of the same name in .html (default: comparison.csv)",
     )
 
     export = stage("export", _export, "Captions -> CSV, Parquet, COCO, text or XMP files, metadata, WebDataset.")

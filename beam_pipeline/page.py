@@ -50,7 +50,6 @@ def _environment():
         loader=jinja2.PackageLoader("beam_pipeline", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
         lstrip_blocks=True,
     )
     # tojson writes <, >, & and ' as \u003c and the like, so that no text can end the element that holds it.
@@ -70,11 +69,11 @@ def chart_library() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, from the Python package that carries them."""
     import vl_convert
 
-    return vl_convert.javascript_bundle()
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def safe_script(source: str) -> str:
-    r"""JavaScript -> the same, without what would end or change a script element; in literals `\/` and `\!` are / and !."""
+    r"""JavaScript -> the same, without what would end a script element or hide its end; `\/` is / and `\!` is !."""
     return source.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

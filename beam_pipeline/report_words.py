@@ -31,8 +31,7 @@ _EVIDENCE = {
 
 def settings_in_words(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Content of `summary.json` -> (what, value) of everything behind the results that says how they were made."""
-    made_with = summary["made_with"]
-    rows = [(_SETTINGS.get(name, name.replace("_", " ")), utf8(str(value))) for name, value in made_with.items()]
+    rows = captioner_in_words(summary["made_with"])
     rows.append(("Known of every picture", _listed(summary["evidence"])))
     if summary["evidence_missing"]:
         rows.append(("Not known", _listed(summary["evidence_missing"])))
@@ -43,6 +42,11 @@ def settings_in_words(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     else:
         rows.append(("Words are compared with", "nothing: the captioner does not carry the words it was trained on"))
     return rows
+
+
+def captioner_in_words(made_with: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What captions were made with -> (what, value)."""
+    return [(_SETTINGS.get(name, name.replace("_", " ")), utf8(str(value))) for name, value in made_with.items()]
 
 
 def _listed(kinds: list[str]) -> str:

@@ -6,9 +6,11 @@ import contextlib
 import io
 import itertools
 import logging
+import os
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
@@ -18,15 +20,14 @@ from beam_pipeline.images import DecodedImage, UnreadableImage
 from beam_pipeline.inputs import split_member_uri
 from beam_pipeline.isolated_decoding import Decoding, decoder_pool
 from beam_pipeline.picture_bytes import PictureReader, require_captioned
-from beam_pipeline.reading import READING_THREADS, map_ahead
 
 log = logging.getLogger("captionbeam")
 
 STORE = "thumbnails.zip"
 SIDE = 240  # pixels of the longer side
 _QUALITY = 78  # of the JPEG: 6 to 9 kB a photo
-_AHEAD = 64  # thumbnails of some kB that may wait to be written
-_ATTEMPTS = 20  # where so many pictures in a row cannot be read from the first on, the collection is elsewhere
+_BATCH = 64  # pictures whose thumbnails, of some kB each, may wait to be written
+_THREADS = max(2, os.cpu_count() or 1)
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the same thumbnails make the same zip
 
 
@@ -107,7 +108,7 @@ def _add(archive: zipfile.ZipFile, sha256: str, data: bytes) -> None:
 
 
 def make_thumbnails(wanted: Iterable[Wanted], decoding: Decoding) -> Iterator[tuple[str, bytes]]:
-    """Pictures, ordered by address -> (sha256, JPEG) of those that can still be read; gives up where none of the first can."""
+    """Pictures, by address -> (sha256, JPEG) of those that can still be read; gives up where none of a batch can."""
     containers, lock = PictureReader(), threading.Lock()
 
     def make(one: Wanted) -> tuple[str, bytes | None]:
@@ -117,20 +118,16 @@ def make_thumbnails(wanted: Iterable[Wanted], decoding: Decoding) -> Iterator[tu
             else:
                 with lock:  # the reader keeps the list of one container
                     data = containers.read(one.uri, decoding.max_bytes)
-            picture = decoder_pool(decoding, READING_THREADS).decode(require_captioned(data, one.sha256))
+            picture = decoder_pool(decoding, _THREADS).decode(require_captioned(data, one.sha256))
             return one.sha256, thumbnail(picture)
         except (OSError, UnreadableImage) as error:
             log.debug("%s: no thumbnail (%s)", one.uri, error)
             return one.sha256, None
 
-    failed_in_a_row = 0
-    any_made = False
-    with contextlib.closing(map_ahead(make, wanted, READING_THREADS, _AHEAD)) as results:
-        for sha256, data in results:
-            if data is not None:
-                any_made = True
-                yield sha256, data
-            elif not any_made:
-                failed_in_a_row += 1
-                if failed_in_a_row == _ATTEMPTS:
-                    return
+    remaining = iter(wanted)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while batch := list(itertools.islice(remaining, _BATCH)):
+            made = [(sha256, data) for sha256, data in pool.map(make, batch) if data is not None]
+            yield from made
+            if not made:
+                return  # the collection is elsewhere

@@ -185,7 +185,7 @@ function chart(root, specification, choose) {
   async function draw() {
     const colour = colours();
     const font = getComputedStyle(document.body).fontFamily;
-    const made = await vegaEmbed(root, {...specification, data: {values: rows}}, {
+    const made = await vegaEmbed(root, {...specification, data: {values: rows}, height: 23 * rows.length}, {
       mode: "vega-lite",
       renderer: "svg",
       actions: false,
@@ -198,12 +198,9 @@ function chart(root, specification, choose) {
           labelColor: colour("ink"), titleColor: colour("quiet"), gridColor: colour("line"), domainColor: colour("line"),
           tickColor: colour("line"), labelFontSize: 13, titleFontSize: 12, titleFontWeight: "normal", titlePadding: 10,
         },
+        bar: {color: colour("bar")},
         range: {category: [colour("accent"), colour("warm")]},
-        style: {
-          amount: {fill: colour("bar")},
-          interval: {stroke: colour("ink"), strokeWidth: 1.5},
-          zero: {stroke: colour("quiet"), strokeDash: [3, 3]},
-        },
+        rule: {color: colour("ink"), strokeWidth: 1.5},
       },
     });
     if (view) view.finalize();

@@ -184,12 +184,10 @@
   drawCloud();
   drawRejected();
   // What is seen first is drawn first; pictures and the chart follow when the browser has shown it.
-  const drawn = new Promise((resolve) => requestAnimationFrame(() => setTimeout(async () => {
+  requestAnimationFrame(() => setTimeout(async () => {
     drawBehind();
     drawGallery();
     await drawChart();
     document.documentElement.dataset.drawn = "yes";
-    resolve();
-  })));
-  window.addEventListener("beforeprint", () => drawn);
+  }));
 })();
