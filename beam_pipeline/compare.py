@@ -12,6 +12,7 @@ import numpy as np
 from beam_pipeline import storage
 from beam_pipeline.comparison_page import comparison_page
 from beam_pipeline.log_odds import exact_p_values, log_odds, q_values
+from beam_pipeline.page import why
 from beam_pipeline.reference import TABLES, read_summary, require_same_captioner
 from beam_pipeline.tables import Column, Row, read_parquet, to_csv
 from beam_pipeline.terms import WORD, is_stop, lemma
@@ -142,7 +143,7 @@ def _write_page(rows: list[Row], options: CompareOptions, made_with: dict[str, A
         print(f"{page}: the same as a page")
     except Exception as error:
         log.debug("no page", exc_info=True)
-        log.warning("%s: not written (%s)", page, " ".join(str(error).split()) or type(error).__name__)
+        log.warning("%s: not written (%s)", page, why(error))
 
 
 def page_beside(table: str) -> str:

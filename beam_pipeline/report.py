@@ -13,7 +13,7 @@ from beam_pipeline import storage
 from beam_pipeline.charts import BARS, importance_chart
 from beam_pipeline.inputs import utf8
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
-from beam_pipeline.page import render
+from beam_pipeline.page import render, why
 from beam_pipeline.reference import read_summary
 from beam_pipeline.report_data import (
     Example,
@@ -71,7 +71,7 @@ def report(options: ReportOptions) -> str:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory}: damaged results ({error!r}); run captionbeam caption again") from error
     except OSError as error:
-        raise JobFailed(f"{page}: cannot be written ({error.strerror or error}); choose another --output") from error
+        raise JobFailed(f"{page}: cannot be written ({why(error)}); choose another --output") from error
     print(said)
     return page
 
@@ -83,8 +83,7 @@ def report_of_caption(directory: str, decoding: Decoding) -> None:
         print(write_report(directory, read_summary(directory, "--output"), page, decoding, remote=True))
     except Exception as error:  # whatever it is, the captions are committed, and a page is no reason to fail now
         log.debug("no report", exc_info=True)
-        why = " ".join(str(error).split()) or type(error).__name__
-        log.warning("%s: not written (%s); `captionbeam report %s` tries again", page, why, directory)
+        log.warning("%s: not written (%s); `captionbeam report %s` tries again", page, why(error), directory)
 
 
 def write_report(directory: str, summary: dict[str, Any], page: str, decoding: Decoding, remote: bool) -> str:

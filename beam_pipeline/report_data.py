@@ -116,10 +116,11 @@ def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, 
             row = json.loads(line)
             if row["kind"] != WORD or len(found) == most:
                 break
-            best = {example["sha256"]: example for example in (*row["top"], *row["sample"])}
-            found[row["word"]] = WordExamples(
-                tuple(map(_example, best.values())), tuple(map(_example, row["likely_false"]))
-            )
+            doubtful = {example["sha256"] for example in row["likely_false"]}
+            likely = {example["sha256"]: example for example in (*row["top"], *row["sample"])}
+            shows = [_example(example) for sha256, example in likely.items() if sha256 not in doubtful]
+            shows.sort(key=lambda example: -1.0 if example.presence is None else -example.presence)
+            found[row["word"]] = WordExamples(tuple(shows), tuple(map(_example, row["likely_false"])))
     return found
 
 
