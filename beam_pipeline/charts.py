@@ -8,6 +8,7 @@ BARS = 25  # words in the chart of importance
 EACH_SIDE = 15  # words of either collection in the chart of a comparison
 
 
+# None of it has roles for screen readers: the figure around it says what it is, and a table has its numbers.
 # As wide as the page; as high as the page says, by the number of rows.
 _SIZE = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 
@@ -35,9 +36,9 @@ def importance_chart() -> dict[str, Any]:
     return _SIZE | {
         "encoding": {"y": _words(), "tooltip": tooltip},
         "layer": [
-            {"mark": {"type": "bar", "height": 14, "cornerRadiusEnd": 2}, "encoding": {"x": share}},
+            {"mark": {"type": "bar", "aria": False, "height": 14, "cornerRadiusEnd": 2}, "encoding": {"x": share}},
             {
-                "mark": {"type": "rule"},
+                "mark": {"type": "rule", "aria": False},
                 "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}},
             },
         ],
@@ -61,15 +62,15 @@ def comparison_chart() -> dict[str, Any]:
         "encoding": {"y": _words(), "tooltip": tooltip},
         "layer": [
             {
-                "mark": {"type": "rule", "strokeDash": [3, 3], "opacity": 0.5},
+                "mark": {"type": "rule", "aria": False, "strokeDash": [3, 3], "opacity": 0.5},
                 "encoding": {"x": {"datum": 0}, "y": None, "tooltip": None},
             },
             {
-                "mark": {"type": "rule"},
+                "mark": {"type": "rule", "aria": False},
                 "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}},
             },
             {
-                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+                "mark": {"type": "point", "aria": False, "filled": True, "size": 70, "opacity": 1},
                 "encoding": {
                     "x": odds,
                     "color": {"field": "side", "type": "nominal", "scale": {"domain": ["A", "B"]}, "legend": None},

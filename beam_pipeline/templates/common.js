@@ -145,7 +145,7 @@ function dataTable(root, {caption, columns, rows, text, what, searchLabel, size 
       heading.append(column.title);
       return heading;
     }
-    heading.append(element("button", {type: "button", title: column.note || "", on: {click: () => {
+    heading.append(element("button", {type: "button", ...(column.note && {title: column.note}), on: {click: () => {
       // First the way that is useful: numbers from the top, texts from A.
       const first = column.number ? -1 : 1;
       direction = ordered === column.key ? -direction : first;
@@ -195,6 +195,7 @@ function chart(root, specification, choose) {
         font,
         view: {stroke: null},
         axis: {
+          aria: false,
           labelColor: colour("ink"), titleColor: colour("quiet"), gridColor: colour("line"), domainColor: colour("line"),
           tickColor: colour("line"), labelFontSize: 13, titleFontSize: 12, titleFontWeight: "normal", titlePadding: 10,
         },
