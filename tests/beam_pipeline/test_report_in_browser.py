@@ -12,7 +12,9 @@ from beam_pipeline import report as report_module
 from beam_pipeline.compare import CompareOptions, compare
 from beam_pipeline.report import ReportOptions, report
 
-CHROMIUM = os.environ.get("CAPTIONBEAM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = os.environ.get("CAPTIONBEAM_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
