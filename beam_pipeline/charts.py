@@ -21,7 +21,7 @@ def _words() -> dict[str, Any]:
 def importance_chart() -> dict[str, Any]:
     """Rows with word, share, low and high (shares of the pictures), in the order in which they are to stand."""
     axis = {
-        "title": "share of the pictures that the word fits, with its 95 % interval",
+        "title": "share of the pictures",
         "labelExpr": "format(100 * datum.value, '~g') + ' %'",
         "tickCount": 6,
         "orient": "top",

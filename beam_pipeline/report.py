@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from beam_pipeline import storage
@@ -211,5 +212,10 @@ def _write_beside(store: ThumbnailStore, shown: list[str], folder: str) -> None:
         if _THUMBNAIL.fullmatch(name):
             storage.remove(storage.join(folder, name))
     for name, sha256 in names.items():
-        if there.get(name) != store.sizes[sha256]:
-            storage.write_atomic(storage.join(folder, name), store.read(sha256))
+        if there.get(name) == store.sizes[sha256]:
+            continue
+        path, data = storage.join(folder, name), store.read(sha256)
+        if storage.is_local(path):
+            Path(path).write_bytes(data)  # cut by a crash it has another size, and the next page writes it anew
+        else:
+            storage.write_atomic(path, data)

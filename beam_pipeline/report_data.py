@@ -21,6 +21,7 @@ from beam_pipeline.sharding import committed_shards, content_key, ledger_paths
 from beam_pipeline.tables import read_parquet
 from beam_pipeline.terms import WORD
 from beam_pipeline.word_outputs import EVIDENCE
+from beam_pipeline.word_statistics import DOUBTFUL
 
 PICTURES_SHOWN = 5000
 WORDS_SHOWN = 2000
@@ -118,7 +119,11 @@ def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, 
                 break
             doubtful = {example["sha256"] for example in row["likely_false"]}
             likely = {example["sha256"]: example for example in (*row["top"], *row["sample"])}
-            shows = [_example(example) for sha256, example in likely.items() if sha256 not in doubtful]
+            shows = [
+                _example(example)
+                for sha256, example in likely.items()
+                if sha256 not in doubtful and example.get("presence", 1.0) >= DOUBTFUL
+            ]
             shows.sort(key=lambda example: -1.0 if example.presence is None else -example.presence)
             found[row["word"]] = WordExamples(tuple(shows), tuple(map(_example, row["likely_false"])))
     return found

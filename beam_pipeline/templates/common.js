@@ -19,18 +19,12 @@ function json(id) {
 }
 
 function whole(number) {
-  return number.toLocaleString("en");
+  return number.toLocaleString("en", {maximumFractionDigits: 0});
 }
 
-/** 0.0714 -> "7.1 %" */
-function percent(share) {
-  const value = 100 * share;
-  return `${value.toLocaleString("en", {maximumFractionDigits: value < 10 ? 1 : 0})} %`;
-}
-
-/** A number of pictures that may be a fraction. */
-function pictures(number) {
-  return number.toLocaleString("en", {maximumFractionDigits: number < 100 ? 1 : 0});
+/** 0.0714 -> "7 %", or with more digits */
+function percent(share, digits = 0) {
+  return `${(100 * share).toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits})} %`;
 }
 
 let ids = 0;

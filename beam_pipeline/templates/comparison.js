@@ -10,8 +10,8 @@
       caption: "Words of both collections",
       columns: [
         {key: "word", title: "Word", heads: true, value: (row) => row.word, cell: (row) => row.word},
-        number("share_a", "Share in A", "share of A's pictures that the word fits", (row) => percent(row.share_a)),
-        number("share_b", "Share in B", "share of B's pictures that the word fits", (row) => percent(row.share_b)),
+        number("share_a", "Share in A", "share of A's pictures that the word fits", (row) => percent(row.share_a, 1)),
+        number("share_b", "Share in B", "share of B's pictures that the word fits", (row) => percent(row.share_b, 1)),
         number("log_odds", "Log-odds", "above 0 where A uses the word more", (row) => row.log_odds.toFixed(2)),
         {key: "interval", title: "95 % interval", number: true,
           cell: (row) => (row.low === null ? "" : `${row.low.toFixed(2)} to ${row.high.toFixed(2)}`)},
@@ -30,7 +30,7 @@
     const first = known.filter((row) => row.z > 0).slice(0, data.each_side);
     const second = known.filter((row) => row.z < 0).slice(-data.each_side);
     return chart(root, data.chart)([...first, ...second].map((row) => ({
-      ...row, side: row.z > 0 ? "A" : "B", share_a: percent(row.share_a), share_b: percent(row.share_b),
+      ...row, side: row.z > 0 ? "A" : "B", share_a: percent(row.share_a, 1), share_b: percent(row.share_b, 1),
     })));
   }
 

@@ -1,5 +1,7 @@
 (() => {
   const data = json("data");
+  const parts = data.words.some((row) => !Number.isInteger(row.estimate)); // estimates, else counts
+  const pictures = (number) => number.toLocaleString("en", parts && number < 100 ? {minimumFractionDigits: 1, maximumFractionDigits: 1} : {maximumFractionDigits: 0});
   const byWord = new Map(data.words.map((row) => [row.word, row]));
 
   // Thumbnails, looked up when the first one is needed: they may be most of the page.
@@ -22,8 +24,8 @@
       ? element("img", {src: source, alt: "", loading: "lazy", decoding: "async"})
       : element("span", {class: "missing"}, "no thumbnail");
     const name = picture.link
-      ? element("a", {href: picture.link, target: "_blank", rel: "noopener"}, picture.name)
-      : element("span", {}, picture.name);
+      ? element("a", {href: picture.link, target: "_blank", rel: "noopener", title: picture.name}, picture.name)
+      : element("span", {title: picture.name}, picture.name);
     const about = element("figcaption", {}, element("p", {class: "said"}, picture.caption || "(no words)"));
     if (known) {
       const meter = element("span", {class: "meter", "aria-hidden": "true"}, element("span"));
@@ -59,9 +61,9 @@
     const most = rows[0].estimate;
     rows.sort((a, b) => a.word.localeCompare(b.word));
     root.append(...rows.map((row) => {
-      const weight = Math.sqrt(row.estimate / most);
+      const weight = (row.estimate / most) ** 0.75;
       const item = element("li", {}, wordButton(row.word), element("span", {class: "hidden"}, ` ${pictures(row.estimate)} pictures`));
-      item.style.fontSize = `${(0.8 + 2.2 * weight).toFixed(2)}rem`;
+      item.style.fontSize = `${(0.95 + 2.45 * weight).toFixed(2)}em`;
       item.style.setProperty("--weight", `${Math.round(100 * weight)}%`);
       return item;
     }));
@@ -77,7 +79,7 @@
       low: row.low / data.documents,
       high: row.high / data.documents,
       pictures: pictures(row.estimate),
-      interval: `${pictures(row.low)} to ${pictures(row.high)}`,
+      interval: `${whole(row.low)} to ${whole(row.high)}`,
       images: whole(row.images),
     })));
     for (const choice of document.querySelectorAll("input[name=order]")) {
@@ -95,9 +97,9 @@
       {key: "word", title: "Word", heads: true, value: (row) => row.word, cell: (row) => wordButton(row.word)},
       number("importance", "Importance", "share of the pictures times how surprising the word is", (row) => row.importance.toFixed(3)),
       number("estimate", "Pictures", "pictures that the word fits", (row) => pictures(row.estimate)),
-      {key: "interval", title: "95 % interval", number: true, cell: (row) => `${pictures(row.low)} – ${pictures(row.high)}`},
-      {key: "share", title: "Share", number: true, value: (row) => row.estimate, cell: (row) => percent(row.estimate / data.documents)},
-      number("images", "Said", "pictures whose caption says it", (row) => whole(row.images)),
+      {key: "interval", title: "95 % interval", number: true, cell: (row) => `${whole(row.low)} – ${whole(row.high)}`},
+      {key: "share", title: "Share", number: true, value: (row) => row.estimate, cell: (row) => percent(row.estimate / data.documents, 1)},
+      number("images", "In captions", "pictures whose caption says it", (row) => whole(row.images)),
     ];
     if (compared) columns.push(number("z", "More than usual", "z: how surely it is more frequent here than in what it is compared with",
       (row) => (row.z === null ? "" : row.z.toFixed(1))));
@@ -119,10 +121,10 @@
     };
     const known = row && data.documents
       ? [element("p", {class: "facts"}, element("strong", {}, word), ` fits ${pictures(row.estimate)} of ${whole(data.documents)} pictures ` +
-          `(95 % interval ${pictures(row.low)} to ${pictures(row.high)}); ${whole(row.images)} captions say it.`)]
+          `(95 % interval ${whole(row.low)} to ${whole(row.high)}); ${whole(row.images)} captions say it.`)]
       : [];
     document.getElementById("word-panel").replaceChildren(...known,
-      ...strip("Pictures that show it", found.shows, "None are known."),
+      ...strip("Pictures that likely show it", found.shows, "None are known."),
       ...strip("Captions that say it, though it is likely not there", found.unlikely, "None are known."));
   }
 

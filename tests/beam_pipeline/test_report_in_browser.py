@@ -120,7 +120,7 @@ def test_words_are_ordered_searched_and_leafed_through(visit, many):
 
 def test_numbers_are_ordered_as_numbers(visit, many):
     page = visit(many)
-    page.locator("#word-table").get_by_role("button", name="Said", exact=True).click()
+    page.locator("#word-table").get_by_role("button", name="In captions", exact=True).click()
     said = [int(text) for text in page.locator("#word-table tbody td:nth-child(6)").all_text_contents()]
     assert said == sorted(said, reverse=True) and said[0] == 60 and said[-1] < 10
 
