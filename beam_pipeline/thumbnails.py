@@ -7,6 +7,7 @@ import io
 import itertools
 import logging
 import os
+import re
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,8 @@ log = logging.getLogger("captionbeam")
 
 STORE = "thumbnails.zip"
 SIDE = 240  # pixels of the longer side
+_NAME = re.compile(r"[0-9a-f]{64}\.jpg")
+_MOST_BYTES = 1 << 20  # of a thumbnail; 240x240 pixels of noise have 60 kB
 _QUALITY = 78  # of the JPEG: 6 to 9 kB a photo
 _BATCH = 64  # pictures whose thumbnails, of some kB each, may wait to be written
 _THREADS = max(2, os.cpu_count() or 1)
@@ -40,8 +43,8 @@ class Wanted:
 
 
 def thumbnail(image: DecodedImage) -> bytes:
-    """Decoded picture, squashed to a square -> JPEG of its true proportions, `SIDE` pixels at its longer side."""
-    scale = SIDE / max(image.width, image.height)
+    """Decoded picture, squashed to a square -> JPEG of its true proportions, `SIDE` pixels at most."""
+    scale = min(1.0, SIDE / max(image.width, image.height))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     buffer = io.BytesIO()
     Image.fromarray(image.pixels).resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=_QUALITY)
@@ -65,7 +68,11 @@ class ThumbnailStore:
                     zipfile.ZipFile(self._stack.enter_context(storage.local_copy(path)))
                 )
         found = self._archive.infolist() if self._archive else []
-        self.sizes = {info.filename.removesuffix(".jpg"): info.file_size for info in found}  # bytes of each
+        self.sizes = {  # bytes of each; what else a stranger's zip holds is none of ours
+            info.filename.removesuffix(".jpg"): info.file_size
+            for info in found
+            if _NAME.fullmatch(info.filename) and info.file_size <= _MOST_BYTES
+        }
 
     def __enter__(self) -> ThumbnailStore:
         return self

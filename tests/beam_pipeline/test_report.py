@@ -218,6 +218,24 @@ def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, t
     assert f"{REPORT}: not written (is a directory)" in said and "captionbeam report" in said and "\n" not in said
 
 
+def test_a_stranger_s_results_write_nothing_outside(collection, monkeypatch, tmp_path):
+    monkeypatch.setattr(report_module, "MAX_PAGE_BYTES", 1)
+    (path,) = collection.glob("captions-*.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[0]["sha256"] = "../../escaped"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with zipfile.ZipFile(collection / STORE, "w") as archive:
+        archive.writestr("../../escaped.jpg", b"")
+        archive.writestr("a" * 64 + ".jpg", bytes(2 << 20))
+    with pytest.raises(UserError, match="damaged results"):
+        report(ReportOptions(str(collection)))
+    rows[0]["sha256"] = "a" * 64
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = build(collection)
+    assert "a" * 64 not in page.json("thumbnails")["names"]
+    assert not list(tmp_path.glob("**/escaped*"))
+
+
 def test_the_store_of_thumbnails_is_a_zip_of_jpegs(collection):
     build(collection)
     with zipfile.ZipFile(collection / STORE) as archive:
