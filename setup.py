@@ -22,7 +22,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=["beam_pipeline", "training"],
-    package_data={"beam_pipeline": ["*.txt"]},
+    package_data={"beam_pipeline": ["*.txt", "templates/*"]},
     entry_points={"console_scripts": ["captionbeam = beam_pipeline.cli:command"]},
     install_requires=[
         f"tensorflow==2.16.2; {TFIO}",  # InceptionV3, tf.data and training; the release that tensorflow-io loads with
@@ -30,6 +30,7 @@ setup(
         f"tensorflow>=2.20,<3; {NO_TFIO}",  # first release with wheels for Python 3.13
         "apache-beam>=2.70,<3",  # the two pipelines, on one machine or on a cluster
         "budoux>=0.10,<0.11",  # words of Chinese, Japanese and Thai captions; another version may cut otherwise
+        "jinja2>=3.1,<4",  # pages, with every text escaped
         "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3
         "numpy>=1.26,<3",  # features between Beam and TensorFlow; TensorFlow 2.16 narrows it to below 2
         "pillow>=11,<13",  # decodes pictures
@@ -40,6 +41,9 @@ setup(
         "shtab>=1.13,<2",  # completion scripts for shells, from the parser itself
         "simplemma>=2,<3",  # lemmas of English words, from a dictionary
         "tqdm>=4.66,<5",  # progress with a time to go
+        # Charts: Vega, Vega-Lite and Vega-Embed as one offline script of 0.9 MB (Plotly: 4.8 MB), as SVG that screen
+        # readers and printers know, run without eval so that a page can forbid it (by Vega's own maintainers).
+        "vl-convert-python>=1.7,<2",
     ],
     extras_require={
         "s3": ["boto3>=1.28,<2"],  # Beam's S3 file system; the first that knows AWS_ENDPOINT_URL
@@ -53,6 +57,7 @@ setup(
         ],
         # Exact where another version would judge the same code differently.
         "dev": [
+            "axe-playwright-python>=0.1.4,<0.2",  # axe-core, which judges the accessibility of pages
             "boto3>=1.28,<2",  # the extra s3, tested
             "duckdb>=1.1,<3",  # opens what export writes
             "hypothesis>=6.100,<7",  # properties over generated input
@@ -61,6 +66,7 @@ setup(
             "openvino>=2026.4,<2027",  # the extra openvino, tested
             "pandas>=2.2,<4",  # opens what export writes
             "pillow-heif>=1,<2",  # the extra heif, tested
+            "playwright>=1.49,<2",  # drives the Chromium of the system through the pages
             "pyexiv2>=2.15,<3",  # the extra metadata, tested
             "pytest>=9,<10",  # tests
             "pytest-xdist>=3.6,<4",  # tests on both cores

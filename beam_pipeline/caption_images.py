@@ -34,6 +34,7 @@ from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.progress import Progress
 from beam_pipeline.reading import encode_pictures
 from beam_pipeline.reference import SUMMARY, TABLES
+from beam_pipeline.report import report_of_caption
 from beam_pipeline.runs import (
     GatherResults,
     Standing,
@@ -82,6 +83,7 @@ class CaptionOptions:
       reference: captions directory of the same captioner to compare words with; None for the training captions.
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
       shard_size: pictures a shard, on average at most (images only).
+      report: whether to write `report.html` too, as the command does.
       decoding, max_reject_rate, retry_rejected, remote_lists: as for extract.
     """
 
@@ -97,6 +99,7 @@ class CaptionOptions:
     reference: str | None = None
     weights: str | None = None
     shard_size: int = 512
+    report: bool = False
     decoding: Decoding = DEFAULT_DECODING
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
@@ -235,6 +238,8 @@ def caption(
         raise JobFailed(
             f"{output}: {summary['captions']} captions, another number than {options.features} has pictures; run again"
         )
+    if options.report:  # also of a job that rejected too much: the page shows what and why
+        report_of_caption(output, options.decoding)
     check_balance(summary["totals"], options.max_reject_rate, rejected_list)
     return summary
 

@@ -125,6 +125,12 @@ def _caption(settings: dict[str, Any], beam_options) -> None:
         caption(_fill(CaptionOptions, settings), beam_options)
 
 
+def _report(settings: dict[str, Any], _) -> None:
+    from beam_pipeline.report import ReportOptions, report
+
+    report(_fill(ReportOptions, settings))
+
+
 def _compare(settings: dict[str, Any], _) -> None:
     from beam_pipeline.compare import CompareOptions, compare
 
@@ -172,6 +178,7 @@ _RUN: dict[str, Callable[[dict[str, Any], Any], None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "caption": _caption,
+    "report": _report,
     "compare": _compare,
     "export": _export,
     "status": _status,

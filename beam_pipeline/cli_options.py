@@ -229,7 +229,19 @@ def _caption(stages) -> None:
         metavar="DIR",
         help="captions of the same captioner to compare words with (default: the captions it was trained on)",
     )
+    caption.add_argument(
+        "--no-report",
+        dest="report",
+        action="store_false",
+        help="write no report.html (captionbeam report makes it later)",
+    )
     _add_collection_options(caption)
+
+
+def _report(stages) -> None:
+    report = _stage(stages, "report", "Captions -> report.html, a page to look through that needs no network.")
+    report.add_argument("captions", metavar="DIR", help="directory that caption made")
+    report.add_argument("--output", metavar="FILE", help="page to write (default: report.html in DIR)")
 
 
 def _compare(stages) -> None:
@@ -237,7 +249,10 @@ def _compare(stages) -> None:
     compare.add_argument("first", metavar="A", help="directory that caption made")
     compare.add_argument("second", metavar="B", help="another one, by the same captioner")
     compare.add_argument(
-        "--output", default="comparison.csv", metavar="FILE", help="CSV to write (default: comparison.csv)"
+        "--output",
+        default="comparison.csv",
+        metavar="FILE",
+        help="CSV to write, with a page of the same name in .html (default: comparison.csv)",
     )
 
 
@@ -401,7 +416,7 @@ def _add_captioner(group: argparse._MutuallyExclusiveGroup) -> None:
 
 # What `captionbeam --help` lists, in this order.
 _STAGES = {
-    "From images to words": (_extract, _train, _evaluate, _caption, _compare, _export),
+    "From images to words": (_extract, _train, _evaluate, _caption, _report, _compare, _export),
     "To look at what is there": (_status, _inspect, _verify),
     "To try it, and to type less": (_demo, _completion),
 }

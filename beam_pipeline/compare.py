@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from beam_pipeline import storage
+from beam_pipeline.comparison_page import comparison_page
 from beam_pipeline.log_odds import exact_p_values, log_odds, q_values
+from beam_pipeline.page import why
 from beam_pipeline.reference import TABLES, read_summary, require_same_captioner
 from beam_pipeline.tables import Column, Row, read_parquet, to_csv
 from beam_pipeline.terms import WORD, is_stop, lemma
 from training.errors import JobFailed
+
+log = logging.getLogger("captionbeam")
 
 SHOWN = 20  # words of each side that are printed
 COLUMNS = (
@@ -63,7 +68,7 @@ class WordTable:
 
 
 def compare(options: CompareOptions) -> list[Row]:
-    """Compares two captions directories, writes the table and prints its ends; returns its rows.
+    """Compares two captions directories, writes the table and a page, prints the table's ends; returns its rows.
 
     Raises:
       UserError: a directory holds no finished captions, or they are by different captioners.
@@ -82,6 +87,7 @@ def compare(options: CompareOptions) -> list[Row]:
     except OSError as error:
         raise JobFailed(f"--output {options.output}: cannot be written ({error.strerror}); choose another") from error
     _print_ends(rows, options)
+    _write_page(rows, options, made_with[0], (first.pictures, second.pictures))
     return rows
 
 
@@ -125,6 +131,25 @@ def comparison(first: WordTable, second: WordTable) -> list[Row]:
         for number, word in enumerate(words)
     ]
     return sorted(rows, key=lambda row: (-row["z"], row["word"]))
+
+
+def _write_page(rows: list[Row], options: CompareOptions, made_with: dict[str, Any], pictures: tuple[int, int]) -> None:
+    """The same as a page beside the table; where that fails, a line says so, since the table is there."""
+    page = page_beside(options.output)
+    try:
+        storage.write_atomic(
+            storage.absolute(page), comparison_page(rows, (options.first, options.second), pictures, made_with)
+        )
+        print(f"{page}: the same as a page")
+    except Exception as error:
+        log.debug("no page", exc_info=True)
+        log.warning("%s: not written (%s)", page, why(error))
+
+
+def page_beside(table: str) -> str:
+    """comparison.csv -> comparison.html; never the table itself."""
+    page = os.path.splitext(table)[0] + ".html"
+    return page if page != table else f"{table}.html"
 
 
 def _print_ends(rows: list[Row], options: CompareOptions) -> None:

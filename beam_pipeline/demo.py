@@ -16,6 +16,7 @@ from beam_pipeline.caption_images import WORDS, CaptionOptions, caption
 from beam_pipeline.contact_sheet import draw_contact_sheet
 from beam_pipeline.encoder_weights import keras_imagenet_weights
 from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.report import REPORT
 from beam_pipeline.scenes import Scene, SceneScores, draw_collection, read_truth, score_captions, true_word_counts
 from beam_pipeline.sharding import committed_shards
 from training.errors import UserError
@@ -86,7 +87,7 @@ def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
     _heading("captionbeam caption: the held-out scenes, from their image files")
     captions = os.path.join(output, "captions")
     to_caption = _list_of_paths(held_out, images, os.path.join(output, "held_out_images.txt"))
-    caption(CaptionOptions(captioner=captioner, output=captions, images=to_caption), beam_options)
+    caption(CaptionOptions(captioner=captioner, output=captions, images=to_caption, report=True), beam_options)
 
     generated = captions_by_name(captions)
     scores = score_captions(scenes, generated)
@@ -97,6 +98,7 @@ def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
     sheet = os.path.join(output, "contact_sheet.png")
     draw_contact_sheet([_shown(scene, images, generated[scene.image]) for scene in shown[:12]], sheet)
     print(f"\nSome of them with their captions: {sheet}")
+    print(f"All of them and their words, as a page: {os.path.join(captions, REPORT)}")
     print(f"Everything is in {output}; it took {(time.monotonic() - began) / 60:.1f} minutes.")
     return scores
 

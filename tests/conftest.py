@@ -67,6 +67,7 @@ MAY_BE_MISSING = (
     "needs Flickr8k and the other real data",
     "needs datasets, which is not among the extras",
     "needs exiftool",  # comes from the system
+    "needs chromium",  # likewise
     "root may read everything",
 )
 

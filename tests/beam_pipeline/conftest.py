@@ -1,5 +1,6 @@
 """A folder of small pictures, an encoder that needs no weights, and an untrained captioner: all that pipelines need."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -9,9 +10,13 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
+from beam_pipeline.captioned_shard import write_words
 from beam_pipeline.extract_features import ExtractOptions, extract
-from beam_pipeline.ledger import to_jsonl
+from beam_pipeline.ledger import DONE, REJECTED, LedgerLine, to_jsonl
+from beam_pipeline.runs import Results, commit_shard
 from beam_pipeline.sharding import ShardId
+from beam_pipeline.word_outputs import ResultWriter
+from beam_pipeline.word_statistics import CaptionedPicture
 
 COLOURS = [(12 * number, 255 - 12 * number, (40 * number) % 256) for number in range(20)]
 
@@ -132,5 +137,41 @@ def captions(tmp_path):
         for name in ("word_importance.parquet", "bigram_importance.parquet"):
             (directory / name).write_bytes(b"")
         return str(directory)
+
+    return write
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Writes a finished captions directory with its word tables, as `caption` does; returns it.
+
+    Takes {path: caption} of pictures that are there, {path: reason} of rejected files, and settings of each picture:
+    the score of its caption, its flags, and the presence of words.
+    """
+
+    def write(pictures, rejected=None, name="captions", scores=None, flags=None, presence=None):
+        directory = tmp_path / name
+        captioner = tmp_path / "captioner"
+        for folder in (directory, captioner):
+            folder.mkdir(exist_ok=True)
+        found, lines = [], []
+        for path, caption in pictures.items():
+            sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            evidence = None if presence is None else {"kinds": ["presence"], "words": presence.get(path, {})}
+            score = (scores or {}).get(path, -0.5)
+            found.append(CaptionedPicture(sha256, str(path), caption, score, (flags or {}).get(path, ()), evidence))
+            lines.append(LedgerLine(str(path), 1, 1.0, sha256, DONE))
+        lines += [LedgerLine(str(path), 1, 1.0, "", REJECTED, "decode", why) for path, why in (rejected or {}).items()]
+        found.sort(key=lambda picture: picture.sha256)
+        shard = ShardId(1, 0, 1)
+        (directory / shard.captions()).write_text("".join(json.dumps(one.to_json()) + "\n" for one in found))
+        statistics = write_words(shard, found, lines, str(directory))
+        commit_shard(str(directory), shard, lines)
+        made_with = {"model_id": "m1", "encoder_id": "e1", "beam_width": 3, "source": "images"}
+        writer = ResultWriter(str(directory), str(captioner), None, made_with)
+        outcomes = {"listed": len(lines), "done": len(found), "rejected": len(rejected or {})}
+        writer.begin()
+        writer.write(Results(list(statistics.terms.items()), statistics.counts | outcomes, {}))
+        return directory
 
     return write

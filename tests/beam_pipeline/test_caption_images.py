@@ -129,6 +129,27 @@ def test_names_and_words_that_a_spreadsheet_would_run_are_harmless_and_come_back
     assert seen == set(names)
 
 
+def test_a_page_comes_with_the_captions_and_its_failure_costs_them_nothing(run, good, tmp_path):
+    (good / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    run(images=str(good), report=True)
+    page = tmp_path / "captions" / "report.html"
+    first = page.read_bytes()
+    assert b"20 + 0 + 1 = 21: every file is accounted for." in first
+    run(images=str(good), report=True)
+    assert page.read_bytes() == first
+    page.unlink()
+    page.mkdir()
+    assert run(images=str(good), report=True)["captions"] == 20
+
+
+def test_a_collection_that_is_rejected_too_often_has_a_page_that_tells_why(run, good, tmp_path):
+    for number in range(4):
+        (good / f"cut{number}.jpg").write_bytes(b"\xff\xd8\xff%d" % number)
+    with pytest.raises(JobFailed, match="4 of 24 inputs were rejected"):
+        run(images=str(good), report=True)
+    assert "4 files were not captioned" in " ".join((tmp_path / "captions" / "report.html").read_text().split())
+
+
 def test_an_empty_collection_gives_empty_tables(run, tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "none.jpg").write_bytes(b"no image")

@@ -106,6 +106,12 @@ def test_limits_reach_the_decoder(stage, flags, decoding):
     assert _fill(options, vars(settings)).decoding == decoding
 
 
+@pytest.mark.parametrize(("flags", "report"), [([], True), (["--no-report"], False)])
+def test_a_page_comes_with_captions_unless_it_is_switched_off(flags, report):
+    arguments = ["caption", "--images", "x", "--captioner", "y", "--output", "z", *flags]
+    assert _fill(CaptionOptions, vars(build_parser().parse_args(arguments))).report == report
+
+
 def test_an_output_that_cannot_be_written_is_status_1(capsys, tmp_path, good, weights):
     (tmp_path / "file").write_text("in the way")
     status, error = fails(

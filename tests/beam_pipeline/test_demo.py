@@ -16,6 +16,8 @@ def test_the_demo_runs_every_stage_and_a_second_time_nothing(tmp_path, capsys):
     assert "random weights" in said
     assert "colour named right" in said
     assert "shape named right" in said
+    assert f"as a page: {tmp_path / 'demo' / 'captions' / 'report.html'}" in said
+    assert (tmp_path / "demo" / "captions" / "report.html").exists()
     assert scores.pictures == len((tmp_path / "demo" / "collection" / "test.txt").read_text().split())
     assert 0 <= scores.colour <= 1
     manifest = json.loads((tmp_path / "demo" / "features" / "manifest.json").read_text())
