@@ -56,9 +56,14 @@ def committed_shards(file_names: Iterable[str]) -> list[ShardId]:
 _CONTENT_BITS = 60
 
 
+def content_key(sha256: str) -> int:
+    """Hex digest -> the number, below 2**60, that decides the shard."""
+    return int(sha256[: _CONTENT_BITS // 4], 16)
+
+
 def content_part(sha256: str, parts: int) -> int:
     """Hex digest -> which of so many equal parts of the range it lies in. Parts of parts lie together."""
-    return int(sha256[: _CONTENT_BITS // 4], 16) * parts >> _CONTENT_BITS
+    return content_key(sha256) * parts >> _CONTENT_BITS
 
 
 @dataclass(frozen=True)
