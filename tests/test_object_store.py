@@ -5,8 +5,8 @@ loopback, which answers 503 now and then.
 import io
 import subprocess
 import sys
-import zipfile
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
