@@ -50,7 +50,7 @@ def comparison_chart() -> dict[str, Any]:
     odds = {
         "field": "log_odds",
         "type": "quantitative",
-        "axis": {"tickCount": 7, "title": "← more in B · log-odds with 95 % interval · more in A →", "orient": "top"},
+        "axis": {"tickCount": 7, "title": "← more in B · log-odds · more in A →", "orient": "top"},
     }
     tooltip = [
         {"field": "word", "title": "word"},

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,9 @@ def test_train_and_caption_on_s3(store, tmp_path):
     assert len(files) > 8
     for name in files:
         assert (Path(there["captions"]) / name).read_bytes() == (Path(here["captions"]) / name).read_bytes(), name
+    assert b"All 20 pictures." in (Path(there["captions"]) / "report.html").read_bytes()
+    with zipfile.ZipFile(Path(there["captions"]) / "thumbnails.zip") as thumbnails:
+        assert len(thumbnails.namelist()) == 20
 
 
 def captionbeam(*arguments):

@@ -27,6 +27,12 @@ function percent(share, digits = 0) {
   return `${(100 * share).toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits})} %`;
 }
 
+/** A number below or above 0, with its true minus; never -0. */
+function signed(number, digits) {
+  const text = number.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
 let ids = 0;
 
 /** A search field with its label; calls back at once with what was typed, in lower case. */

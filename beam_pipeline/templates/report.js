@@ -102,7 +102,7 @@
       number("images", "In captions", "pictures whose caption says it", (row) => whole(row.images)),
     ];
     if (compared) columns.push(number("z", "More than usual", "z: how surely it is more frequent here than in what it is compared with",
-      (row) => (row.z === null ? "" : row.z.toFixed(1))));
+      (row) => (row.z === null ? "" : signed(row.z, 1))));
     dataTable(root, {
       caption: "Words of the collection", columns, rows: data.words, text: (row) => `${row.word} ${row.lemma}`, what: "words",
       searchLabel: "Search words", ordered: "importance",

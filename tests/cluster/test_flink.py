@@ -51,7 +51,8 @@ class Collection:
         inputs = ["--images", str(self.images), "--captioner", str(self.captioner)]
         if self.weights != "random":
             inputs += ["--weights", self.weights]
-        return self._start("caption", *inputs, *self._outputs(output), *options)
+        # Links of a page depend on where it lies, so two pages differ.
+        return self._start("caption", *inputs, *self._outputs(output), "--no-report", *options)
 
     def caption(self, output: Path, *options: str) -> None:
         self.end(self.start_captioning(output, *options))
