@@ -6,6 +6,7 @@ their counts cannot be seen, it reads the ledgers that appear in the output inst
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -37,7 +38,7 @@ class State:
     """Where a run stands.
 
     Attributes:
-      activity: what is being done, for a person: "listing", "reading" or "" for the work itself.
+      activity: "listing", "reading", "loading" the models, or "" for the work itself.
       position: how many are done of what is counted now.
       total: how many there are, or None while that is unknown.
       rejected: inputs rejected in this run.
@@ -66,7 +67,7 @@ def state_of(counts: Counter[str], pictures: int | None = None) -> State:
         position = min(finished, total) if total else finished
         return State("", position, total, counts[REJECTED], counts[SHARDS])
     if counts[HASHED]:  # so the listing has ended
-        return State("reading", counts[HASHED], counts[NEW])
+        return State("reading" if counts[HASHED] < counts[NEW] else "loading", counts[HASHED], counts[NEW])
     return State("listing", counts[LISTED], None)
 
 
@@ -113,6 +114,8 @@ def sentence(state: State, speed: float | None) -> str:
     """State and pictures a second -> one line, without the stage's name."""
     if state.activity == "listing":
         return f"{state.position:,} inputs found"
+    if state.activity == "loading":
+        return f"{state.position:,} new inputs read, loading the models"
     done = f"{state.position:,}" if state.total is None else f"{state.position:,} of {state.total:,}"
     parts = [f"{done} new inputs read" if state.activity else done]
     if speed:
@@ -165,7 +168,8 @@ class Progress:
         self._bar: tqdm | None = None
 
     def __enter__(self) -> Progress:
-        self.tallies = Tallies(tempfile.mkdtemp(prefix="captionbeam-progress-"))
+        with contextlib.suppress(OSError):
+            self.tallies = Tallies(tempfile.mkdtemp(prefix="captionbeam-progress-"))
         self._thread.start()
         return self
 
@@ -174,7 +178,8 @@ class Progress:
         self._thread.join(timeout=10)
         if kind is None and self._state.position and not self._state.activity:
             self._tell(f"{self._stage}: {sentence(self._state, self._speed.overall())}")
-        shutil.rmtree(self.tallies.directory, ignore_errors=True)
+        if self.tallies.directory:
+            shutil.rmtree(self.tallies.directory, ignore_errors=True)
 
     def _watch(self) -> None:
         try:

@@ -61,7 +61,9 @@ class Tallies:
     def read(self) -> Counter[str]:
         """What all workers have counted so far."""
         total: Counter[str] = Counter()
-        with contextlib.suppress(OSError), os.scandir(self.directory or os.devnull) as entries:
+        if not self.directory:
+            return total
+        with contextlib.suppress(OSError), os.scandir(self.directory) as entries:
             for entry in entries:
                 if entry.name.endswith(_ENDING):
                     with open(entry.path, "rb") as file:

@@ -21,7 +21,6 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from tqdm import tqdm
 
 from training.captioner import Captioner
 from training.dataset import records_of
@@ -31,6 +30,7 @@ from training.feature_set import FeatureSet
 from training.layers import Noise
 from training.opinion_pool import pooled_scores
 from training.presence import PresenceHead, find, head_inputs, inputs_of
+from training.progress_bar import progress_bar
 from training.splits import TRAIN, Split
 from training.word_counts import WordCounts
 from training.word_evidence import FLOOR
@@ -408,7 +408,7 @@ class _Fitter:
                 slot.assign(tf.zeros_like(slot))
         steps = options.epochs * math.ceil(len(kept) / options.batch_size)
         done = 0
-        with tqdm(total=steps, desc=f"word presence {seed[-1] + 1}/{options.members}", disable=None) as shown:
+        with progress_bar(steps, f"word presence {seed[-1] + 1}/{options.members}", "step") as shown:
             for _ in range(options.epochs):
                 order = generator.permutation(kept)
                 for begin in range(0, len(order), options.batch_size):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import posixpath
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +18,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from training import captioner as store
 from training.captioner import Captioner, load_captioner
@@ -36,6 +34,7 @@ from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
 from training.presence import load_presence, remove_presence
 from training.presence_training import PresenceOptions, fit_opinion_pool, fit_presence
+from training.progress_bar import progress_bar
 from training.scores import cider
 from training.self_critical import CiderReward, SelfCritical
 from training.splits import DEV, TRAIN, Split, make_split
@@ -279,14 +278,7 @@ class _Loop:
             options.seed,
             progress.epoch,
         )
-        bar = tqdm(
-            total=self.steps,
-            initial=progress.step,
-            desc=title,
-            unit="step",
-            file=sys.stderr,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
-        )
+        bar = progress_bar(self.steps, title, "step", progress.step)
         label = LABELS[progress.stage]
         shown = []
         with bar:  # also where a step fails: the message comes after it

@@ -37,6 +37,7 @@ class Clock:
         ({"listed": 5}, None, State("listing", 5, None)),
         ({"listed": 9, "new": 7}, None, State("listing", 9, None)),
         ({"listed": 9, "new": 7, "hashed": 3}, None, State("reading", 3, 7)),
+        ({"listed": 9, "new": 7, "hashed": 7}, None, State("loading", 7, 7)),
         (
             {"listed": 9, "new": 7, "hashed": 7, "done": 2, "duplicate": 1, "rejected": 1, "shards": 1},
             None,
@@ -60,6 +61,7 @@ def test_what_was_counted_tells_where_a_run_stands(counts, pictures, state):
     [
         (State("listing", 12345, None), None, "12,345 inputs found"),
         (State("reading", 1200, 7091), 600.0, "1,200 of 7,091 new inputs read, 600 img/s, 10 s to go"),
+        (State("loading", 7091, 7091), 600.0, "7,091 new inputs read, loading the models"),
         (State("", 1536, 7091, 12, 3), 25.25, "1,536 of 7,091, 25.2 img/s, 3 min 40 s to go, 12 rejected"),
         (State("", 7, 7091), None, "7 of 7,091, 0 rejected"),
         (State("", 7091, 7091, 1, 14), 25.0, "7,091 of 7,091, 25.0 img/s, 1 rejected"),
@@ -212,6 +214,13 @@ def test_a_failure_to_look_is_no_failure_of_the_job(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "state_of", lambda *_: 1 / 0)
     with Progress("extract", str(tmp_path), []):
         pass
+
+
+def test_without_room_for_counts_the_job_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.tempfile, "mkdtemp", lambda **_: (_ for _ in ()).throw(OSError("no space left")))
+    with Progress("extract", str(tmp_path), []) as progress:
+        progress.tallies.add("done")
+    assert progress.tallies == NOWHERE
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,37 @@
+"""tqdm for what takes long: a live bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+_LOG_SECONDS = 30
+_LOG_FORMAT = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} to go{postfix}"
+
+
+class _Lines:
+    """A log in place of a terminal: what would be drawn over what was there is a line of its own."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip("\r\n "):
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def progress_bar(total: int, title: str, unit: str, initial: int = 0) -> tqdm:
+    """A bar of `total` units, `initial` of them done before."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, initial=initial, desc=title, unit=unit, mininterval=0.5, dynamic_ncols=True)
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=title,
+        unit=unit,
+        file=_Lines(),
+        mininterval=_LOG_SECONDS,
+        bar_format=_LOG_FORMAT,
+        delay=_LOG_SECONDS / 2,
+    )
