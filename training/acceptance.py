@@ -10,6 +10,7 @@ Letters: N pictures, R rounds, one caption of each picture set aside in each.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,17 +29,28 @@ class Acceptance:
       agreement: float64 [N], of each caption with the references, 0 to 10.
       people: float64 [N, R], the like of each caption that was set aside.
       threshold: agreement from which on a caption is accepted.
+      strangers: share of people's captions that would be accepted of another picture, one caption of each picture.
     """
 
     pictures: tuple[str, ...]
     agreement: np.ndarray
     people: np.ndarray
     threshold: float
+    strangers: float
 
     @property
     def accepted(self) -> np.ndarray:
         """bool [N]"""
         return self.agreement >= self.threshold
+
+    def event(self) -> dict[str, Any]:
+        """What is predicted, as JSON files tell it."""
+        return {
+            "agreement": "CIDEr-D",
+            "people_quantile": PEOPLE_QUANTILE,
+            "threshold": round(self.threshold, 6),
+            "accepted_of_another_picture": round(self.strangers, 4),
+        }
 
 
 def acceptance(generated: Captions, references: References) -> Acceptance | None:
@@ -59,4 +71,8 @@ def acceptance(generated: Captions, references: References) -> Acceptance | None
         people.append(cider_of_pictures(make_row(aside, others)))
         ours.append(cider_of_pictures(make_row({name: generated[name] for name in names}, others)))
     said = np.stack(people, axis=1)
-    return Acceptance(tuple(names), np.mean(ours, axis=0), said, float(np.quantile(said, PEOPLE_QUANTILE)))
+    threshold = float(np.quantile(said, PEOPLE_QUANTILE))
+    # The next picture's, by name, against the last round's references.
+    wrong = {name: aside[other] for name, other in zip(names, [*names[1:], names[0]], strict=True)}
+    strangers = float((cider_of_pictures(make_row(wrong, others)) >= threshold).mean())
+    return Acceptance(tuple(names), np.mean(ours, axis=0), said, threshold, strangers)

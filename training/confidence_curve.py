@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from training.acceptance import PEOPLE_QUANTILE, acceptance
+from training.acceptance import acceptance
 from training.calibration import figures, in_words
 from training.confidence import DIGITS, Confidence, half_of
 from training.decoding import Hypothesis
@@ -60,7 +60,7 @@ def measure(confidences: Confidences, generated: Captions, references: Reference
     return {
         "pictures": len(found.pictures),
         "held_out_by_halves": confidences.held_out,
-        "event": {"agreement": "CIDEr-D", "people_quantile": PEOPLE_QUANTILE, "threshold": round(found.threshold, 6)},
+        "event": found.event(),
         **figures(probabilities, found.accepted),
         "curve": rows,
     }

@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from training.acceptance import PEOPLE_QUANTILE, acceptance
+from training.acceptance import acceptance
 from training.calibration import figures, fit_calibration, in_words
 from training.captioner import Captioner
 from training.confidence import FAMILIARITY, Confidence, content_number, fingerprints, half_of
@@ -108,7 +108,7 @@ def _calibrated(confidence: Confidence, captioned: list[tuple[DevPicture, Hypoth
     measured = figures(np.array(held_out, np.float64), accepted)
     log.info("confidence: %d dev pictures; cross-validated, %s", len(accepted), in_words(measured))
     report = {
-        "event": {"agreement": "CIDEr-D", "people_quantile": PEOPLE_QUANTILE, "threshold": round(found.threshold, 6)},
+        "event": found.event(),
         "pictures": len(found.pictures),
         "cross_validated": measured,
     }

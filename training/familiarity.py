@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -55,14 +56,18 @@ class Familiarity:
 
     def distance(self, look: np.ndarray) -> float:
         """One picture's `looks` float32 [C] -> its distance, 0 or more."""
+        along, spreads = self._along
         away = (look - self.mean).astype(np.float64)
-        along = self.directions.astype(np.float64)
         inside = along @ away  # (K,), in spreads
-        moved = inside / np.maximum(
-            np.linalg.norm(along, axis=1), np.finfo(np.float32).tiny
-        )  # in the features' own unit
+        moved = inside * spreads  # in the features' own unit
         left = max(float(away @ away - moved @ moved), 0.0)
         return float(np.sqrt((inside @ inside + left / self.rest**2) / len(away)))
+
+    @cached_property
+    def _along(self) -> tuple[np.ndarray, np.ndarray]:
+        """The directions as numbers to calculate with, float64 [K, C], and the spread along each [K]."""
+        along = self.directions.astype(np.float64)
+        return along, 1.0 / np.maximum(np.linalg.norm(along, axis=1), np.finfo(np.float32).tiny)
 
 
 def fit_familiarity(features: Iterable[np.ndarray]) -> Familiarity:

@@ -30,6 +30,15 @@ def test_three_in_four_of_peoples_captions_reach_the_threshold_and_nonsense_does
     found = acceptance(GOOD | {"b.jpg": "a sailing boat"}, REFERENCES)
     assert (found.people >= found.threshold).mean() >= 0.75
     assert found.accepted.tolist() == [True, False, True]
+    assert found.strangers == 0.0, "people's captions of another picture"
+    assert found.event()["threshold"] == round(found.threshold, 6)
+
+
+def test_captions_of_pictures_alike_are_accepted_of_each_other():
+    alike = {"a.jpg": ["a dog runs", "a dog runs fast"], "b.jpg": ["a dog runs", "a dog runs fast"]}
+    both = alike | {"c.jpg": ["two boats at sea", "boats on the sea"]}
+    found = acceptance(dict.fromkeys(both, "a dog runs"), both)
+    assert found.strangers == pytest.approx(1 / 3)
 
 
 def test_pictures_with_one_reference_are_left_out_and_without_others_nothing_is_known():
