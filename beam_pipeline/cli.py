@@ -98,9 +98,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     extract.add_argument(
         "--precision",
-        choices=("auto", "bfloat16", "float32"),
+        choices=("auto", "bfloat16", "float32", "int8"),
         default="auto",
-        help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
+        help="arithmetic of the encoder (default: bfloat16 where the processor has it); int8, of the extra "
+        "captionbeam[int8], goes with --engine openvino",
     )
     extract.add_argument(
         "--engine",
