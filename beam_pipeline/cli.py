@@ -424,6 +424,8 @@ def _beam_options(stage: str, flags: list[str]):
 
 
 def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
+    if stage == "caption" and option.split("=")[0] in ("--engine", "--precision", "--layer", "--feature-kind"):
+        return f"{option}: caption runs the encoder that its captioner was trained with; extract takes the option"
     ours = [flag for action in _stage_actions(stage) for flag in action.option_strings]
     close = difflib.get_close_matches(option.split("=")[0], ours + beam_flags, n=1)
     return f"unknown option {option}" + (

@@ -102,7 +102,9 @@ class ExtractFeatures(beam.PTransform):
         super().__init__()
 
         def no_sample() -> np.ndarray:
-            raise UserError("ExtractFeatures: random weights and int8 need a collection; use `captionbeam extract`")
+            raise UserError(
+                "ExtractFeatures: random weights and int8 are fitted to a collection; use `captionbeam extract`"
+            )
 
         if weights == "random" or precision == "int8":
             no_sample()

@@ -95,7 +95,7 @@ def test_int8_and_other_features_do_not_mix(run_extract, tmp_path):
 def test_tensorflow_and_transforms_have_no_int8(run_extract, weights):
     with pytest.raises(UserError, match="--precision int8: goes with --engine openvino only"):
         run_extract(precision="int8")
-    with pytest.raises(UserError, match="random weights and int8 need a collection"):
+    with pytest.raises(UserError, match="random weights and int8 are fitted to a collection"):
         ExtractFeatures(str(weights), precision="int8", engine="openvino")
 
 
