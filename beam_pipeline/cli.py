@@ -74,6 +74,8 @@ def _beam_options(stage: str, flags: list[str]):
 
 
 def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
+    if stage == "caption" and option.split("=")[0] in ("--engine", "--precision", "--layer", "--feature-kind"):
+        return f"{option}: caption runs the encoder that its captioner was trained with; extract takes the option"
     if not option.startswith("-"):
         return f"unexpected argument {option} (see captionbeam {stage} --help)"
     ours = [flag for action in stage_parser(stage)._actions for flag in action.option_strings]

@@ -87,9 +87,10 @@ def _extract(stages) -> None:
     )
     encoder.add_argument(
         "--precision",
-        choices=("auto", "bfloat16", "float32"),
+        choices=("auto", "bfloat16", "float32", "int8"),
         default="auto",
-        help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
+        help="arithmetic of the encoder (default: bfloat16 where the processor has it); int8, of the extra "
+        "captionbeam[int8], goes with --engine openvino",
     )
     encoder.add_argument(
         "--engine",

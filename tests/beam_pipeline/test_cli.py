@@ -66,6 +66,10 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
             ["train", "--features", "x", "--output", "y", "--epoch", "2"],
             "unknown option --epoch, did you mean --epochs?",
         ),
+        (
+            ["caption", "--images", "x", "--captioner", "y", "--output", "z", "--engine", "openvino"],
+            "--engine: caption runs the encoder that its captioner was trained with; extract takes the option",
+        ),
         (["caption", "--captioner", "x", "--output", "y"], "one of the arguments --images --features is required"),
         (["evaluate", *SPLIT], "one of the arguments --captioner --ensemble --captions is required"),
         (
