@@ -17,19 +17,18 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_pipeline import storage
-from beam_pipeline.captioned_shard import DECODER_BATCH, caption_features, write_words
+from beam_pipeline.caption_feature_sets import captions_from_features, pictures_left
+from beam_pipeline.captioned_shard import caption_features, write_words
 from beam_pipeline.collection import resolve_source
-from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, quantized_encoder, resolve_encoder
+from beam_pipeline.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
+from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
-from beam_pipeline.ledger import DONE, LedgerLine, read_ledger
+from beam_pipeline.ledger import DONE, LedgerLine
 from beam_pipeline.once_per_process import OncePerProcess
-from beam_pipeline.outputs import COUNTS, count, tagged_outputs
-from beam_pipeline.packed_grouping import CoGroupInBuckets
+from beam_pipeline.outputs import COUNTS, MadeShards
 from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.progress import Progress
 from beam_pipeline.reading import encode_pictures
@@ -37,7 +36,6 @@ from beam_pipeline.reference import SUMMARY, TABLES
 from beam_pipeline.report import report_of_caption
 from beam_pipeline.runs import (
     GatherResults,
-    Standing,
     balance_in_words,
     check_balance,
     commit_shard,
@@ -47,19 +45,17 @@ from beam_pipeline.runs import (
     standing,
     write_rejected,
 )
-from beam_pipeline.sharding import ShardId, parse_shard
+from beam_pipeline.sharding import ShardId
 from beam_pipeline.shards_in_turn import ENCODING, MakesShards
 from beam_pipeline.tallies import SHARDS, Tallies
 from beam_pipeline.terms import WORD
-from beam_pipeline.word_importance import CountWords, ledger_of_shard
+from beam_pipeline.word_importance import CountWords
 from beam_pipeline.word_outputs import ResultWriter
 from training.captioner import Captioner, load_captioner, member_paths, no_confidence
 from training.confidence import LOW
 from training.decoding import CaptionDecoder
 from training.errors import JobFailed, UserError
-from training.feature_records import deserialize
-from training.feature_set import REPAIR, FeatureSet, load_feature_set
-from training.guidance import effective_guidance
+from training.feature_set import load_feature_set
 
 log = logging.getLogger("captionbeam")
 
@@ -104,32 +100,6 @@ class CaptionOptions:
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
     remote_lists: bool = False
-
-
-@dataclass(frozen=True)
-class DecoderSpec:
-    """How a worker makes the caption decoder; picklable."""
-
-    captioner: str
-    beam_width: int
-    min_words: int
-    guidance: float
-    alternatives: int
-    min_confidence: float | None = None
-
-    def load(self) -> CaptionDecoder:
-        captioner = load_captioner(self.captioner)
-        evidence = captioner.presence is not None  # without a head a picture's evidence is its caption
-        return CaptionDecoder(
-            captioner,
-            self.beam_width,
-            DECODER_BATCH,
-            self.alternatives,
-            self.min_words,
-            self.guidance,
-            evidence,
-            self.min_confidence,
-        )
 
 
 @dataclass(frozen=True)
@@ -202,7 +172,7 @@ def caption(
     from_source = (
         _from_images(options, captioner, decoder, load)
         if options.images
-        else _from_features(options, captioner, decoder)
+        else captions_from_features(options.features or "", captioner, decoder)
     )
     if why_none := no_confidence(captioner):
         log.info("captions come without confidence: %s", why_none)
@@ -255,75 +225,6 @@ def _refuse_another_model(output: str, made_with: dict[str, Any]) -> None:
                 f"--output {output}: holds captions made with {name} {there.get(name)}, this run has {value}; "
                 "choose another --output"
             )
-
-
-@dataclass(frozen=True)
-class MadeShards:
-    """Keys of the shards that this run captions, and its counts and notes."""
-
-    shards: PCollection
-    counts: list[PCollection]
-    notes: list[PCollection]
-
-
-def decoder_of_captioner(
-    captioner: Captioner,
-    path: str,
-    beam_width: int,
-    min_words: int | None,
-    guidance: float | None,
-    alternatives: int = 0,
-) -> DecoderSpec:
-    """How workers decode with a captioner: paths made absolute, and its own settings where None is asked for.
-
-    Args:
-      path: the captioner's directory, or several.
-    """
-    return DecoderSpec(
-        ",".join(map(storage.absolute, member_paths(path))),
-        beam_width,
-        min_words or captioner.min_words,
-        effective_guidance(captioner, guidance),
-        alternatives,
-    )
-
-
-# From images.
-
-
-def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -> EncoderSpec:
-    """The encoder that a captioner was trained with.
-
-    Args:
-      path: the captioner's directory, or several.
-      weights: where they lie elsewhere than then, else None.
-
-    Raises:
-      UserError: its weights or its engine cannot be had, or its weights are others.
-    """
-    wanted = captioner.encoder
-    directory = storage.absolute(member_paths(path)[0])
-    if wanted.precision == "int8":
-        if weights:
-            raise UserError(f"--weights {weights}: the captioner's encoder in int8 has its own; leave the option out")
-        spec = quantized_encoder(wanted, directory)
-        captioner.require_encoder(spec.identity)
-        return spec
-
-    def no_sample() -> np.ndarray:
-        raise UserError(f"--captioner {path}: the statistics of its random encoder weights are missing; train it again")
-
-    spec = resolve_encoder(
-        weights or wanted.weights,
-        wanted.feature_kind,
-        wanted.layer,
-        wanted.precision,
-        directory,
-        no_sample,
-        wanted.engine,
-    )
-    captioner.require_encoder(spec.identity)
-    return spec
 
 
 def _from_images(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec, load):
@@ -414,98 +315,3 @@ def caption_pictures(
     commit_shard(output, shard, lines)
     tallies.add(SHARDS)
     return lines
-
-
-# From features.
-
-
-def pictures_left(features: FeatureSet, state: Standing) -> int:
-    """How many pictures of a feature set are in shards that are not captioned yet."""
-    done = {shard.features() for shard in state.committed}
-    return sum(entry.records for entry in features.shards if entry.name not in done)
-
-
-def _from_features(options: CaptionOptions, captioner: Captioner, decoder: DecoderSpec):
-    assert options.features
-    features = load_feature_set(options.features)
-    captioner.require_encoder(features.encoder)
-    features.shard_paths()  # a damaged shard is better found before the job than in it
-
-    def made(pipeline: beam.Pipeline, output: str, state, tallies: Tallies) -> MadeShards:
-        present = [shard for entry in features.shards if (shard := parse_shard(entry.name, "features"))]
-        missing = [shard_key(shard) for shard in present if shard not in set(state.committed)]
-        shards = (
-            pipeline
-            | "FeatureShards" >> beam.Create(missing)
-            | "SpreadFeatures" >> beam.Reshuffle()
-            | "CaptionFeatures" >> beam.ParDo(CaptionFeatures(decoder, features.path, output, tallies))
-        )
-        old = pipeline | "OldShards" >> beam.Create([shard_key(shard) for shard in state.committed])
-        lines = (
-            (
-                old | "OldOrNot" >> beam.Map(lambda key: (key, False)),
-                shards | "NewOrNot" >> beam.Map(lambda key: (key, True)),
-            )
-            | "KnownShards" >> beam.Flatten()
-            | "LinesOfShard" >> beam.FlatMap(lines_of_shard, output)
-        )
-        groups = {"lines": lines} | "GroupLinesByUri" >> CoGroupInBuckets()
-        counted = tagged_outputs(groups, "CountLastLine", count_last_line)
-        return MadeShards(shards, [counted[COUNTS]], [pipeline | "NoNotes" >> beam.Create([])])
-
-    return made
-
-
-class CaptionFeatures(MakesShards):
-    """ShardKey of a feature shard -> the same, its captions written and its ledger copied."""
-
-    def __init__(self, decoder: DecoderSpec, features: str, output: str, tallies: Tallies):
-        self.decoder = OncePerProcess(decoder.load, decoder)
-        self.features = features
-        self.output = output
-        self.tallies = tallies
-
-    def make(self, key: ShardKey) -> ShardKey:
-        shard = ShardId(*key)
-        features = read_features(storage.join(self.features, shard.features()))
-        captioned = caption_features(shard, self.tallies.counting(features, DONE), self.decoder, self.output)
-        ledger = storage.join(self.features, shard.ledger())
-        write_words(shard, captioned, read_ledger(ledger), self.output)
-        storage.write_atomic(storage.join(self.output, shard.ledger()), storage.read_bytes(ledger))
-        self.tallies.add(SHARDS)
-        return key
-
-    def outputs(self, made: ShardKey) -> Iterator[ShardKey]:
-        yield made
-
-
-def read_features(path: str) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Feature shard -> (sha256, uri, feature) of its pictures; none where a shard of no picture has no file.
-
-    Raises:
-      JobFailed: the shard is damaged.
-    """
-    if not storage.exists(path):
-        return
-    with storage.local_copy(path) as local:
-        try:
-            for serialized in tf.data.TFRecordDataset(local):
-                record = deserialize(serialized.numpy())
-                yield record.sha256, record.uris[0], record.feature
-        except tf.errors.DataLossError as error:
-            raise JobFailed(f"{path}: damaged shard; {REPAIR}") from error
-
-
-def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[bytes, tuple[str, bool, str]]]:
-    """(ShardKey, made in this run) -> (uri, (ledger name, made in this run, outcome)) of its ledger lines."""
-    key, new = keyed
-    for uri, (name, line) in ledger_of_shard(key, output):
-        yield uri, (name, new, line.outcome)
-
-
-def count_last_line(group: tuple[bytes, dict[str, Iterable[tuple[str, bool, str]]]]) -> Iterator[TaggedOutput]:
-    """Ledger lines of one uri -> its counts; the newest run has the last word."""
-    _, grouped = group
-    _, new, outcome = max(grouped["lines"])
-    yield count("listed")
-    yield count(outcome if new else f"earlier_{outcome}")

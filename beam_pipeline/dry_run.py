@@ -22,10 +22,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsIter
 
 from beam_pipeline import storage
-from beam_pipeline.caption_images import CaptionOptions, choose, encoder_of_captioner, pictures_left, read_features
+from beam_pipeline.caption_feature_sets import pictures_left, read_features
+from beam_pipeline.caption_images import CaptionOptions, choose
 from beam_pipeline.caption_join import CaptionedFile
 from beam_pipeline.captioned_shard import DECODER_BATCH, captioned, files_of_pictures, to_line, to_words
 from beam_pipeline.collection import Source, resolve_source
+from beam_pipeline.decoder import encoder_of_captioner
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder
 from beam_pipeline.extract_features import (
     ExtractOptions,

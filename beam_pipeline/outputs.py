@@ -6,6 +6,7 @@ They travel as data and not as Beam metrics, because totals must be exact on eve
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -58,6 +59,15 @@ class Outputs:
 
     def __getitem__(self, tag: str) -> PCollection:
         return self._tagged[tag]
+
+
+@dataclass(frozen=True)
+class MadeShards:
+    """Keys of the shards that this run captions, and its counts and notes."""
+
+    shards: PCollection
+    counts: list[PCollection]
+    notes: list[PCollection]
 
 
 def count(name: str, n: int = 1) -> TaggedOutput:

@@ -18,8 +18,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import coders
 
-from beam_pipeline.caption_images import DecoderSpec, decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.captioned_shard import DECODER_BATCH, captioned
+from beam_pipeline.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.encoder import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.images import UnreadableImage
 from beam_pipeline.inputs import TooLarge, reason

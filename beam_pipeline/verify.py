@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from beam_pipeline import storage
-from beam_pipeline.caption_images import decoder_of_captioner, encoder_of_captioner, read_features
+from beam_pipeline.caption_feature_sets import read_features
 from beam_pipeline.captioned_shard import DECODER_BATCH, captioned, read_captions
+from beam_pipeline.decoder import decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.directories import CAPTIONS, FEATURES, kind_of
 from beam_pipeline.encoder import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.images import UnreadableImage

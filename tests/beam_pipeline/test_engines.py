@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from beam_pipeline.caption_images import encoder_of_captioner
 from beam_pipeline.cli import main
+from beam_pipeline.decoder import encoder_of_captioner
 from beam_pipeline.encoder import ENGINES, load_encoder, resolve_encoder
 from beam_pipeline.openvino_encoder import _threads, compiled
 from training.errors import JobFailed, UserError

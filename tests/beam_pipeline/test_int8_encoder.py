@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from beam_pipeline import int8_encoder
-from beam_pipeline.caption_images import encoder_of_captioner
+from beam_pipeline.decoder import encoder_of_captioner
 from beam_pipeline.encoder import load_encoder, resolve_encoder
 from beam_pipeline.transforms import ExtractFeatures
 from training.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline import caption_images, captioned_shard, packed_grouping, reading
+from beam_pipeline import captioned_shard, decoder, packed_grouping, reading
 from beam_pipeline.caption_images import CaptionOptions, caption
 from training.captioner import save_weights, write_config
 from training.models import ModelConfig, build_model
@@ -51,7 +51,7 @@ def answers(tmp_path, captioner, good, weights, load_encoder):
 @pytest.mark.parametrize(
     "changed",
     [
-        pytest.param([(captioned_shard, "DECODER_BATCH", 3), (caption_images, "DECODER_BATCH", 3)], id="decoder batch"),
+        pytest.param([(captioned_shard, "DECODER_BATCH", 3), (decoder, "DECODER_BATCH", 3)], id="decoder batch"),
         pytest.param([(reading, "ENCODER_BATCH", 3)], id="encoder batch"),
         pytest.param([(reading, "READING_THREADS", 7)], id="threads"),
         pytest.param([(reading, "_BATCHES_AHEAD", 1)], id="read ahead"),

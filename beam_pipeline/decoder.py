@@ -1,0 +1,101 @@
+"""What workers caption with: the decoder of a captioner, and the encoder that it was trained with.
+
+A spec is made once, where the job starts, and travels to the workers; they load what it names once per process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from beam_pipeline import storage
+from beam_pipeline.captioned_shard import DECODER_BATCH
+from beam_pipeline.encoder import EncoderSpec, quantized_encoder, resolve_encoder
+from training.captioner import Captioner, load_captioner, member_paths
+from training.decoding import CaptionDecoder
+from training.errors import UserError
+from training.guidance import effective_guidance
+
+
+@dataclass(frozen=True)
+class DecoderSpec:
+    """How a worker makes the caption decoder; picklable."""
+
+    captioner: str
+    beam_width: int
+    min_words: int
+    guidance: float
+    alternatives: int
+    min_confidence: float | None = None
+
+    def load(self) -> CaptionDecoder:
+        captioner = load_captioner(self.captioner)
+        evidence = captioner.presence is not None  # without a head a picture's evidence is its caption
+        return CaptionDecoder(
+            captioner,
+            self.beam_width,
+            DECODER_BATCH,
+            self.alternatives,
+            self.min_words,
+            self.guidance,
+            evidence,
+            self.min_confidence,
+        )
+
+
+def decoder_of_captioner(
+    captioner: Captioner,
+    path: str,
+    beam_width: int,
+    min_words: int | None,
+    guidance: float | None,
+    alternatives: int = 0,
+) -> DecoderSpec:
+    """How workers decode with a captioner: paths made absolute, and its own settings where None is asked for.
+
+    Args:
+      path: the captioner's directory, or several.
+    """
+    return DecoderSpec(
+        ",".join(map(storage.absolute, member_paths(path))),
+        beam_width,
+        min_words or captioner.min_words,
+        effective_guidance(captioner, guidance),
+        alternatives,
+    )
+
+
+def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -> EncoderSpec:
+    """The encoder that a captioner was trained with.
+
+    Args:
+      path: the captioner's directory, or several.
+      weights: where they lie elsewhere than then, else None.
+
+    Raises:
+      UserError: its weights or its engine cannot be had, or its weights are others.
+    """
+    wanted = captioner.encoder
+    directory = storage.absolute(member_paths(path)[0])
+    if wanted.precision == "int8":
+        if weights:
+            raise UserError(f"--weights {weights}: the captioner's encoder in int8 has its own; leave the option out")
+        spec = quantized_encoder(wanted, directory)
+        captioner.require_encoder(spec.identity)
+        return spec
+
+    def no_sample() -> np.ndarray:
+        raise UserError(f"--captioner {path}: the statistics of its random encoder weights are missing; train it again")
+
+    spec = resolve_encoder(
+        weights or wanted.weights,
+        wanted.feature_kind,
+        wanted.layer,
+        wanted.precision,
+        directory,
+        no_sample,
+        wanted.engine,
+    )
+    captioner.require_encoder(spec.identity)
+    return spec
