@@ -23,9 +23,10 @@
     const frame = source
       ? element("img", {src: source, alt: "", loading: "lazy", decoding: "async"})
       : element("span", {class: "missing"}, "no thumbnail");
+    const file = picture.name.split("/").pop(); // its folders are in the title, and are searched
     const name = picture.link
-      ? element("a", {href: picture.link, target: "_blank", rel: "noopener", title: picture.name}, picture.name)
-      : element("span", {title: picture.name}, picture.name);
+      ? element("a", {href: picture.link, target: "_blank", rel: "noopener", title: picture.name}, file)
+      : element("span", {title: picture.name}, file);
     const about = element("figcaption", {}, element("p", {class: "said"}, picture.caption || "(no words)"));
     if (known) {
       const meter = element("span", {class: "meter", "aria-hidden": "true"}, element("span"));

@@ -98,7 +98,7 @@ def test_the_caption_row_s_own_confidence_comes_first(collection):
     path.write_text("".join(json.dumps(row | {"confidence": 0.25}) + "\n" for row in rows))
     page = build(collection)
     assert [one["confidence"] for one in page.json("data")["pictures"]] == [0.25] * 3
-    assert "the captioner's own estimate that its caption is right" in page.words
+    assert "how likely a person would accept the caption" in page.words
 
 
 def test_nothing_in_the_markup_leads_out_of_the_page(collection):

@@ -145,6 +145,16 @@ def test_captions_are_searched_filtered_ordered_and_leafed_through(visit, many):
     assert names.first.text_content() == "p24.jpg"
 
 
+def test_a_picture_is_called_by_its_file_and_found_by_its_folder_too(visit, results, good, tmp_path, jpeg):
+    (tmp_path / "photos" / "trip").mkdir()
+    (tmp_path / "photos" / "trip" / "sea.jpg").write_bytes(jpeg((1, 2, 3)))
+    captions = {good / "00.jpg": "a dog", tmp_path / "photos" / "trip" / "sea.jpg": "a boat"}
+    gallery = visit(report(ReportOptions(str(results(captions))))).locator("#gallery")
+    gallery.get_by_label("Search captions and names").fill("trip")
+    assert gallery.locator(".name").all_text_contents() == ["sea.jpg"]
+    assert gallery.locator(".name a").get_attribute("title") == "trip/sea.jpg"
+
+
 def test_a_word_leads_to_the_pictures_behind_it(visit, many):
     page = visit(many)
     page.locator("#cloud").get_by_role("button", name="wordc").click()
