@@ -17,11 +17,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from beam_pipeline import storage
+from beam_pipeline.interrupts import leaving
 from beam_pipeline.ledger import DONE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.sharding import ShardId, committed_shards
 from beam_pipeline.tallies import HASHED, LISTED, NEW, SHARDS, Tallies
@@ -166,10 +168,15 @@ class Progress:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._bar: tqdm | None = None
+        self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Progress:
         with contextlib.suppress(OSError):
-            self.tallies = Tallies(tempfile.mkdtemp(prefix="captionbeam-progress-"))
+            directory = tempfile.mkdtemp(prefix="captionbeam-progress-")
+            remove = partial(shutil.rmtree, directory, ignore_errors=True)
+            self._cleanup.callback(remove)
+            self._cleanup.enter_context(leaving(remove))
+            self.tallies = Tallies(directory)
         self._thread.start()
         return self
 
@@ -178,8 +185,7 @@ class Progress:
         self._thread.join(timeout=10)
         if kind is None and self._state.position and not self._state.activity:
             self._tell(f"{self._stage}: {sentence(self._state, self._speed.overall())}")
-        if self.tallies.directory:
-            shutil.rmtree(self.tallies.directory, ignore_errors=True)
+        self._cleanup.close()
 
     def _watch(self) -> None:
         try:
@@ -218,7 +224,7 @@ class Progress:
             return
         if self._bar is not None:
             self._draw(self._bar, state)
-        elif now - self._said >= LOG_SECONDS:
+        elif state.position and now - self._said >= LOG_SECONDS:
             self._said = now
             self._tell(f"{self._stage}: {sentence(state, self._speed.recent())}")
 

@@ -54,7 +54,31 @@ def wait_for(condition, seconds: float) -> bool:
     return True
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for left-over processes in /proc")
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for left-over processes in /proc")
+
+
+@pytest.fixture
+def in_the_midst(good, weights, tmp_path):
+    """Starts the command and waits until it has finished a shard; what is left of it at the end is killed."""
+    output, temporary = tmp_path / "features", tmp_path / "tmp"
+    temporary.mkdir()
+
+    def start(*beam_options: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", COMMAND, "extract", "--images", str(good), "--output", str(output)]
+        command += ["--weights", str(weights), "--feature-kind", "pooled", "--shard-size", "4", *beam_options]
+        environment = {**os.environ, "CAPTIONBEAM_TEST": str(tmp_path), "TMPDIR": str(temporary)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
+        assert wait_for(lambda: list(output.glob("ledger-*")) or process.poll() is not None, 240)
+        assert process.poll() is None, process.communicate()
+        return process
+
+    yield start
+    for left in processes_of(f"CAPTIONBEAM_TEST={tmp_path}"):
+        os.kill(left, signal.SIGKILL)
+
+
+@LINUX
 @pytest.mark.parametrize(
     ("beam_options", "number", "to_group", "status"),
     [
@@ -64,39 +88,28 @@ def wait_for(condition, seconds: float) -> bool:
     ],
 )
 def test_told_to_stop_it_says_how_to_go_on_and_leaves_nothing(
-    good, weights, tmp_path, beam_options, number, to_group, status
+    in_the_midst, tmp_path, beam_options, number, to_group, status
 ):
-    output, temporary = tmp_path / "features", tmp_path / "tmp"
-    temporary.mkdir()
-    marker = f"CAPTIONBEAM_TEST={tmp_path}"
-    command = [sys.executable, "-c", COMMAND, "extract", "--images", str(good), "--output", str(output)]
-    command += ["--weights", str(weights), "--feature-kind", "pooled", "--shard-size", "4", *beam_options]
-    environment = {**os.environ, "CAPTIONBEAM_TEST": str(tmp_path), "TMPDIR": str(temporary)}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        assert wait_for(lambda: list(output.glob("ledger-*")) or process.poll() is not None, 240)
-        assert process.poll() is None, process.communicate()
-        began = time.monotonic()
-        (os.killpg if to_group else os.kill)(process.pid, number)
-        out, err = process.communicate(timeout=60)
-        seconds = time.monotonic() - began
-        assert wait_for(lambda: not processes_of(marker), 10), processes_of(marker)
-    finally:
-        for left in processes_of(marker):
-            os.kill(left, signal.SIGKILL)
+    process = in_the_midst(*beam_options)
+    began = time.monotonic()
+    (os.killpg if to_group else os.kill)(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 20
     assert process.returncode == status
     assert [line for line in err.splitlines() if not line.startswith(("encoder ", "extract: "))] == [SAID]
     assert out == ""
-    assert seconds < 20
-    assert [path.name for path in temporary.iterdir()] == []
+    assert wait_for(lambda: not processes_of(f"CAPTIONBEAM_TEST={tmp_path}"), 10)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@LINUX
+def test_worker_processes_end_with_a_job_that_was_killed(in_the_midst, tmp_path):
+    marker = f"CAPTIONBEAM_TEST={tmp_path}"
+    process = in_the_midst(*IN_PROCESSES)
+    assert len(processes_of(marker)) >= 3
+    process.kill()
+    process.wait()
+    assert wait_for(lambda: not processes_of(marker), 10)
 
 
 def test_a_second_signal_ends_it_at_once():
@@ -161,5 +174,4 @@ def test_a_run_says_nothing_but_its_own_words(good, weights, tmp_path, beam_opti
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run([*command, *beam_options], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0
-    said = done.stderr.splitlines()
-    assert [line.split()[0] for line in said if line] == ["encoder", "extract:"], done.stderr
+    assert {line.split()[0] for line in done.stderr.splitlines() if line} == {"encoder", "extract:"}, done.stderr
