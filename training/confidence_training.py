@@ -106,7 +106,8 @@ def _calibrated(confidence: Confidence, captioned: list[tuple[DevPicture, Hypoth
     )
     held_out = [judge.probability(row, side) for row, side in zip(signals, half.tolist(), strict=True)]
     measured = figures(np.array(held_out, np.float64), accepted)
-    measured["ranking_by_score"] = round(ranking(signals[:, SIGNALS.index("score")], accepted) or 0.5, 4)
+    by_score = ranking(signals[:, SIGNALS.index("score")], accepted)
+    measured["ranking_by_score"] = None if by_score is None else round(by_score, 4)
     log.info("confidence: %d dev pictures; cross-validated, %s", len(accepted), in_words(measured))
     report = {
         "event": found.event(),
