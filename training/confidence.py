@@ -35,8 +35,10 @@ SCHEMA_VERSION = 1
 SIGNALS = ("score", "agreement", "coverage", "familiarity")
 FAMILIARITY = SIGNALS.index("familiarity")
 REPEATS, COPIED, UNLIKE, LOW = "repeats", "copied", "unlike_training", "low_confidence"
-_TELLING = 1.0  # weight of a word that a training picture has with a chance of 1/e: "a", "in" and "the" weigh less
+_TELLING = 1.0  # weight from which on a word says something: one in e training pictures has it, "a" and "in" more do
 _PHRASE = 3  # words that are looked for again, at most
+# What `confidence.json` holds beside the report.
+_NOT_REPORT = {"schema_version", "fitted_to", "signals", "familiarity", "calibration", "halves"}
 DIGITS = 4  # of a confidence, wherever it is written or compared
 _RENEW = f"call train again as it was called, which makes it anew, or remove {CONFIDENCE} to do without"
 
@@ -291,6 +293,3 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
         {name: document[name] for name in document if name not in _NOT_REPORT},
         digest.hexdigest()[:12],
     )
-
-
-_NOT_REPORT = {"schema_version", "fitted_to", "signals", "familiarity", "calibration", "halves"}

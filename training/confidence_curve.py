@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from training.acceptance import acceptance
+from training.acceptance import Acceptance, acceptance
 from training.calibration import figures, in_words
 from training.confidence import DIGITS, Confidence, half_of
 from training.decoding import Hypothesis
@@ -31,11 +31,13 @@ class Confidences:
       judge: of the captioner.
       each: listed name -> confidence.
       held_out: names whose confidence comes from the half of the dev pictures that they are not in.
+      flagged: flag -> listed names whose captions have it.
     """
 
     judge: Confidence
     each: dict[str, float] = field(default_factory=dict)
     held_out: int = 0
+    flagged: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, names: Sequence[str], sha256: str, hypothesis: Hypothesis) -> None:
         """Takes note of a picture's caption; `names` is what the list calls the picture."""
@@ -44,6 +46,8 @@ class Confidences:
         if confidence is not None:
             self.each |= dict.fromkeys(names, confidence)
             self.held_out += fitted * len(names)
+            for flag in hypothesis.flags:
+                self.flagged.setdefault(flag, []).extend(names)
 
 
 def measure(confidences: Confidences, generated: Captions, references: References) -> dict[str, Any] | None:
@@ -63,7 +67,15 @@ def measure(confidences: Confidences, generated: Captions, references: Reference
         "event": found.event(),
         **figures(probabilities, found.accepted),
         "curve": rows,
+        "flags": {flag: _accepted(found, names) for flag, names in sorted(confidences.flagged.items())},
     }
+
+
+def _accepted(found: Acceptance, names: Sequence[str]) -> dict[str, Any]:
+    """Names of pictures -> how many of their captions are judged by people, and the share that is accepted."""
+    outcomes = dict(zip(found.pictures, found.accepted.tolist(), strict=True))
+    judged = [outcomes[name] for name in names if name in outcomes]
+    return {"captions": len(judged), "accepted": round(sum(judged) / len(judged), DIGITS) if judged else None}
 
 
 def curve(probabilities: np.ndarray, accepted: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
@@ -107,4 +119,7 @@ def render(document: Mapping[str, Any]) -> str:
     for row in document["curve"]:
         kept, accepted, cider = 100 * row["kept"], 100 * row["accepted"], 100 * row["CIDEr"]
         lines.append(f"{row['min_confidence']:>10.2f}{kept:>8.1f}%{accepted:>9.1f}%{cider:>8.1f}")
+    for flag, row in document["flags"].items():
+        share = "" if row["accepted"] is None else f", of which people accept {row['accepted']:.1%}"
+        lines.append(f"{flag}: {row['captions']} captions{share}")
     return "\n".join(lines)

@@ -10,9 +10,9 @@ from itertools import islice
 import numpy as np
 
 from training.acceptance import acceptance
-from training.calibration import figures, fit_calibration, in_words
+from training.calibration import figures, fit_calibration, in_words, ranking
 from training.captioner import Captioner
-from training.confidence import FAMILIARITY, Confidence, content_number, fingerprints, half_of
+from training.confidence import FAMILIARITY, SIGNALS, Confidence, content_number, fingerprints, half_of
 from training.dataset import DevPicture, described_pictures, pictures_of
 from training.decoding import CaptionDecoder, Hypothesis
 from training.evaluate import BEAM_WIDTH, caption_pictures
@@ -106,6 +106,8 @@ def _calibrated(confidence: Confidence, captioned: list[tuple[DevPicture, Hypoth
     )
     held_out = [judge.probability(row, side) for row, side in zip(signals, half.tolist(), strict=True)]
     measured = figures(np.array(held_out, np.float64), accepted)
+    by_score = ranking(signals[:, SIGNALS.index("score")], accepted)
+    measured["ranking_by_score"] = None if by_score is None else round(by_score, 4)
     log.info("confidence: %d dev pictures; cross-validated, %s", len(accepted), in_words(measured))
     report = {
         "event": found.event(),

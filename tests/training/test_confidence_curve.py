@@ -37,7 +37,8 @@ class Judge:
 def confidences():
     found = Confidences(Judge())
     for name, value in CONFIDENCE.items():
-        found.add([name], "0" * 64, Hypothesis("", 0.0, signals=(value,)))
+        flags = ("copied",) if name in ("b.jpg", "c.jpg", "d.jpg") else ()
+        found.add([name], "0" * 64, Hypothesis("", 0.0, flags, signals=(value,)))
     return found
 
 
@@ -63,7 +64,9 @@ def test_confidence_is_measured_on_pictures_that_several_people_described(confid
     assert [float(row["kept"]) for row in rows] == [row["kept"] for row in document["curve"]]
     printed = render(document)
     assert "people accept 66.7%" in printed and "the captioner's own dev pictures" not in printed
-    assert len(printed.splitlines()) == 2 + len(document["curve"])
+    assert document["flags"] == {"copied": {"captions": 2, "accepted": 0.5}}  # d.jpg has one caption by people
+    assert printed.splitlines()[-1] == "copied: 2 captions, of which people accept 50.0%"
+    assert len(printed.splitlines()) == 3 + len(document["curve"])
 
 
 def test_fitted_pictures_are_judged_by_the_half_that_they_are_not_in(confidences):
