@@ -9,6 +9,7 @@ import numpy as np
 from beam_pipeline.encoder import ENCODER_BATCH, EncoderSpec
 from beam_pipeline.encoder_weights import load_model, preprocess
 from beam_pipeline.images import INPUT_SIZE
+from beam_pipeline.memory import give_back
 from training.feature_records import FEATURE_DTYPE
 
 
@@ -47,7 +48,11 @@ class TensorFlowEncoder:
         self._features = frozen(spec, spec.identity.precision, ENCODER_BATCH)
         # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.
         atexit.register(self.close)
+        # The model that was frozen is garbage now, and what the first call needs to optimise the graph afterwards: in
+        # that order the peak is 0.3 GB lower.
+        give_back()
         self.encode(np.zeros([1, INPUT_SIZE, INPUT_SIZE, 3], np.uint8))
+        give_back()
 
     def close(self) -> None:
         """Lets the graph go; the encoder cannot be used afterwards."""
