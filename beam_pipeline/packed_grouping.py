@@ -21,8 +21,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.outputs import globally
 
-# One bucket is unpacked at a time: of ten million inputs it holds 40,000. A cluster works on so many at once.
-BUCKETS = 256
 _HELD = 8192  # elements that a worker collects before it packs them
 _Key = str | bytes
 
@@ -34,6 +32,13 @@ class GroupingOptions(PipelineOptions):
     def _add_argparse_args(cls, parser):
         parser.add_argument(
             "--spill_directory", help="local directory for what waits to be grouped (default: the runner holds it)"
+        )
+        # One bucket is unpacked at a time: of ten million inputs it holds 40,000, about 30 MB.
+        parser.add_argument(
+            "--buckets",
+            type=int,
+            default=256,
+            help="parts that inputs are grouped in, and so many workers group at once; more for a hundred million",
         )
 
 
@@ -80,25 +85,27 @@ def unpack(block: Block) -> list[Any]:
     return pickle.loads(zlib.decompress(block))
 
 
-def any_bucket(key: _Key) -> int:
-    """Key -> its bucket."""
-    return zlib.crc32(key.encode() if isinstance(key, str) else key) % BUCKETS
+def any_bucket(key: _Key, buckets: int) -> int:
+    """Key -> its bucket, one of so many."""
+    return zlib.crc32(key.encode() if isinstance(key, str) else key) % buckets
 
 
 class CoGroupInBuckets(beam.PTransform):
     """{tag: (key, value)} -> (key, {tag: values}), as `CoGroupByKey` gives it; keys of a bucket come together, sorted.
 
     Args:
-      bucket: key -> 0 <= n < BUCKETS.
+      bucket: of a key, one of a number of them.
     """
 
-    def __init__(self, bucket: Callable[[Any], int] = any_bucket):
+    def __init__(self, bucket: Callable[[Any, int], int] = any_bucket):
         super().__init__()
         self.bucket = bucket
 
     def expand(self, tagged):
+        pipeline = next(iter(tagged.values())).pipeline
+        packer, buckets = Packer(pipeline), pipeline.options.view_as(GroupingOptions).buckets
         blocks = [
-            keyed | f"Pack_{tag}" >> beam.ParDo(PackIntoBuckets(tag, self.bucket, Packer(keyed.pipeline)))
+            keyed | f"Pack_{tag}" >> beam.ParDo(PackIntoBuckets(tag, self.bucket, buckets, packer))
             for tag, keyed in tagged.items()
         ]
         return (
@@ -112,9 +119,10 @@ class CoGroupInBuckets(beam.PTransform):
 class PackIntoBuckets(beam.DoFn):
     """(key, value) -> (bucket, block of (key, tag, value)), once enough have come."""
 
-    def __init__(self, tag: str, bucket: Callable[[Any], int], packer: Packer):
+    def __init__(self, tag: str, bucket: Callable[[Any, int], int], buckets: int, packer: Packer):
         self.tag = tag
         self.bucket = bucket
+        self.buckets = buckets
         self.packer = packer
 
     def start_bundle(self):
@@ -123,7 +131,7 @@ class PackIntoBuckets(beam.DoFn):
 
     def process(self, element: tuple[_Key, Any]):
         key, value = element
-        self.held[self.bucket(key)].append((key, self.tag, value))
+        self.held[self.bucket(key, self.buckets)].append((key, self.tag, value))
         self.number += 1
         if self.number == _HELD:
             yield from self._packed()

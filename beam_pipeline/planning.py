@@ -23,7 +23,7 @@ from beam_pipeline.containers import fingerprint
 from beam_pipeline.inputs import InputFile, neighbourhood, reason, uri_key, uri_of
 from beam_pipeline.ledger import DONE, REJECTED, LedgerLine, read_ledger
 from beam_pipeline.outputs import COUNTS, NOTES, count, tagged_outputs
-from beam_pipeline.packed_grouping import BUCKETS, Block, CoGroupInBuckets, Pack, Packer, unpack
+from beam_pipeline.packed_grouping import Block, CoGroupInBuckets, Pack, Packer, unpack
 from beam_pipeline.sharding import ShardId, UnfinishedRun, assign_shard, content_part, shard_count
 from beam_pipeline.tallies import HASHED, LISTED, NEW, NOWHERE, Tallies
 from training.caption_files import CaptionFile
@@ -246,13 +246,9 @@ class DistinctPictures(beam.PTransform):
             | "KeepDone" >> beam.Filter(lambda named: named[1].outcome == DONE)
             | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, uri_key(named[1].uri)))
         )
-        groups = {"pictures": pictures, "done": done} | "GroupByContent" >> CoGroupInBuckets(bucket_of_content)
+        # What is packed of a bucket then goes to one shard, or to a few.
+        groups = {"pictures": pictures, "done": done} | "GroupByContent" >> CoGroupInBuckets(content_part)
         return groups | "MergeFiles" >> beam.FlatMap(merge_files)
-
-
-def bucket_of_content(sha256: str) -> int:
-    """Pictures of one shard, or of a few, have one bucket: what is packed of a bucket goes to few shards."""
-    return content_part(sha256, BUCKETS)
 
 
 def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Picture]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from beam_pipeline import packed_grouping
 from beam_pipeline.packed_grouping import (
-    BUCKETS,
     CoGroupInBuckets,
     Pack,
     Packer,
@@ -46,7 +45,9 @@ def test_every_value_comes_with_its_key_once(files, lines):
     for tag, keyed in (("files", files), ("lines", lines)):
         for key, value in keyed:
             expected[key][tag].append(value)
-        for bucket, block in packed_all(PackIntoBuckets(tag, lambda key: ord(key) % 3, IN_MEMORY), keyed):
+        for bucket, block in packed_all(
+            PackIntoBuckets(tag, lambda key, buckets: ord(key) % buckets, 3, IN_MEMORY), keyed
+        ):
             blocks[bucket].append(block)
     found = {}
     for bucket, of_bucket in blocks.items():
@@ -65,7 +66,9 @@ def test_no_more_are_held_than_may_be(monkeypatch, number):
     blocks = packed_all(Pack(IN_MEMORY), range(number))
     assert [len(unpack(block)) for block in blocks] == [5] * (number // 5) + [number % 5] * bool(number % 5)
     assert [element for block in blocks for element in unpack(block)] == list(range(number))
-    keyed = packed_all(PackIntoBuckets("x", lambda key: key % 2, IN_MEMORY), [(key, None) for key in range(number)])
+    keyed = packed_all(
+        PackIntoBuckets("x", lambda key, buckets: key % buckets, 2, IN_MEMORY), [(key, None) for key in range(number)]
+    )
     assert sorted(element[0] for _, block in keyed for element in unpack(block)) == list(range(number))
     assert len(keyed) >= number / 5
 
@@ -87,9 +90,9 @@ def test_blocks_wait_in_files_where_there_is_a_directory_for_them(tmp_path):
     assert os.listdir(tmp_path) == [file.name]
 
 
-@given(st.one_of(st.text(), st.binary()))
-def test_every_key_has_a_bucket(key):
-    assert 0 <= any_bucket(key) < BUCKETS
+@given(st.one_of(st.text(), st.binary()), st.integers(1, 1000))
+def test_every_key_has_a_bucket(key, buckets):
+    assert 0 <= any_bucket(key, buckets) < buckets
 
 
 @pytest.mark.parametrize("spill", [False, True])
@@ -97,7 +100,7 @@ def test_in_a_pipeline(spill, tmp_path):
     def check(groups):
         assert sorted(groups) == [(b"a", {"x": [1, 3], "y": []}), (b"b", {"x": [2], "y": [4]})]
 
-    options = PipelineOptions([f"--spill_directory={tmp_path}"] if spill else [])
+    options = PipelineOptions(["--buckets=3", *([f"--spill_directory={tmp_path}"] if spill else [])])
     with TestPipeline(runner=LOCAL, options=options) as pipeline:
         x = pipeline | "X" >> beam.Create([(b"a", 1), (b"b", 2), (b"a", 3)])
         y = pipeline | "Y" >> beam.Create([(b"b", 4)])
