@@ -22,7 +22,7 @@ from apache_beam.pvalue import PCollection
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import DECODER_BATCH, caption_features, write_words
 from beam_pipeline.collection import resolve_source
-from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, quantized_encoder, resolve_encoder
+from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import DONE, LedgerLine, read_ledger
 from beam_pipeline.once_per_process import OncePerProcess
@@ -244,13 +244,6 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
       UserError: its weights or its engine cannot be had, or its weights are others.
     """
     wanted = captioner.encoder
-    directory = storage.absolute(member_paths(path)[0])
-    if wanted.precision == "int8":
-        if weights:
-            raise UserError(f"--weights {weights}: the captioner's encoder in int8 has its own; leave the option out")
-        spec = quantized_encoder(wanted, directory)
-        captioner.require_encoder(spec.identity)
-        return spec
 
     def no_sample() -> np.ndarray:
         raise UserError(f"--captioner {path}: the statistics of its random encoder weights are missing; train it again")
@@ -260,7 +253,7 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
         wanted.feature_kind,
         wanted.layer,
         wanted.precision,
-        directory,
+        storage.absolute(member_paths(path)[0]),
         no_sample,
         wanted.engine,
     )

@@ -62,7 +62,7 @@ class ExtractOptions:
       weights: "imagenet", "random" or a path.
       feature_kind: "grid" or "pooled".
       layer: "mixed9" or "mixed10", the last but one block of InceptionV3 or the last.
-      precision: "auto", "bfloat16", "float32" or, with OpenVINO, "int8".
+      precision: "auto", "bfloat16" or "float32".
       engine: "tensorflow", or "openvino" of the extra.
       augment: further views of each picture, mirrored and cropped, to train on.
       shard_size: pictures a shard, on average at most.
@@ -107,8 +107,6 @@ def extract(
     earlier = read_manifest(output)
     if earlier and (options.weights == "random") != (earlier.encoder.weights == "random"):
         raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
-    if earlier and (options.precision == "int8") != (earlier.encoder.precision == "int8"):
-        raise _other_encoder(output, earlier.encoder, f"--precision {options.precision}")
     if earlier and earlier.augment != options.augment:
         raise UserError(
             f"--output {output}: holds {earlier.augment} further views of each picture; choose another --output, "
