@@ -87,10 +87,9 @@ def _extract(stages) -> None:
     )
     encoder.add_argument(
         "--precision",
-        choices=("auto", "bfloat16", "float32", "int8"),
+        choices=("auto", "bfloat16", "float32"),
         default="auto",
-        help="arithmetic of the encoder (default: bfloat16 where the processor has it); int8, of the extra "
-        "captionbeam[int8], goes with --engine openvino",
+        help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
     )
     encoder.add_argument(
         "--engine",

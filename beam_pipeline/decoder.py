@@ -11,7 +11,7 @@ import numpy as np
 
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import DECODER_BATCH
-from beam_pipeline.encoder import EncoderSpec, quantized_encoder, resolve_encoder
+from beam_pipeline.encoder import EncoderSpec, resolve_encoder
 from training.captioner import Captioner, load_captioner, member_paths
 from training.decoding import CaptionDecoder
 from training.errors import UserError
@@ -77,13 +77,6 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
       UserError: its weights or its engine cannot be had, or its weights are others.
     """
     wanted = captioner.encoder
-    directory = storage.absolute(member_paths(path)[0])
-    if wanted.precision == "int8":
-        if weights:
-            raise UserError(f"--weights {weights}: the captioner's encoder in int8 has its own; leave the option out")
-        spec = quantized_encoder(wanted, directory)
-        captioner.require_encoder(spec.identity)
-        return spec
 
     def no_sample() -> np.ndarray:
         raise UserError(f"--captioner {path}: the statistics of its random encoder weights are missing; train it again")
@@ -93,7 +86,7 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
         wanted.feature_kind,
         wanted.layer,
         wanted.precision,
-        directory,
+        storage.absolute(member_paths(path)[0]),
         no_sample,
         wanted.engine,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from beam_pipeline import storage
 from beam_pipeline.encoder_weights import fit_random_statistics, keras_imagenet_weights, weight_file
 from beam_pipeline.images import INPUT_SIZE, RESIZE
 from training.errors import JobFailed, UserError
-from training.feature_set import INT8_ENCODER, RANDOM_STATISTICS, EncoderIdentity
+from training.feature_set import RANDOM_STATISTICS, EncoderIdentity
 
 # One fixed shape for every batch, short ones padded: a picture's features then never depend on its neighbours.
 ENCODER_BATCH = 16
@@ -42,7 +42,7 @@ class EncoderSpec:
     """How a worker makes the encoder; picklable, a few strings.
 
     Attributes:
-      weights_path: weight file, the statistics file of random weights, or an encoder in int8; any Beam file system.
+      weights_path: weight file, or the statistics file of random weights; any Beam file system.
       identity: what the encoder must be.
     """
 
@@ -65,10 +65,9 @@ def resolve_encoder(
       weights: "imagenet", "random" or the path of a weight file.
       feature_kind: "grid" or "pooled".
       layer: see `LAYERS`.
-      precision: "auto", "bfloat16", "float32" or, by OpenVINO, "int8".
-      output: directory that keeps the statistics of random weights, and the encoder in int8.
-      sample: gives uint8 [n, 299, 299, 3] pictures of the collection; called only to fit new random weights, or to
-        quantize to int8.
+      precision: "auto", "bfloat16" or "float32".
+      output: directory that keeps the statistics of random weights.
+      sample: gives uint8 [n, 299, 299, 3] pictures of the collection; called only to fit new random weights.
       engine: see `ENGINES`.
 
     Raises:
@@ -76,8 +75,6 @@ def resolve_encoder(
     """
     if engine not in ENGINES:
         raise UserError(f"engine {engine}: this captionbeam does not know it; it has {' and '.join(ENGINES)}")
-    if precision == "int8" and engine != "openvino":
-        raise UserError("--precision int8: goes with --engine openvino only")
     if engine == "openvino":
         from beam_pipeline.openvino_encoder import require_openvino
 
@@ -97,42 +94,11 @@ def resolve_encoder(
         weights=weights if weights in ("imagenet", "random") else weights_path,
         input_size=INPUT_SIZE,
         resize=RESIZE,
-        precision="float32" if precision == "int8" else resolve_precision(precision),
+        precision=resolve_precision(precision),
         feature_kind=feature_kind,
         layer=layer,
     )
-    spec = EncoderSpec(weights_path, identity)
-    return _quantized(spec, output, sample) if precision == "int8" else spec
-
-
-def _quantized(spec: EncoderSpec, output: str, sample: Callable[[], np.ndarray]) -> EncoderSpec:
-    from beam_pipeline import int8_encoder
-
-    path = storage.join(output, INT8_ENCODER)
-    if not storage.exists(path):
-        int8_encoder.require_int8()
-        storage.write_atomic(path, int8_encoder.quantize(spec, sample()))
-    elif int8_encoder.made_from(path) != spec.identity.id:
-        raise UserError(
-            f"--output {output}: its encoder in int8 was made of other weights, or another layer or kind; "
-            "choose another --output"
-        )
-    return EncoderSpec(path, replace(spec.identity, precision="int8", weights_sha256=storage.sha256(path)))
-
-
-def quantized_encoder(identity: EncoderIdentity, directory: str) -> EncoderSpec:
-    """The encoder in int8 that `directory` keeps, named as `identity`; its own digest, whoever wanted another.
-
-    Raises:
-      UserError: it is not there, or OpenVINO is not installed.
-    """
-    from beam_pipeline.openvino_encoder import require_openvino
-
-    require_openvino()
-    path = storage.join(directory, INT8_ENCODER)
-    if not storage.exists(path):
-        raise UserError(f"{directory}: its encoder in int8, {INT8_ENCODER}, is missing; train the captioner again")
-    return EncoderSpec(path, replace(identity, weights_sha256=storage.sha256(path)))
+    return EncoderSpec(weights_path, identity)
 
 
 def resolve_precision(precision: str) -> str:
@@ -159,10 +125,6 @@ def load_encoder(spec: EncoderSpec) -> Encoder:
             f"{spec.weights_path}: these weights ({found[:8]}) are not those that the job began with "
             f"({spec.identity.weights_sha256[:8]}); start the job again with one file"
         )
-    if spec.identity.precision == "int8":
-        from beam_pipeline import int8_encoder
-
-        return int8_encoder.load(spec)
     if spec.identity.engine == "openvino":
         from beam_pipeline import openvino_encoder
 

@@ -64,7 +64,7 @@ class ExtractOptions:
       weights: "imagenet", "random" or a path.
       feature_kind: "grid" or "pooled".
       layer: "mixed9" or "mixed10", the last but one block of InceptionV3 or the last.
-      precision: "auto", "bfloat16", "float32" or, with OpenVINO, "int8".
+      precision: "auto", "bfloat16" or "float32".
       engine: "tensorflow", or "openvino" of the extra.
       augment: further views of each picture, mirrored and cropped, to train on.
       shard_size: pictures a shard, on average at most.

@@ -6,7 +6,6 @@ on no other picture of the batch, a short batch costs nothing for padding, and n
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import sys
@@ -28,38 +27,29 @@ _PRECISIONS = {"bfloat16": "bf16", "float32": "f32"}
 
 def require_openvino() -> None:
     """Raises UserError where OpenVINO is not installed."""
-    require("openvino", "openvino", "engine openvino")
-
-
-def require(package: str, extra: str, what: str) -> None:
-    """Raises UserError where a package of an extra is not installed."""
-    if importlib.util.find_spec(package) is None:
-        raise UserError(f"{what}: the package {package} is missing; run pip install 'captionbeam[{extra}]'")
+    if importlib.util.find_spec("openvino") is None:
+        raise UserError("engine openvino: the package is not installed; run pip install 'captionbeam[openvino]'")
 
 
 def import_openvino():
-    """Imports OpenVINO.
+    """Imports OpenVINO without its telemetry.
+
+    `import openvino` would report itself to Google Analytics, and write an identifier into the home directory. Where
+    the telemetry package cannot be imported, OpenVINO puts its own stub in the place; so here it cannot.
 
     Raises:
       UserError: it is not installed.
     """
     require_openvino()
-    return import_without_telemetry("openvino")
-
-
-def import_without_telemetry(package: str):
-    """Imports OpenVINO or nncf so that they report to nobody.
-
-    `import openvino` would tell Google Analytics of itself, and write an identifier into the home directory. Where the
-    telemetry package cannot be imported, both put stubs in its place; so here it cannot.
-    """
-    if package not in sys.modules and _TELEMETRY not in sys.modules:
+    if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # Python's own way to forbid an import
         try:
-            return importlib.import_module(package)
+            import openvino
         finally:
             del sys.modules[_TELEMETRY]
-    return importlib.import_module(package)
+    import openvino
+
+    return openvino
 
 
 def load(spec: EncoderSpec) -> OpenVinoEncoder:

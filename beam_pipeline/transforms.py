@@ -88,7 +88,7 @@ class ExtractFeatures(beam.PTransform):
       load: makes the encoder on a worker.
 
     Raises:
-      UserError: weights or engine cannot be had, or what is asked for is fitted to a collection: random weights, int8.
+      UserError: weights or engine cannot be had, or the weights are to be random: those are fitted to a collection.
     """
 
     def __init__(
@@ -104,11 +104,9 @@ class ExtractFeatures(beam.PTransform):
         super().__init__()
 
         def no_sample() -> np.ndarray:
-            raise UserError(
-                "ExtractFeatures: random weights and int8 are fitted to a collection; use `captionbeam extract`"
-            )
+            raise UserError("ExtractFeatures: random weights are fitted to a collection; use `captionbeam extract`")
 
-        if weights == "random" or precision == "int8":
+        if weights == "random":
             no_sample()
         self._encoder = resolve_encoder(weights, feature_kind, layer, precision, "", no_sample, engine)
         self._decoding, self._load = decoding, load

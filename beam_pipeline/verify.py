@@ -211,7 +211,13 @@ def _encoder_of(features: FeatureSet, weights: str | None, load) -> Encoder:
         raise UserError(f"{features.path}: the statistics of its random encoder weights are missing")
 
     spec = resolve_encoder(
-        weights or wanted.weights, wanted.feature_kind, wanted.layer, wanted.precision, features.path, no_sample
+        weights or wanted.weights,
+        wanted.feature_kind,
+        wanted.layer,
+        wanted.precision,
+        features.path,
+        no_sample,
+        wanted.engine,
     )
     if spec.identity.id != wanted.id:
         raise UserError(f"{features.path}: made with {wanted}, and --weights would give {spec.identity}")
@@ -318,7 +324,8 @@ def _recaption(
             f"--captioner {options.captioner}: is {captioner.model_id}, and the captions are by {made_with['model_id']}"
         )
     settings = (made_with["beam_width"], made_with["min_words"], made_with["guidance"], made_with["alternatives"])
-    decoder = decoder_of_captioner(captioner, options.captioner, *settings).load()
+    spec = decoder_of_captioner(captioner, options.captioner, *settings)
+    decoder = replace(spec, min_confidence=made_with["min_confidence"]).load()
     encoder = None
     if not from_features:
         encoder = load(encoder_of_captioner(captioner, options.captioner, options.weights))
