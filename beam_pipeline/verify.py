@@ -325,7 +325,7 @@ def _recaption(
         )
     settings = (made_with["beam_width"], made_with["min_words"], made_with["guidance"], made_with["alternatives"])
     spec = decoder_of_captioner(captioner, options.captioner, *settings)
-    decoder = replace(spec, min_confidence=made_with["min_confidence"]).load()
+    decoder = replace(spec, min_confidence=made_with.get("min_confidence")).load()
     encoder = None
     if not from_features:
         encoder = load(encoder_of_captioner(captioner, options.captioner, options.weights))
