@@ -31,6 +31,7 @@ setup(
         "apache-beam>=2.70,<3",  # the two pipelines, on one machine or on a cluster
         "budoux>=0.10,<0.11",  # words of Chinese, Japanese and Thai captions; another version may cut otherwise
         "jinja2>=3.1,<4",  # pages, with every text escaped
+        "h5py>=3.10,<4",  # tells the layouts of weight files apart; keras brings it
         "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3
         "numpy>=1.26,<3",  # features between Beam and TensorFlow; TensorFlow 2.16 narrows it to below 2
         "pillow>=11,<13",  # decodes pictures

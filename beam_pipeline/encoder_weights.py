@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import socket
+import tempfile
 
 import numpy as np
 
@@ -102,15 +104,30 @@ def _build_model(precision: str):
 
 
 def _load_weights(model, path: str) -> None:
-    # Keras tells the two file layouts apart by the name's ending, so the copy keeps it.
-    with storage.local_copy(path) as local:
+    with storage.local_copy(path) as local, tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
         try:
-            model.load_weights(local)
+            model.load_weights(_named_by_layout(local, directory))
         except (ValueError, OSError, KeyError) as error:
             raise UserError(
                 f"--weights {path}: not weights of InceptionV3 without its top ({_one_line(error)}); "
                 "save them with include_top=False"
             ) from error
+
+
+def _named_by_layout(path: str, directory: str) -> str:
+    """Weight file -> a link to it in the directory, whose name ends as Keras wants it: by that alone it tells its two
+    layouts apart, and people rename files.
+    """
+    import h5py
+
+    with h5py.File(path) as file:
+        ending = ".h5" if "layer_names" in file.attrs else ".weights.h5"
+    link = os.path.join(directory, f"encoder{ending}")
+    try:
+        os.symlink(os.path.abspath(path), link)
+    except OSError:  # not everybody may on Windows
+        shutil.copyfile(path, link)
+    return link
 
 
 # Random weights: He et al. 2015 initialisation, then every batch norm's mean and variance measured on pictures of the
