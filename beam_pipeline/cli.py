@@ -106,7 +106,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine",
         choices=("tensorflow", "openvino"),
         default="tensorflow",
-        help="what runs the encoder; openvino, of the extra captionbeam[openvino], is faster (default: tensorflow)",
+        help="what runs the encoder; openvino, of the extra captionbeam[openvino], is faster in bfloat16 (default: "
+        "tensorflow)",
     )
     extract.add_argument(
         "--augment",
