@@ -49,7 +49,7 @@ setup(
     extras_require={
         "s3": ["boto3>=1.28,<2"],  # Beam's S3 file system; the first that knows AWS_ENDPOINT_URL
         "heif": ["pillow-heif>=1,<2"],  # decodes the HEIC photos of iPhones; wheels bring libheif (LGPL)
-        "openvino": ["openvino>=2026.4,<2027"],  # a faster engine for the encoder on Intel, AMD and ARM processors
+        "openvino": ["openvino>=2026.4,<2027"],  # another engine for the encoder, faster in bfloat16
         "metadata": ["pyexiv2>=2.15,<3"],  # XMP and IPTC inside pictures; under the GPL, so asked for by name only
         "docs": [
             "mkdocs>=1.6,<2",  # the site

@@ -95,7 +95,8 @@ def _extract(stages) -> None:
         "--engine",
         choices=("tensorflow", "openvino"),
         default="tensorflow",
-        help="what runs the encoder; openvino, of the extra captionbeam[openvino], is faster (default: tensorflow)",
+        help="what runs the encoder; openvino, of the extra captionbeam[openvino], is faster in bfloat16 (default: "
+        "tensorflow)",
     )
     encoder.add_argument(
         "--augment",
