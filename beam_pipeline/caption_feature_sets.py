@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import apache_beam as beam
 import numpy as np
@@ -81,7 +82,7 @@ class CaptionFeatures(MakesShards):
     def make(self, key: ShardKey) -> ShardKey:
         shard = ShardId(*key)
         features = read_features(storage.join(self.features, shard.features()))
-        captioned = caption_features(shard, self.tallies.counting(features, DONE), self.decoder, self.output)
+        captioned = caption_features(shard, features, self.decoder, self.output, partial(self.tallies.add, DONE))
         ledger = storage.join(self.features, shard.ledger())
         write_words(shard, captioned, read_ledger(ledger), self.output)
         storage.write_atomic(storage.join(self.output, shard.ledger()), storage.read_bytes(ledger))

@@ -30,22 +30,30 @@ DECODER_BATCH = 64  # pictures that are captioned together; always padded to thi
 
 
 def caption_features(
-    shard: ShardId, features: Iterable[tuple[str, str, np.ndarray]], decoder: Callable[[], CaptionDecoder], output: str
+    shard: ShardId,
+    features: Iterable[tuple[str, str, np.ndarray]],
+    decoder: Callable[[], CaptionDecoder],
+    output: str,
+    made: Callable[[int], object] = lambda number: None,
 ) -> list[CaptionedPicture]:
-    """(sha256, uri, feature) -> the shard's `captions-*.jsonl`, one line a picture in the same order; returns them."""
+    """(sha256, uri, feature) -> the shard's `captions-*.jsonl`, one line a picture in the same order; returns them.
+
+    Args:
+      made: told how many, whenever some captions are made.
+    """
 
     def caption_batch(batch: Sequence[tuple[str, str, np.ndarray]]) -> list[tuple[CaptionedPicture, str]]:
         hypotheses = decoder().decode(np.stack([feature for _, _, feature in batch]))
         said = [captioned(sha256, uri, one) for (sha256, uri, _), one in zip(batch, hypotheses, strict=True)]
         return [(picture, to_line(picture)) for picture in said]
 
-    # While one batch is captioned, the next is read or encoded.
-    made = map_ahead(caption_batch, batched(features, DECODER_BATCH), threads=1, ahead=2)
     pictures: list[CaptionedPicture] = []
     lines: list[str] = []
-    for picture, line in itertools.chain.from_iterable(made):
-        pictures.append(picture)
-        lines.append(line)
+    # While one batch is captioned, the next is read or encoded.
+    for batch in map_ahead(caption_batch, batched(features, DECODER_BATCH), threads=1, ahead=2):
+        pictures += (picture for picture, _ in batch)
+        lines += (line for _, line in batch)
+        made(len(batch))
     storage.write_atomic(storage.join(output, shard.captions()), "".join(lines).encode())
     return pictures
 

@@ -13,7 +13,7 @@ import struct
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -51,12 +51,6 @@ class Tallies:
         """Counts an element on its way, for `beam.Map`."""
         self.add(name)
         return element
-
-    def counting(self, elements: Iterable[Element], name: str) -> Iterator[Element]:
-        """The elements, each counted once the next one is asked for."""
-        for element in elements:
-            yield element
-            self.add(name)
 
     def read(self) -> Counter[str]:
         """What all workers have counted so far."""

@@ -4,7 +4,14 @@ import json
 
 import numpy as np
 
-from beam_pipeline.captioned_shard import caption_features, read_captions, read_words, statistics_of_shard, write_words
+from beam_pipeline.captioned_shard import (
+    DECODER_BATCH,
+    caption_features,
+    read_captions,
+    read_words,
+    statistics_of_shard,
+    write_words,
+)
 from beam_pipeline.ledger import LedgerLine
 from beam_pipeline.runs import commit_shard
 from beam_pipeline.sharding import ShardId
@@ -118,3 +125,18 @@ def test_names_that_are_not_utf_8_and_captions_of_any_script_are_read_back(tmp_p
     stored = write_words(SHARD, pictures, [line], str(tmp_path))
     assert read_words(SHARD, str(tmp_path)) == stored
     assert stored.terms[WORD, "犬"].top[0].uri == "/p/caf\udce9\n.jpg"
+
+
+def test_captions_are_told_of_when_they_are_made_and_not_when_they_are_read(tmp_path):
+    number = DECODER_BATCH + 1
+    features = [(f"sha{at:03d}", f"/p/{at}.jpg", np.zeros(2)) for at in range(number)]
+    decoder = Scripted(*[Hypothesis("a dog", -0.5)] * number)
+    told = []
+
+    def made(captions):
+        told.append((captions, number - len(decoder.hypotheses)))  # the second: said so far, at least those
+
+    pictures = caption_features(SHARD, features, lambda: decoder, str(tmp_path), made)
+    assert [captions for captions, _ in told] == [DECODER_BATCH, 1]
+    assert all(sum(captions for captions, _ in told[: at + 1]) <= said for at, (_, said) in enumerate(told))
+    assert [picture.sha256 for picture in pictures] == [sha256 for sha256, _, _ in features]

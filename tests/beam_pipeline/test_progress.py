@@ -139,15 +139,6 @@ def test_counting_never_fails(tmp_path):
         assert tallies.read() == {}
 
 
-def test_an_element_counts_once_it_is_dealt_with(tmp_path):
-    tallies = Tallies(str(tmp_path))
-    elements = tallies.counting("abc", "done")
-    assert [next(elements), next(elements)] == ["a", "b"]
-    assert tallies.read()["done"] == 1
-    assert list(elements) == ["c"]
-    assert tallies.read()["done"] == 3
-
-
 def lines(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
