@@ -153,7 +153,8 @@ def extract(
     assert result is not None
     rejected_list = write_rejected(output)
     print(balance_in_words(result.totals))
-    print(f"{output}: {result.records} pictures in {len(result.shards)} shards, {result.captions} captions")
+    shards = len(result.shards)
+    print(f"{output}: {result.records} pictures in {shards} shard{'s' * (shards != 1)}, {result.captions} captions")
     check_balance(result.totals, options.max_reject_rate, rejected_list)
     return result
 

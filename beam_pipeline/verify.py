@@ -180,7 +180,7 @@ def _verify_features(options: VerifyOptions, load) -> tuple[str, Findings]:
             _compare_features(sampled, encoder, replace(options.decoding, views=features.augment), findings)
     if not findings.problems and records != len(done):
         findings.problems.append(f"{features.path}: {records} pictures in shards, {len(done)} done by the ledgers")
-    return f"{len(listed)} shards with {records} pictures", findings
+    return f"{len(listed)} shard{'s' * (len(listed) != 1)} with {records} pictures", findings
 
 
 def _check_file(features: FeatureSet, shard: ShardId) -> None:
@@ -305,7 +305,7 @@ def _verify_captions(options: VerifyOptions, load) -> tuple[str, Findings]:
         findings.problems.append(f"{directory}: {captions} captions, {summary['captions']} by its summary")
     if not findings.problems and captions != len(done):
         findings.problems.append(f"{directory}: {captions} captions, {len(done)} pictures done by the ledgers")
-    return f"{len(shards)} shards with {captions} captions", findings
+    return f"{len(shards)} shard{'s' * (len(shards) != 1)} with {captions} captions", findings
 
 
 def _recaption(
