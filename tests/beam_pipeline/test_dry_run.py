@@ -106,7 +106,7 @@ def test_random_weights_are_fitted_and_forgotten(look, tmp_path, monkeypatch):
         fitted.append(len(pixels))
         return b"statistics"
 
-    monkeypatch.setattr("beam_pipeline.encoder._fit_random_statistics", fit)
+    monkeypatch.setattr("beam_pipeline.encoder.fit_random_statistics", fit)
     assert "measured on 20" in look(weights="random")["time"]
     assert fitted == [20]
 

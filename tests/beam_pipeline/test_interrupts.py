@@ -57,6 +57,11 @@ def wait_for(condition, seconds: float) -> bool:
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for left-over processes in /proc")
 
 
+def take_ctrl_c() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so does all that it starts, these tests among it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def in_the_midst(good, weights, tmp_path):
     """Starts the command and waits until it has finished a shard; what is left of it at the end is killed."""
@@ -68,7 +73,9 @@ def in_the_midst(good, weights, tmp_path):
         command += ["--weights", str(weights), "--feature-kind", "pooled", "--shard-size", "4", *beam_options]
         environment = {**os.environ, "CAPTIONBEAM_TEST": str(tmp_path), "TMPDIR": str(temporary)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=take_ctrl_c, **pipes
+        )
         assert wait_for(lambda: list(output.glob("ledger-*")) or process.poll() is not None, 240)
         assert process.poll() is None, process.communicate()
         return process
@@ -124,7 +131,9 @@ def test_a_second_signal_ends_it_at_once():
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "        time.sleep(60)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (143, "stopped\n")
 
 
@@ -140,7 +149,9 @@ def test_what_does_not_end_by_itself_is_ended():
         "    finally:\n"
         "        time.sleep(60)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (143, "stopped\n")
 
 
@@ -154,7 +165,9 @@ def test_a_signal_that_is_ignored_stays_ignored():
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "print(stop.status)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "None\n", "")
 
 
