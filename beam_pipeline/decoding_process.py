@@ -50,7 +50,7 @@ def main(decoder: str, max_megapixels: float, max_seconds: float, views: int) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here and leaves nothing behind
     _offer_to_the_oom_killer()
-    os.nice(int(os.environ.get("CB_NICE", NICENESS)))
+    os.nice(NICENESS)
     try:
         module, _, function = decoder.partition(":")
         decode = getattr(importlib.import_module(module), function)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import os
+import subprocess
+import sys
 from typing import Any
 
 from markupsafe import Markup
@@ -66,10 +69,14 @@ def _source(name: str) -> str:
 
 @functools.lru_cache
 def chart_library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, from the Python package that carries them."""
-    import vl_convert
+    """Vega, Vega-Lite and Vega-Embed in one script, from the Python package that carries them.
 
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    Taken out in a process of its own: the package starts a JavaScript engine, whose memory would stay.
+    """
+    script = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;'))"
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=environment, check=True, capture_output=True).stdout.decode()
 
 
 def safe_script(source: str) -> str:
