@@ -18,6 +18,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -77,9 +78,11 @@ def read_features(captioner: Captioner, path: str, pictures: int) -> np.ndarray:
 
 
 def run(captioner: Captioner, features: np.ndarray) -> None:
+    # The model alone, as the script has it: no word-presence head, no confidence, no least length.
+    captioner = replace(captioner, presence=None, confidence=None)
     ways = {
-        f"{_BATCH} at once": Clocked(CaptionDecoder(captioner, _BEAM_WIDTH, _BATCH).decode),
-        "one at a time": Clocked(CaptionDecoder(captioner, _BEAM_WIDTH, batch_size=1).decode),
+        f"{_BATCH} at once": Clocked(CaptionDecoder(captioner, _BEAM_WIDTH, _BATCH, min_words=1).decode),
+        "one at a time": Clocked(CaptionDecoder(captioner, _BEAM_WIDTH, batch_size=1, min_words=1).decode),
         "one at a time, word by word": Clocked(WordByWord(captioner).decode),
     }
     for clocked in ways.values():
