@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from beam_pipeline import storage
+from beam_pipeline.interrupts import leave_if_stopping
 from beam_pipeline.ledger import DONE, DUPLICATE, LedgerLine, read_ledger
 from beam_pipeline.reading import map_ahead
 from beam_pipeline.sharding import ShardId
@@ -51,6 +52,7 @@ def caption_features(
     lines: list[str] = []
     # While one batch is captioned, the next is read or encoded.
     for batch in map_ahead(caption_batch, batched(features, DECODER_BATCH), threads=1, ahead=2):
+        leave_if_stopping()
         pictures += (picture for picture, _ in batch)
         lines += (line for _, line in batch)
         made(len(batch))

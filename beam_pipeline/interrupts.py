@@ -71,6 +71,16 @@ def is_stopping() -> bool:
     return _stopping.is_set()
 
 
+def leave_if_stopping() -> None:
+    """For threads that no signal interrupts, wherever they can leave what they are doing.
+
+    Raises:
+      KeyboardInterrupt: the process has been told to stop.
+    """
+    if is_stopping():
+        raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def leaving(leave: Callable[[], None]) -> Iterator[None]:
     """While entered, `leave` is called when the process is told to stop."""

@@ -24,6 +24,7 @@ from beam_pipeline.containers import read_input
 from beam_pipeline.encoder import ENCODER_BATCH, STATISTICS_PICTURES, Encoder
 from beam_pipeline.images import DecodedImage, UnreadableImage
 from beam_pipeline.inputs import InputFile, reason, uri_key
+from beam_pipeline.interrupts import leave_if_stopping
 from beam_pipeline.isolated_decoding import Decoding, decoder_pool
 from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.planning import Picture
@@ -67,10 +68,12 @@ def encode_pictures(
     pictures: Iterable[Picture], encoder: Callable[[], Encoder], decoding: Decoding
 ) -> Iterator[EncodedPicture]:
     """Pictures -> EncodedPicture each, in the same order; `encoder` is called once there is something to encode."""
+    leave_if_stopping()
     read = map_ahead(
         lambda picture: read_picture(picture, decoding), pictures, READING_THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
     )
     for batch in map_ahead(lambda batch: encode_batch(batch, encoder), _batches(read), threads=1, ahead=1):
+        leave_if_stopping()
         yield from batch
 
 
