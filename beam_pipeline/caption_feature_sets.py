@@ -47,7 +47,8 @@ def captions_from_features(path: str, captioner: Captioner, decoder: DecoderSpec
 
     def made(pipeline: beam.Pipeline, output: str, state, tallies: Tallies) -> MadeShards:
         present = [shard for entry in features.shards if (shard := parse_shard(entry.name, "features"))]
-        missing = [shard_key(shard) for shard in present if shard not in set(state.committed)]
+        committed = set(state.committed)
+        missing = [shard_key(shard) for shard in present if shard not in committed]
         shards = (
             pipeline
             | "FeatureShards" >> beam.Create(missing)

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import DECODER_BATCH
-from beam_pipeline.encoder import EncoderSpec, resolve_encoder
+from beam_pipeline.encoder import EncoderSpec, resolve_again
 from training.captioner import Captioner, load_captioner, member_paths
 from training.decoding import CaptionDecoder
-from training.errors import UserError
 from training.guidance import effective_guidance
 
 
@@ -76,19 +73,7 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
     Raises:
       UserError: its weights or its engine cannot be had, or its weights are others.
     """
-    wanted = captioner.encoder
-
-    def no_sample() -> np.ndarray:
-        raise UserError(f"--captioner {path}: the statistics of its random encoder weights are missing; train it again")
-
-    spec = resolve_encoder(
-        weights or wanted.weights,
-        wanted.feature_kind,
-        wanted.layer,
-        wanted.precision,
-        storage.absolute(member_paths(path)[0]),
-        no_sample,
-        wanted.engine,
-    )
+    missing = f"--captioner {path}: the statistics of its random encoder weights are missing; train it again"
+    spec = resolve_again(captioner.encoder, weights, storage.absolute(member_paths(path)[0]), missing)
     captioner.require_encoder(spec.identity)
     return spec

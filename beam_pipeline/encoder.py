@@ -101,6 +101,32 @@ def resolve_encoder(
     return EncoderSpec(weights_path, identity)
 
 
+def resolve_again(wanted: EncoderIdentity, weights: str | None, directory: str, missing: str) -> EncoderSpec:
+    """The encoder that features or a captioner were made with; the caller compares its identity.
+
+    Args:
+      weights: where they lie elsewhere than then, else None.
+      directory: has the statistics of random weights.
+      missing: what to say where it has none.
+
+    Raises:
+      UserError: its weights or its engine cannot be had.
+    """
+
+    def no_sample() -> np.ndarray:
+        raise UserError(missing)
+
+    return resolve_encoder(
+        weights or wanted.weights,
+        wanted.feature_kind,
+        wanted.layer,
+        wanted.precision,
+        directory,
+        no_sample,
+        wanted.engine,
+    )
+
+
 def resolve_precision(precision: str) -> str:
     """ "auto" -> "bfloat16" where the processor multiplies it in hardware, else "float32"."""
     if precision != "auto":

@@ -47,7 +47,7 @@ class _AddUpCounts(beam.DoFn):
                 yield output
 
     def finish_bundle(self):
-        return [TaggedOutput(COUNTS, globally(total)) for total in self.sums.items()]
+        return [globally(TaggedOutput(COUNTS, total)) for total in self.sums.items()]
 
 
 class Outputs:
@@ -78,7 +78,9 @@ def note(kind: str, text: str) -> TaggedOutput:
     return TaggedOutput(NOTES, (kind, utf8(text)))
 
 
-def globally(element: Any) -> WindowedValue:
-    """An element as `finish_bundle` has to give it, which knows no window of its own."""
+def globally(element: Any) -> WindowedValue | TaggedOutput:
+    """An element, tagged or not, as `finish_bundle` has to give it, which knows no window of its own."""
+    if isinstance(element, TaggedOutput):
+        return TaggedOutput(element.tag, globally(element.value))
     window = GlobalWindow()
     return WindowedValue(element, window.max_timestamp(), (window,))

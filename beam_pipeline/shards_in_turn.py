@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
 
 from beam_pipeline.outputs import globally
 
@@ -49,11 +48,7 @@ class MakesShards(beam.DoFn):
 
     def finish_bundle(self):
         while self._pending:
-            for output in self.outputs(self._pending.popleft().result()):
-                if isinstance(output, TaggedOutput):
-                    yield TaggedOutput(output.tag, globally(output.value))
-                else:
-                    yield globally(output)
+            yield from map(globally, self.outputs(self._pending.popleft().result()))
 
     def teardown(self):
         # What is still to come belongs to a bundle that failed.

@@ -10,17 +10,16 @@ import hashlib
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 import numpy as np
 import tensorflow as tf
 
 from beam_pipeline import storage
 from beam_pipeline.caption_feature_sets import read_features
-from beam_pipeline.captioned_shard import DECODER_BATCH, captioned, read_captions
+from beam_pipeline.captioned_shard import DECODER_BATCH, batched, captioned, read_captions
 from beam_pipeline.decoder import decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.directories import CAPTIONS, FEATURES, kind_of
-from beam_pipeline.encoder import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.encoder import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_again
 from beam_pipeline.images import UnreadableImage
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding, decoder_pool
 from beam_pipeline.ledger import DONE, OUTCOMES, read_ledger
@@ -206,19 +205,8 @@ def _records(directory: str, shard: ShardId) -> Iterator[FeatureRecord]:
 
 def _encoder_of(features: FeatureSet, weights: str | None, load) -> Encoder:
     wanted = features.encoder
-
-    def no_sample() -> np.ndarray:
-        raise UserError(f"{features.path}: the statistics of its random encoder weights are missing")
-
-    spec = resolve_encoder(
-        weights or wanted.weights,
-        wanted.feature_kind,
-        wanted.layer,
-        wanted.precision,
-        features.path,
-        no_sample,
-        wanted.engine,
-    )
+    missing = f"{features.path}: the statistics of its random encoder weights are missing"
+    spec = resolve_again(wanted, weights, features.path, missing)
     if spec.identity.id != wanted.id:
         raise UserError(f"{features.path}: made with {wanted}, and --weights would give {spec.identity}")
     return load(spec)
@@ -227,7 +215,7 @@ def _encoder_of(features: FeatureSet, weights: str | None, load) -> Encoder:
 def _compare_features(
     records: Iterable[FeatureRecord], encoder: Encoder, decoding: Decoding, findings: Findings
 ) -> None:
-    for batch in _batches(records, ENCODER_BATCH):
+    for batch in batched(records, ENCODER_BATCH):
         pictures = [
             (record, pixels)
             for record in batch
@@ -266,12 +254,6 @@ def _pixels(uris: Iterable[str], sha256: str, decoding: Decoding, findings: Find
         return np.stack([image.pixels, *image.views])
     findings.gone += 1
     return None
-
-
-def _batches(items: Iterable, size: int) -> Iterator[list]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, size)):
-        yield batch
 
 
 # Captions.
@@ -340,7 +322,7 @@ def _recaption(
                 if sha256 in wanted:
                     yield wanted[sha256], feature
             return
-        for batch in _batches(rows, ENCODER_BATCH):
+        for batch in batched(rows, ENCODER_BATCH):
             pixels = [
                 (row, found[0])
                 for row in batch
@@ -350,7 +332,7 @@ def _recaption(
             yield from zip((row for row, _ in pixels), features, strict=True)
 
     def again(shard: ShardId, rows: list[CaptionedPicture], findings: Findings) -> None:
-        for batch in _batches(features_of(shard, rows, findings), DECODER_BATCH):
+        for batch in batched(features_of(shard, rows, findings), DECODER_BATCH):
             hypotheses = decoder.decode(np.stack([feature for _, feature in batch]).astype(FEATURE_DTYPE))
             for (row, _), hypothesis in zip(batch, hypotheses, strict=True):
                 made = captioned(row.sha256, row.uri, hypothesis)
