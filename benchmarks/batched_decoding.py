@@ -28,9 +28,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
+from training.beam_search import LENGTH_POWER, NEVER
 from training.captioner import Captioner, load_captioner
 from training.dataset import pictures_of
-from training.decoding import LENGTH_POWER, NEVER, CaptionDecoder, Hypothesis
+from training.decoding import CaptionDecoder, Hypothesis
 from training.feature_records import GRID_SHAPE
 from training.feature_set import EncoderIdentity, load_feature_set
 from training.layers import Silence

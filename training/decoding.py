@@ -1,37 +1,29 @@
-"""Batched beam search: many pictures at once, inside one graph, no Python per word.
+"""Features -> captions: search, evidence and confidence of a captioner, a batch of pictures at once in one graph.
 
-Letters: B pictures of a batch, K beam width, M candidates a hypothesis, T words, V vocabulary.
+Letters: B pictures of a batch, n of them still searched for, K beam width, A captions of a picture, T words, V
+vocabulary.
 """
 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from training.beam_search import NEVER, StepFunction, beam_search
 from training.captioner import Captioner
 from training.confidence import LOW, Seen
 from training.familiarity import looks
 from training.guidance import GUIDANCE, GuidedModel
 from training.layers import Silence
-from training.picture_words import WordArrays, WordKnowledge, expected_counts
+from training.picture_words import WordArrays, WordKnowledge, count_expected
 from training.presence import PresenceGraph
 from training.tokenizer import detokenize
-from training.vocabulary import END, PAD, START, UNKNOWN
 from training.word_evidence import PictureEvidence
-
-NEVER = -1e9  # log-probability of what must not be said
-LENGTH_POWER = (
-    0.7  # hypotheses are compared by log-probability / words**LENGTH_POWER (Wu et al. 2016, without the offset)
-)
-
-State = tuple[Any, ...]  # tensors [B, K, ...], or tuples of such
-# (ids int32 [B, K], state) -> (log-probabilities float32 [B, K, V], state)
-StepFunction = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
 
 
 @dataclass(frozen=True)
@@ -58,117 +50,23 @@ class Hypothesis:
     signals: tuple[float, ...] = ()
 
 
-def beam_search(
-    step: StepFunction,
-    state: State,
-    pictures: int,
-    beam_width: int,
-    max_words: int,
-    answers: int = 1,
-    min_words: int = 1,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Finds the best captions of each picture.
-
-    A hypothesis never says padding, start or unknown, never ends before its `min_words` words, and never says three
-    words in a row that it said before. Among equals the lower beam and the lower id win.
-
-    Args:
-      step: one step of the model.
-      state: before the first word, [B, K, ...] each.
-      pictures, beam_width, max_words: B, K, and T, the end mark included.
-      answers: A, captions wanted of each picture, K at most; best first.
-      min_words: 1 or more, fewer than `max_words`.
-
-    Returns:
-      ids int32 [B, A, T], filled up with PAD after the end mark; mean log-probability per word float32 [B, A];
-      whether the end mark was said, bool [B, A].
+def _step(model: Any, guide: GuidedModel | None, counting: bool) -> StepFunction:
+    """A model, what guides it and whether expected counts are kept -> the step that a search takes; its state is that
+    of the model or guide, and the counts [n, K, V].
     """
-    batch, width = pictures, beam_width
-    # M: K, and as many more as trigram blocking can take away: a pair of words fits that often before the last one.
-    wanted = width + max(max_words - 2, 0) // 3
 
-    def extend(t, ids, said, scores, ended, state):
-        """One word more for every hypothesis; said is [B, K, T], scores and ended are [B, K]."""
-        log_probabilities, state = step(ids, state)  # (B, K, V)
-        log_probabilities += forbidden(tf.shape(log_probabilities)[2], too_short=t < min_words)
-        candidates_each = min(wanted, log_probabilities.shape[2])
-        best, words = tf.math.top_k(log_probabilities, candidates_each)  # (B, K, M)
-        best += NEVER * tf.cast(_repeats_trigram(said, words, t), tf.float32)
-        # A hypothesis that has ended stays as it is: its one continuation is padding, for nothing.
-        only_first = tf.constant([0.0] + [NEVER] * (candidates_each - 1))
-        best = tf.where(ended[..., None], only_first, best)
-        words = tf.where(ended[..., None], PAD, words)
-        totals = tf.reshape(scores[..., None] + best, [batch, -1])  # (B, K*M)
-        scores, chosen = tf.math.top_k(totals, width)  # (B, K)
-        origin = chosen // candidates_each
-        ids = tf.gather(tf.reshape(words, [batch, -1]), chosen, batch_dims=1)
-        said = tf.gather(said, origin, batch_dims=1)
-        said = tf.where(tf.range(max_words) == t, ids[..., None], said)
-        ended = tf.logical_or(tf.gather(ended, origin, batch_dims=1), ids == END)
-        state = tf.nest.map_structure(lambda values: tf.gather(values, origin, batch_dims=1), state)
-        return t + 1, ids, said, scores, ended, state
-
-    # All hypotheses of a picture begin alike, so only the first may go on from the start.
-    scores = tf.tile(tf.constant([[0.0] + [NEVER] * (width - 1)]), [batch, 1])
-    initial = (
-        tf.constant(0),
-        tf.fill([batch, width], START),
-        tf.fill([batch, width, max_words], PAD),
-        scores,
-        tf.zeros([batch, width], tf.bool),
-        state,
-    )
-
-    def ranked(said, scores, ended):
-        """What hypotheses are compared by, their lengths and whether they ended, [B, K] each."""
-        lengths = tf.reduce_sum(tf.cast(said != PAD, tf.float32), axis=2)  # the end mark counted
-        # Where there are fewer words than beams, some beams hold what must not be said; none of those counts as ended.
-        ended = tf.logical_and(ended, scores > NEVER / 2)
-        return scores / tf.maximum(lengths, 1.0) ** LENGTH_POWER, lengths, ended
-
-    def undecided(t, ids, said, scores, ended, state):
-        """Whether some picture's answers may still change. A hypothesis only gets less likely, so it can at most come
-        to its present score over the full length; where that is less than what the ended ones have, the search is
-        over.
-        """
-        ranking, _, ended = ranked(said, scores, ended)
-        reached = tf.math.top_k(tf.where(ended, ranking, 2 * NEVER), answers).values[:, -1]
-        possible = tf.reduce_max(tf.where(ended, 2 * NEVER, scores / max_words**LENGTH_POWER), axis=1)
-        return tf.logical_and(t < max_words, tf.reduce_any(possible >= reached))
-
-    _, _, said, scores, ended, _ = tf.while_loop(undecided, extend, initial)
-    ranking, lengths, ended = ranked(said, scores, ended)
-    # A hypothesis that never said the end mark is the answer only where no other of its picture did.
-    best = tf.math.top_k(ranking + tf.where(ended, 0.0, NEVER), answers).indices  # (B, A)
-    pick = lambda values: tf.gather(values, best, batch_dims=1)  # noqa: E731
-    return pick(said), pick(scores / lengths), pick(ended)
-
-
-def forbidden(vocabulary_size: int | tf.Tensor, too_short: bool | tf.Tensor) -> tf.Tensor:
-    """What to add to the scores of the vocabulary so that no mark is said, and no end while the caption is too short:
-    float32 [V].
-    """
-    marks = tf.reduce_sum(tf.one_hot([PAD, START, UNKNOWN], vocabulary_size), axis=0)
-    return NEVER * (marks + tf.where(too_short, tf.one_hot(END, vocabulary_size), 0.0))
-
-
-def _repeats_trigram(said: tf.Tensor, words: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
-    """Whether each candidate says three words in a row again: said [B, K, T], words [B, K, M] -> bool [B, K, M]."""
-    length = said.shape[2]
-    last = tf.gather(said, tf.maximum(t - 1, 0), axis=2)[..., None]  # (B, K, 1)
-    before = tf.gather(said, tf.maximum(t - 2, 0), axis=2)[..., None]
-    pair = tf.logical_and(said[..., : length - 2] == before, said[..., 1 : length - 1] == last)  # (B, K, T-2)
-    pair = tf.logical_and(pair, tf.range(length - 2) < t - 2)  # the pair that ends at t-1 is no earlier one
-    same = said[..., None, 2:] == words[..., :, None]  # (B, K, M, T-2)
-    return tf.reduce_any(tf.logical_and(pair[..., None, :], same), axis=3)
-
-
-def _steps(model: Any, memory: Any) -> StepFunction:
-    """A model, and what it remembers of B pictures -> the step that searches and counts take."""
-
-    def step(ids, state):
-        drawn_from, state = model.step(memory, state, ids)
-        return tf.nn.log_softmax(model.logits(drawn_from)), state
+    def step(memory, ids, state):
+        before, counts = state
+        if guide is None:
+            drawn_from, after = model.step(memory, before, ids)
+            alone = guided = model.logits(drawn_from)
+        else:
+            (drawn_from, gain), after = guide.step(memory, before, ids)
+            alone = model.logits(drawn_from)
+            guided = alone + gain
+        if counting:  # what the decoder alone expects: the head is asked for its own opinion
+            counts = count_expected(counts, ids, tf.nn.softmax(alone))
+        return tf.nn.log_softmax(guided), (after, counts)
 
     return step
 
@@ -206,34 +104,25 @@ class CaptionDecoder:
         self.feature_shape = captioner.feature_shape
         max_words = captioner.max_words + 1
         min_words = min(min_words or captioner.min_words, captioner.max_words)
-        self.knowledge = knowledge = WordKnowledge(captioner) if evidence else None
+        self.knowledge = WordKnowledge(captioner) if evidence else None
         self.confidence, self.min_confidence = captioner.confidence, min_confidence
         asked = guidance or evidence or self.confidence is not None
         head = PresenceGraph(captioner.presence) if captioner.presence and asked else None
         guide = GuidedModel(captioner, guidance) if head and guidance else None
-        model: Any = guide or captioner.model
+        model: Any = captioner.model
+        step = _step(model, guide, evidence)
+        words = len(captioner.vocabulary) if evidence else 0
 
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
         def search(features):
             seen: tuple[tf.Tensor, ...] = head(features) if head else ()
-            alone = captioner.model.encode(tf.cast(features, tf.float32), Silence())
-            memory = guide.guide(alone, *seen) if guide else alone
-            found = beam_search(
-                _steps(model, memory),
-                model.start(memory, beam_width),
-                batch_size,
-                beam_width,
-                max_words,
-                1 + alternatives,
-                min_words,
-            )
+            memory = model.encode(tf.cast(features, tf.float32), Silence())
+            memory = guide.guide(memory, *seen) if guide else memory
+            state = (guide or model).start(memory, 1), tf.zeros([batch_size, 1, words])
+            keep = lambda state: state[1] if evidence else ()  # noqa: E731
+            found = beam_search(step, memory, state, beam_width, max_words, 1 + alternatives, min_words, keep)
             judged = (seen[0], looks(features)) if self.confidence is not None else ()
-            if knowledge is None:
-                return found, (), judged
-            # What the decoder alone expects: the head is asked for its own opinion.
-            start, best = captioner.model.start(alone, 1), found[0][:, :1]
-            expected = expected_counts(_steps(captioner.model, alone), start, best, tf.ones([batch_size, 1]))
-            return found, (expected, *seen), judged
+            return found[:3], (found.kept[:, 0], *seen) if evidence else (), judged
 
         self._search = search
         # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.

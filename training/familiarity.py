@@ -58,7 +58,8 @@ class Familiarity:
         """One picture's `looks` float32 [C] -> its distance, 0 or more."""
         along, spreads = self._along
         away = (look - self.mean).astype(np.float64)
-        inside = along @ away  # (K,), in spreads
+        # No call of BLAS: its threads would wait for cores that are encoding, for longer than the product takes.
+        inside = np.einsum("kc,c->k", along, away)  # (K,), in spreads
         moved = inside * spreads  # in the features' own unit
         left = max(float(away @ away - moved @ moved), 0.0)
         return float(np.sqrt((inside @ inside + left / self.rest**2) / len(away)))

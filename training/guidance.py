@@ -28,7 +28,7 @@ State = tuple[Any, tf.Tensor]  # the model's own, and what was not said yet: boo
 
 
 class GuidedModel:
-    """A captioner's model with what its word-presence head sees beside it; decodes as the model alone does.
+    """A captioner's model with what its word-presence head sees beside it: takes the steps of decoding in its place.
 
     Args:
       captioner: with a word-presence head.
@@ -61,7 +61,9 @@ class GuidedModel:
         return self.model.start(inner, captions), unsaid
 
     def step(self, memory: tuple[Any, tf.Tensor], state: State, ids: tf.Tensor) -> tuple[tuple[Any, tf.Tensor], State]:
-        """Ids [B, R] of the words just said -> (what the next word is drawn from, state)."""
+        """Ids [B, R] of the words just said -> (what the model draws the next word from and what each word gains
+        [B, R, V], state).
+        """
         (inner, gain), (before, unsaid) = memory, state
         drawn_from, after = self.model.step(inner, before, ids)
         unsaid = tf.logical_and(
@@ -70,11 +72,6 @@ class GuidedModel:
         # A word gains once: that a dog is there is no reason to say it again.
         gain = tf.where(unsaid, gain[:, None], tf.minimum(gain, 0.0)[:, None])  # (B, R, V)
         return (drawn_from, gain), (after, unsaid)
-
-    def logits(self, drawn_from: tuple[Any, tf.Tensor]) -> tf.Tensor:
-        """What `step` gave -> unnormalised log-probabilities [B, R, V]."""
-        inner, gain = drawn_from
-        return self.model.logits(inner) + gain
 
 
 def effective_guidance(captioner: Captioner, asked: float | None) -> float:

@@ -1,13 +1,12 @@
 """What a captioner knows of every word in a picture: arrays from the graph -> `PictureEvidence`.
 
-Letters: B pictures, A captions of a picture, T words of a caption, V the decoder's vocabulary, U words that are known.
+Letters: B pictures, A captions of a picture, V the decoder's vocabulary, U words that are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,41 +14,25 @@ import tensorflow as tf
 from training.captioner import Captioner
 from training.opinion_pool import pooled
 from training.presence import PresenceHead
-from training.vocabulary import PAD, SPECIALS, START
+from training.vocabulary import END, PAD, SPECIALS
 from training.word_evidence import FLOOR, PictureEvidence
 from training.words import caption_words
 
 
-def expected_counts(
-    step: Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]], state: Any, ids: tf.Tensor, weights: tf.Tensor
-) -> tf.Tensor:
-    """How often each word is expected in a caption, by the decoder's own distribution: float32 [B, V].
+def count_expected(counts: tf.Tensor, ids: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """How often each word was expected in a caption so far, float32 [B, A, V], and the place after that.
 
     At every place of a caption the next word is not counted as it was chosen but as it was likely: the sum over the
     places of p(word | picture, words before), which is the expected count of one more draw at each of them. A word that
     came second everywhere is then seen, and a choice between "man" and "person" is halved between them.
 
     Args:
-      step: one step of the model, (ids [B, A], state) -> (log-probabilities [B, A, V], state).
-      state: before the first word, of A captions of each picture.
-      ids: int32 [B, A, T], filled up with PAD after the end mark.
-      weights: float32 [B, A], of the captions; they sum to 1.
+      counts: of the places before.
+      ids: int32 [B, A], the words just said; a caption that has ended has no more places.
+      probabilities: float32 [B, A, V], of the next word, by the decoder's own distribution.
     """
-    steps = tf.reduce_max(tf.reduce_sum(tf.cast(ids != PAD, tf.int32), axis=2))
-    said = tf.concat([tf.fill(tf.shape(ids[..., :1]), START), ids], axis=2)
-    first, state = step(said[..., 0], state)
-
-    def add(t, counts, state):
-        log_probabilities, state = step(said[..., t], state)
-        return t + 1, counts + weigh(log_probabilities, t), state
-
-    def weigh(log_probabilities, t):
-        here = weights * tf.cast(ids[..., t] != PAD, tf.float32)  # (B, A)
-        return tf.einsum("ba,bav->bv", here, tf.exp(log_probabilities))
-
-    begin = (tf.constant(1), weigh(first, 0), state)
-    _, counts, _ = tf.while_loop(lambda t, *_: t < steps, add, begin)
-    return counts
+    over = tf.logical_or(ids == END, ids == PAD)
+    return counts + tf.where(over[..., None], 0.0, probabilities)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from training.decoding import forbidden
+from training.beam_search import forbidden
 from training.layers import Noise, Silence
 from training.trainer import Trainer, next_word_logits
 from training.vocabulary import END, PAD, START
