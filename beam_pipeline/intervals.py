@@ -7,7 +7,7 @@ import math
 from scipy.stats import binom
 
 Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
-_TAIL = 0.025
+_TAILS = (0.025, 0.975)
 
 
 def wilson(said: int, pictures: int) -> tuple[float, float]:
@@ -41,4 +41,5 @@ def poisson_binomial(total: float, squares: float) -> tuple[float, float]:
     # n trials with chance q: n q = sum of p and n q q = sum of p p. A rounding error must not cost or add a trial.
     trials = max(math.ceil(total * total / squares - 1e-9), math.ceil(total - 1e-9))
     chance = min(1.0, total / trials)
-    return float(binom.ppf(_TAIL, trials, chance)), float(binom.ppf(1 - _TAIL, trials, chance))
+    low, high = binom.ppf(_TAILS, trials, chance).tolist()  # in one call, which costs more than what it computes
+    return low, high
