@@ -29,6 +29,7 @@ from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
 from beam_pipeline.ledger import DONE, LedgerLine
 from beam_pipeline.once_per_process import OncePerProcess
 from beam_pipeline.outputs import COUNTS, MadeShards
+from beam_pipeline.page import begin_chart_library
 from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.progress import Progress
 from beam_pipeline.reading import encode_pictures
@@ -176,6 +177,8 @@ def caption(
     )
     if why_none := no_confidence(captioner):
         log.info("captions come without confidence: %s", why_none)
+    if options.report:
+        begin_chart_library()
     with exclusive(output):
         state = standing(output)
         writer.begin()

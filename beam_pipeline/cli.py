@@ -19,6 +19,7 @@ from beam_pipeline.cli_options import build_parser, stage_parser
 from beam_pipeline.cli_parser import Parser, closest
 from beam_pipeline.interrupts import stoppable
 from beam_pipeline.logs import set_up_logging
+from beam_pipeline.memory import first_import
 from training.errors import UserError
 
 _GO_ON = ("extract", "train", "caption", "export", "demo")  # stages that go on where they were stopped
@@ -60,7 +61,8 @@ def _beam_options(stage: str, flags: list[str]):
     Raises:
       UserError: neither Beam nor the stage knows a flag.
     """
-    from apache_beam.options.pipeline_options import PipelineOptions
+    with first_import("apache_beam"):
+        from apache_beam.options.pipeline_options import PipelineOptions
 
     known: Any = Parser(prog=f"captionbeam {stage}", add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
@@ -94,7 +96,8 @@ def _fill(options_class, settings: dict[str, Any]):
 
 
 def _extract(settings: dict[str, Any], beam_options) -> None:
-    from beam_pipeline.extract_features import ExtractOptions, extract
+    with first_import("tensorflow"):
+        from beam_pipeline.extract_features import ExtractOptions, extract
 
     if settings["dry_run"]:
         from beam_pipeline.dry_run import dry_run_extract
@@ -105,19 +108,22 @@ def _extract(settings: dict[str, Any], beam_options) -> None:
 
 
 def _train(settings: dict[str, Any], _) -> None:
-    from training.train import TrainOptions, train
+    with first_import("tensorflow"):
+        from training.train import TrainOptions, train
 
     train(_fill(TrainOptions, settings))
 
 
 def _evaluate(settings: dict[str, Any], _) -> None:
-    from training.evaluate import EvaluateOptions, evaluate
+    with first_import("tensorflow"):
+        from training.evaluate import EvaluateOptions, evaluate
 
     evaluate(_fill(EvaluateOptions, settings))
 
 
 def _caption(settings: dict[str, Any], beam_options) -> None:
-    from beam_pipeline.caption_images import CaptionOptions, caption
+    with first_import("tensorflow"):
+        from beam_pipeline.caption_images import CaptionOptions, caption
 
     if settings["dry_run"]:
         from beam_pipeline.dry_run import dry_run_caption
@@ -158,7 +164,8 @@ def _inspect(settings: dict[str, Any], _) -> None:
 
 
 def _verify(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.verify import VerifyOptions, verify
+    with first_import("tensorflow"):
+        from beam_pipeline.verify import VerifyOptions, verify
 
     verify(_fill(VerifyOptions, settings))
 
@@ -194,16 +201,14 @@ _RUN: dict[str, Callable[[dict[str, Any], Any], None]] = {
 def command() -> NoReturn:
     """The installed command: `main`, and an exit with its status."""
     status = main()
-    if status > 128 or "tensorflow_io" in sys.modules:
-        # A process that was told to stop does not wait for threads that are in the midst of something. And once it has
-        # spoken to S3, tensorflow-io 0.37.1 aborts the process while its static objects are destroyed, after all our
-        # work. So what Python does at its end is done here, but for that.
-        atexit._run_exitfuncs()
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    # What Python does at its end is done here, but for two things. A process that was told to stop does not wait for
+    # threads that are in the midst of something. And to take down every module takes two seconds with TensorFlow and
+    # Beam, after all our work; once it has spoken to S3, tensorflow-io 0.37.1 even aborts the process there.
+    atexit._run_exitfuncs()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

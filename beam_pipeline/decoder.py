@@ -6,6 +6,7 @@ A spec is made once, where the job starts, and travels to the workers; they load
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from beam_pipeline import storage
 from beam_pipeline.captioned_shard import DECODER_BATCH
@@ -13,6 +14,10 @@ from beam_pipeline.encoder import EncoderSpec, resolve_again
 from training.captioner import Captioner, load_captioner, member_paths
 from training.decoding import CaptionDecoder
 from training.guidance import effective_guidance
+
+# The captioners that specs were made of in this process, by path, for as long as somebody holds them: a worker in the
+# process that started the job need not load its captioner again.
+_at_hand: WeakValueDictionary[str, Captioner] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,9 @@ class DecoderSpec:
     min_confidence: float | None = None
 
     def load(self) -> CaptionDecoder:
-        captioner = load_captioner(self.captioner)
+        captioner = _at_hand.get(self.captioner)
+        if captioner is None:
+            captioner = load_captioner(self.captioner)
         evidence = captioner.presence is not None  # without a head a picture's evidence is its caption
         return CaptionDecoder(
             captioner,
@@ -54,8 +61,10 @@ def decoder_of_captioner(
     Args:
       path: the captioner's directory, or several.
     """
+    absolute = ",".join(map(storage.absolute, member_paths(path)))
+    _at_hand[absolute] = captioner
     return DecoderSpec(
-        ",".join(map(storage.absolute, member_paths(path))),
+        absolute,
         beam_width,
         min_words or captioner.min_words,
         effective_guidance(captioner, guidance),

@@ -140,7 +140,7 @@ def resolve_precision(precision: str) -> str:
 
 
 def load_encoder(spec: EncoderSpec) -> Encoder:
-    """EncoderSpec -> a ready encoder, its graph traced and warm.
+    """EncoderSpec -> a ready encoder, its graph traced.
 
     Raises:
       JobFailed: the weights are not those that the spec names, or not InceptionV3's.

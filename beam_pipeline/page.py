@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from markupsafe import Markup
@@ -67,12 +68,21 @@ def _source(name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-@functools.lru_cache
 def chart_library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, from the Python package that carries them.
+    """Vega, Vega-Lite and Vega-Embed in one script, from the Python package that carries them."""
+    return begin_chart_library().result()
 
-    Taken out in a process of its own: the package starts a JavaScript engine, whose memory would stay.
+
+@functools.lru_cache
+def begin_chart_library() -> Future[str]:
+    """Has the chart library taken out beside other work: it takes more than a second.
+
+    In a process of its own: the package starts a JavaScript engine, whose memory would stay.
     """
+    return ThreadPoolExecutor(1).submit(_take_out)
+
+
+def _take_out() -> str:
     script = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;'))"
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-c", script]

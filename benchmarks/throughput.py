@@ -32,18 +32,17 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from apache_beam.options.pipeline_options import PipelineOptions
-from batched_decoding import WordByWord
+from one_by_one import describer, keras_model, load_picture
 from PIL import Image
 
 from beam_pipeline.caption_images import CaptionOptions, caption
 from beam_pipeline.collection import Listing, resolve_source
 from beam_pipeline.encoder import ENCODER_BATCH, LAYERS, Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.extract_features import ExtractOptions, extract
-from beam_pipeline.images import decode_image
+from beam_pipeline.images import INPUT_SIZE, decode_image
 from beam_pipeline.isolated_decoding import Decoding
 from beam_pipeline.reading import sample_pixels
 from beam_pipeline.storage import read_bytes
-from training.captioner import load_captioner
 
 _ROUNDS = 20  # batches of the bare loop, each time
 _KERAS_BATCH = 32  # Keras' own default
@@ -161,6 +160,7 @@ warm = WarmAt()
 
 def load_and_say(spec: EncoderSpec) -> Encoder:
     encoder = load_encoder(spec)
+    encoder.encode(np.zeros([1, INPUT_SIZE, INPUT_SIZE, 3], np.uint8))
     logging.getLogger("captionbeam").info(_WARM)
     return encoder
 
@@ -181,24 +181,6 @@ def caption_job(images: Path, output: Path, options: argparse.Namespace) -> tupl
     return summary["pictures"], time.monotonic() - warm.at
 
 
-def keras_model(weights: str):
-    """InceptionV3 up to the layer that the features come from, as Keras builds it."""
-    import keras
-
-    model = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(299, 299, 3))
-    if weights != "random":
-        model.load_weights(weights)
-    return keras.Model(model.input, model.get_layer(LAYERS[0]).output)
-
-
-def load_picture(uri: str) -> np.ndarray:
-    """Float32 [299, 299, 3] from -1 to 1, as Keras' documentation loads it."""
-    import keras
-
-    loaded = keras.utils.img_to_array(keras.utils.load_img(uri, target_size=(299, 299), interpolation="bilinear"))
-    return keras.applications.inception_v3.preprocess_input(loaded)
-
-
 def keras_loop(uris: list[str], weights: str) -> tuple[int, float]:
     """-> pictures and seconds."""
     model = keras_model(weights)
@@ -211,12 +193,7 @@ def keras_loop(uris: list[str], weights: str) -> tuple[int, float]:
 
 def per_image_script(uris: list[str], weights: str, captioner: str) -> tuple[int, float]:
     """-> pictures and seconds."""
-    model, decoder = keras_model(weights), WordByWord(load_captioner(captioner))
-
-    def describe(uri: str) -> str:
-        grid = model.predict(load_picture(uri)[None], verbose=0).reshape(1, 64, -1)
-        return decoder.decode(grid.astype(np.float16))[0].caption
-
+    describe = describer(weights, captioner)
     describe(uris[0])
     began = time.monotonic()
     for uri in uris:

@@ -1,8 +1,10 @@
 """The caption pipeline end to end on real files, with a stand-in encoder and an untrained captioner."""
 
 import csv
+import gc
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.decoder import _at_hand, decoder_of_captioner
 from beam_pipeline.export import WITHHELD, ExportOptions, export
 from beam_pipeline.ledger import read_ledger
 from beam_pipeline.sharding import ledger_paths
@@ -383,3 +386,21 @@ def test_captions_with_and_without_confidence_do_not_mix(run, judged, good):
     os.remove(os.path.join(judged, CONFIDENCE))
     with pytest.raises(UserError, match=r"made with confidence \w{12}, this run has None; choose another --output"):
         run(images=str(good))
+
+
+def test_a_worker_in_the_same_process_takes_the_captioner_that_is_there(captioner):
+    loaded = load_captioner(captioner)
+    spec = pickle.loads(pickle.dumps(decoder_of_captioner(loaded, captioner, 3, None, None)))
+    decoder = spec.load()
+    assert decoder.vocabulary is loaded.vocabulary
+    again = load_captioner(captioner)  # as the next job does, perhaps after another training
+    decoder_of_captioner(again, captioner, 3, None, None)
+    assert spec.load().vocabulary is again.vocabulary
+
+
+def test_no_captioner_is_kept_for_workers_alone(captioner):
+    vocabulary = load_captioner(captioner).vocabulary
+    spec = decoder_of_captioner(load_captioner(captioner), captioner, 3, None, None)
+    gc.collect()
+    assert captioner not in _at_hand
+    assert spec.load().vocabulary == vocabulary
