@@ -19,6 +19,7 @@ JPEGs of that size, made of the given ones.
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import logging
 import os
@@ -202,6 +203,7 @@ def per_image_script(uris: list[str], weights: str, captioner: str) -> tuple[int
 
 
 if __name__ == "__main__":
+    gc.freeze()  # what is imported, as the command does
     logging.getLogger("captionbeam").setLevel(logging.INFO)
     logging.getLogger("captionbeam").addHandler(warm)
     main()
