@@ -89,8 +89,9 @@ ensure_installed() {
 run_tests() {
     cd -- "$root"
     local pytest_args=("$@")
-    # All tests at once: two processes, each file in one of them so that a file's models are built once.
-    ((${#pytest_args[@]})) || pytest_args=(--numprocesses 2 --dist loadfile)
+    # All tests at once: two processes, each file in one of them so that a file's models are built once, and in the
+    # order of tests/conftest.py.
+    ((${#pytest_args[@]})) || pytest_args=(--numprocesses 2 --dist loadfile --no-loadscope-reorder)
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     "$python" -m mypy

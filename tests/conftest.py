@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -22,6 +23,30 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # A loaded machine is slow, not wrong; examples come in the same order everywhere, so a failure in CI is one here too.
 settings.register_profile("captionbeam", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("captionbeam")
+
+# Of the files that take longest, the longest first: at the end of a run on two cores they would have one to themselves.
+LONG = (
+    "test_object_store.py",
+    "test_flink.py",
+    "test_train.py",
+    "test_demo.py",
+    "test_interrupts.py",
+    "test_caption_images.py",
+    "test_kill.py",
+    "test_progress.py",
+    "test_engines.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
+
+
+def pytest_collection_finish():
+    """Beam and TensorFlow are imported and stay: a million objects that no garbage collection need look at again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

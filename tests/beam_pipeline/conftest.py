@@ -33,6 +33,12 @@ class MeanColour:
         return features
 
 
+@pytest.fixture(scope="session")
+def mean_colour():
+    """The class of the stand-in encoder."""
+    return MeanColour
+
+
 @pytest.fixture
 def encoder():
     """The class of the stand-in encoder; `calls` counts the pictures that it has seen in this test."""

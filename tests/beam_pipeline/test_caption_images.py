@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import CaptionOptions, caption
 from beam_pipeline.decoder import _at_hand, decoder_of_captioner
+from beam_pipeline.encoder import LAYERS, resolve_encoder
 from beam_pipeline.export import WITHHELD, ExportOptions, export
 from beam_pipeline.ledger import read_ledger
 from beam_pipeline.sharding import ledger_paths
@@ -46,9 +47,11 @@ def features(run_extract):
 
 
 @pytest.fixture
-def captioner(tmp_path, features):
+def captioner(tmp_path, weights):
+    """Of features such as `run_extract` makes."""
+    spec = resolve_encoder(str(weights), "pooled", LAYERS[0], "float32", str(tmp_path), lambda: np.zeros(0))
     return write_captioner(
-        tmp_path / "captioner", features.encoder, ["red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"]
+        tmp_path / "captioner", spec.identity, ["red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"]
     )
 
 
@@ -313,7 +316,7 @@ def test_a_word_presence_head_gives_estimates_to_the_tables(run, good, captioner
 
 
 @pytest.fixture
-def judged(captioner, features):
+def judged(captioner):
     """The captioner with a word-presence head and a made-up confidence; returns its directory."""
     generator = np.random.default_rng(3)
     head = PresenceHead(

@@ -1,13 +1,16 @@
 """What makes a job fast changes none of its answers: same captions and counts, however the work is cut and spread."""
 
 import json
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline import captioned_shard, decoder, packed_grouping, reading
 from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.encoder import LAYERS, resolve_encoder
 from training.captioner import save_weights, write_config
 from training.models import ModelConfig, build_model
 from training.vocabulary import Vocabulary
@@ -15,37 +18,44 @@ from training.vocabulary import Vocabulary
 TABLES = ("word_importance.csv", "bigram_importance.csv", "word_evidence.jsonl")
 
 
-@pytest.fixture
-def captioner(tmp_path, run_extract):
-    path = tmp_path / "captioner"
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory, jpeg, colours):
+    """Of a captioning: a folder, weights that no encoder reads, and an untrained captioner for them."""
+    folder = tmp_path_factory.mktemp("same_answers")
+    (folder / "photos").mkdir()
+    for number, colour in enumerate(colours):
+        (folder / "photos" / f"{number:02d}.jpg").write_bytes(jpeg(colour))
+    weights = folder / "weights.h5"
+    weights.write_bytes(b"\x89HDF\r\n\x1a\nstand-in")
+    path = folder / "captioner"
     path.mkdir()
     vocabulary = Vocabulary(("red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"))
     config = ModelConfig("merge", len(vocabulary), embedding_size=8, hidden_size=16)
     save_weights(build_model(config, (2048,)), str(path))
-    write_config(str(path), config, run_extract().encoder, 6, 1, {})
+    spec = resolve_encoder(str(weights), "pooled", LAYERS[0], "float32", str(folder), lambda: np.zeros(0))
+    write_config(str(path), config, spec.identity, 6, 1, {})
     vocabulary.save(str(path / "vocabulary.txt"))
-    return str(path)
+    return {"captioner": str(path), "images": str(folder / "photos"), "weights": str(weights)}
+
+
+def answers(settings, output, load_encoder, beam_options=(), shard_size=6):
+    """Captions the folder -> what is said of each picture, and the tables."""
+    options = CaptionOptions(**settings, output=str(output), shard_size=shard_size, report=False)
+    caption(options, PipelineOptions(list(beam_options)), load_encoder)
+    lines = [line for path in Path(options.output).glob("captions-*") for line in path.read_text().splitlines()]
+    rows = sorted((json.loads(line) for line in lines), key=lambda row: row["sha256"])
+    return rows, {name: (Path(options.output) / name).read_bytes() for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def expected(settings, tmp_path_factory, mean_colour):
+    """The answers of a job as it comes."""
+    return answers(settings, tmp_path_factory.mktemp("plain"), lambda spec: mean_colour())
 
 
 @pytest.fixture
-def answers(tmp_path, captioner, good, weights, load_encoder):
-    """Captions the good folder -> what is said of each picture, and the tables."""
-
-    def run(output, beam_options=(), shard_size=6):
-        options = CaptionOptions(
-            captioner=captioner,
-            output=str(tmp_path / output),
-            images=str(good),
-            weights=str(weights),
-            shard_size=shard_size,
-            report=False,
-        )
-        caption(options, PipelineOptions(list(beam_options)), load_encoder)
-        lines = [line for path in Path(options.output).glob("captions-*") for line in path.read_text().splitlines()]
-        rows = sorted((json.loads(line) for line in lines), key=lambda row: row["sha256"])
-        return rows, {name: (Path(options.output) / name).read_bytes() for name in TABLES}
-
-    return run
+def changed_answers(settings, tmp_path, load_encoder):
+    return partial(answers, settings, tmp_path / "changed", load_encoder)
 
 
 @pytest.mark.parametrize(
@@ -58,16 +68,15 @@ def answers(tmp_path, captioner, good, weights, load_encoder):
         pytest.param([(packed_grouping, "_HELD", 2)], id="blocks"),
     ],
 )
-def test_batches_and_threads(answers, monkeypatch, changed):
-    expected = answers("plain")
+def test_batches_and_threads(expected, changed_answers, monkeypatch, changed):
     for module, name, value in changed:
         monkeypatch.setattr(module, name, value)
-    assert answers("changed") == expected
+    assert changed_answers() == expected
 
 
 @pytest.mark.parametrize("shard_size", [1, 20])
-def test_shards(answers, shard_size):
-    assert answers("changed", shard_size=shard_size) == answers("plain")
+def test_shards(expected, changed_answers, shard_size):
+    assert changed_answers(shard_size=shard_size) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,5 +87,5 @@ def test_shards(answers, shard_size):
     ],
     ids=["threads", "processes"],
 )
-def test_workers(answers, beam_options):
-    assert answers("changed", beam_options) == answers("plain")
+def test_workers(expected, changed_answers, beam_options):
+    assert changed_answers(beam_options) == expected
