@@ -50,6 +50,10 @@ setup(
         "s3": ["boto3>=1.28,<2"],  # Beam's S3 file system; the first that knows AWS_ENDPOINT_URL
         "heif": ["pillow-heif>=1,<2"],  # decodes the HEIC photos of iPhones; wheels bring libheif (LGPL)
         "openvino": ["openvino>=2026.4,<2027"],  # another engine for the encoder, faster in bfloat16
+        "int8": [
+            "nncf>=3.4,<4",  # quantizes the encoder for OpenVINO; captioning needs no nncf
+            "openvino>=2026.4,<2027",  # runs it
+        ],
         "metadata": ["pyexiv2>=2.15,<3"],  # XMP and IPTC inside pictures; under the GPL, so asked for by name only
         "docs": [
             "mkdocs>=1.6,<2",  # the site
@@ -64,6 +68,7 @@ setup(
             "hypothesis>=6.100,<7",  # properties over generated input
             "moto[server]>=5,<6",  # an S3 server on loopback
             "mypy==2.4.1",  # types
+            "nncf>=3.4,<4",  # the extra int8, tested
             "openvino>=2026.4,<2027",  # the extra openvino, tested
             "pandas>=2.2,<4",  # opens what export writes
             "pillow-heif>=1,<2",  # the extra heif, tested

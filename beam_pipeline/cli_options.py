@@ -74,7 +74,8 @@ def _extract(stages) -> None:
         "--weights",
         default="imagenet",
         metavar="imagenet|random|PATH",
-        help="encoder weights (default: imagenet, downloaded by Keras)",
+        help="encoder weights (default: imagenet, downloaded by Keras); with --precision int8 also the "
+        "int8_encoder.npz of other features",
     )
     encoder.add_argument(
         "--feature-kind", choices=("grid", "pooled"), default="grid", help="8x8 grid or its mean (default: grid)"
@@ -87,9 +88,10 @@ def _extract(stages) -> None:
     )
     encoder.add_argument(
         "--precision",
-        choices=("auto", "bfloat16", "float32"),
+        choices=("auto", "bfloat16", "float32", "int8"),
         default="auto",
-        help="arithmetic of the encoder (default: bfloat16 where the processor has it)",
+        help="arithmetic of the encoder (default: bfloat16 where the processor has it); int8, of the extra "
+        "captionbeam[int8], goes with --engine openvino",
     )
     encoder.add_argument(
         "--engine",

@@ -47,7 +47,7 @@ from beam_pipeline.sharding import parse_shard, shard_count
 from beam_pipeline.word_statistics import shard_statistics
 from training.decoding import CaptionDecoder
 from training.feature_records import serialize
-from training.feature_set import RANDOM_STATISTICS, load_feature_set
+from training.feature_set import INT8_ENCODER, RANDOM_STATISTICS, load_feature_set
 
 MEASURED = 32  # new pictures that extract tries; caption tries as many as its decoder takes at once
 
@@ -104,7 +104,7 @@ def dry_run_extract(
     work = find_work(source, state.ledgers, options.retry_rejected, MEASURED)
     trial = None
     with tempfile.TemporaryDirectory(prefix="captionbeam-") as scratch:
-        there = storage.exists(storage.join(output, RANDOM_STATISTICS))
+        there = any(storage.exists(storage.join(output, name)) for name in (RANDOM_STATISTICS, INT8_ENCODER))
         spec = encoder_of_options(options, source, earlier, output if there else scratch)
         if work.drawn:
             decoding = replace(options.decoding, views=options.augment)

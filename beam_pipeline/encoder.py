@@ -17,7 +17,7 @@ from beam_pipeline import storage
 from beam_pipeline.encoder_weights import fit_random_statistics, keras_imagenet_weights, weight_file
 from beam_pipeline.images import INPUT_SIZE, RESIZE
 from training.errors import JobFailed, UserError
-from training.feature_set import RANDOM_STATISTICS, EncoderIdentity
+from training.feature_set import INT8_ENCODER, RANDOM_STATISTICS, EncoderIdentity
 
 # One fixed shape for every batch, short ones padded: a picture's features then never depend on its neighbours.
 ENCODER_BATCH = 16
@@ -42,7 +42,7 @@ class EncoderSpec:
     """How a worker makes the encoder; picklable, a few strings.
 
     Attributes:
-      weights_path: weight file, or the statistics file of random weights; any Beam file system.
+      weights_path: weight file, the statistics file of random weights, or a quantized graph; any Beam file system.
       identity: what the encoder must be.
     """
 
@@ -62,12 +62,13 @@ def resolve_encoder(
     """What the user asked for -> EncoderSpec, with every file found and hashed.
 
     Args:
-      weights: "imagenet", "random" or the path of a weight file.
+      weights: "imagenet", "random" or the path of a weight file; with "int8" also of a graph that was quantized before.
       feature_kind: "grid" or "pooled".
       layer: see `LAYERS`.
-      precision: "auto", "bfloat16" or "float32".
-      output: directory that keeps the statistics of random weights.
-      sample: gives uint8 [n, 299, 299, 3] pictures of the collection; called only to fit new random weights.
+      precision: "auto", "bfloat16", "float32" or, by OpenVINO, "int8".
+      output: directory that keeps the statistics of random weights, and the graph quantized for it.
+      sample: gives uint8 [n, 299, 299, 3] pictures of the collection; called only to fit new random weights to, or to
+        quantize.
       engine: see `ENGINES`.
 
     Raises:
@@ -75,10 +76,19 @@ def resolve_encoder(
     """
     if engine not in ENGINES:
         raise UserError(f"engine {engine}: this captionbeam does not know it; it has {' and '.join(ENGINES)}")
+    if precision == "int8" and engine != "openvino":
+        raise UserError("--precision int8: goes with --engine openvino only; give both, or another precision")
     if engine == "openvino":
         from beam_pipeline.openvino_encoder import require_openvino
 
         require_openvino()
+    if precision == "int8":
+        from beam_pipeline import int8_encoder
+
+        if int8_encoder.is_quantized(weights):
+            return _as_asked(int8_encoder.kept(storage.absolute(weights)), weights, feature_kind, layer)
+        whole = resolve_encoder(weights, feature_kind, layer, "float32", output, sample, engine)
+        return int8_encoder.quantized(output, whole, sample)
     if weights == "random":
         weights_path = storage.join(output, RANDOM_STATISTICS)
         if not storage.exists(weights_path):
@@ -101,17 +111,36 @@ def resolve_encoder(
     return EncoderSpec(weights_path, identity)
 
 
+def _as_asked(spec: EncoderSpec, weights: str, feature_kind: str, layer: str) -> EncoderSpec:
+    there = spec.identity
+    if (there.feature_kind, there.layer) != (feature_kind, layer):
+        raise UserError(
+            f"--weights {weights}: an encoder in int8 that gives {there.layer} {there.feature_kind}, not {layer} "
+            f"{feature_kind}; give --layer {there.layer} --feature-kind {there.feature_kind}, or other weights"
+        )
+    return spec
+
+
 def resolve_again(wanted: EncoderIdentity, weights: str | None, directory: str, missing: str) -> EncoderSpec:
     """The encoder that features or a captioner were made with; the caller compares its identity.
 
     Args:
       weights: where they lie elsewhere than then, else None.
-      directory: has the statistics of random weights.
-      missing: what to say where it has none.
+      directory: has the statistics of random weights, or the quantized graph.
+      missing: what to say where it has no statistics.
 
     Raises:
       UserError: its weights or its engine cannot be had.
     """
+    if wanted.precision == "int8":
+        from beam_pipeline import int8_encoder
+
+        if weights and not int8_encoder.is_quantized(weights):
+            raise UserError(
+                f"--weights {weights}: no {INT8_ENCODER}, which an encoder in int8 has its weights in; leave the "
+                "option out, or give the path of that file"
+            )
+        weights = weights or int8_encoder.kept(storage.join(directory, INT8_ENCODER)).weights_path
 
     def no_sample() -> np.ndarray:
         raise UserError(missing)
@@ -151,6 +180,10 @@ def load_encoder(spec: EncoderSpec) -> Encoder:
             f"{spec.weights_path}: these weights ({found[:8]}) are not those that the job began with "
             f"({spec.identity.weights_sha256[:8]}); start the job again with one file"
         )
+    if spec.identity.precision == "int8":
+        from beam_pipeline import int8_encoder
+
+        return int8_encoder.load(spec)
     if spec.identity.engine == "openvino":
         from beam_pipeline import openvino_encoder
 

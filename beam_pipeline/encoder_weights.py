@@ -30,7 +30,10 @@ def weight_file(weights: str) -> str:
         raise UserError(f"--weights {weights}: no such file; give imagenet, random or the path of a weight file")
     with storage.open_file(path) as file:
         if file.read(len(_HDF5)) != _HDF5:
-            raise UserError(f"--weights {weights}: not a Keras weight file (HDF5)")
+            raise UserError(
+                f"--weights {weights}: not a Keras weight file (HDF5); if it is an encoder in int8, add "
+                "--engine openvino --precision int8"
+            )
     return path
 
 

@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline import storage
+from beam_pipeline import int8_encoder, storage
 from beam_pipeline.collection import Source, resolve_source
 from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
@@ -48,7 +49,7 @@ from training import feature_set
 from training.caption_files import read_captions
 from training.errors import UserError
 from training.feature_records import FeatureRecord, deserialize, serialize
-from training.feature_set import MANIFEST, EncoderIdentity, FeatureSet, Shard
+from training.feature_set import INT8_ENCODER, MANIFEST, EncoderIdentity, FeatureSet, Shard
 
 log = logging.getLogger("captionbeam")
 
@@ -61,10 +62,10 @@ class ExtractOptions:
       images: folder, pattern, archive or list.
       output: directory of the feature set.
       captions: caption file to store with the features, or None.
-      weights: "imagenet", "random" or a path.
+      weights: "imagenet", "random" or a path; with "int8" also of the quantized graph of other features.
       feature_kind: "grid" or "pooled".
       layer: "mixed9" or "mixed10", the last but one block of InceptionV3 or the last.
-      precision: "auto", "bfloat16" or "float32".
+      precision: "auto", "bfloat16", "float32" or, with OpenVINO, "int8".
       engine: "tensorflow", or "openvino" of the extra.
       augment: further views of each picture, mirrored and cropped, to train on.
       shard_size: pictures a shard, on average at most.
@@ -108,7 +109,7 @@ def extract(
     output = storage.absolute(options.output)
     earlier = earlier_features(options, output)
     with exclusive(output):
-        spec = encoder_of_options(options, source, earlier, output)
+        spec = _keep_encoder(encoder_of_options(options, source, earlier, output), output)
         state, kept, unlisted = _take_stock(output, earlier, captions is not None or source.may_hold_captions)
         _write_manifest(
             output, FeatureSet(output, spec.identity, tuple(kept), options.augment)
@@ -166,7 +167,11 @@ def earlier_features(options: ExtractOptions, output: str) -> FeatureSet | None:
       UserError: it was made with other options than these.
     """
     earlier = read_manifest(output)
-    if earlier and (options.weights == "random") != (earlier.encoder.weights == "random"):
+    # Else a second encoder would be fitted to the collection first, and lie there.
+    if earlier and (options.precision == "int8") != (earlier.encoder.precision == "int8"):
+        raise _other_encoder(output, earlier.encoder, f"--precision {options.precision}")
+    is_random = earlier is not None and earlier.encoder.weights == "random"
+    if earlier and earlier.encoder.precision != "int8" and (options.weights == "random") != is_random:
         raise _other_encoder(output, earlier.encoder, f"--weights {options.weights}")
     if earlier and earlier.augment != options.augment:
         raise UserError(
@@ -182,23 +187,38 @@ def encoder_of_options(
     """The encoder that is asked for.
 
     Args:
-      directory: has the statistics of random weights, or gets them.
+      directory: has the statistics of random weights and the quantized graph, or gets them.
 
     Raises:
       UserError: it cannot be had, or is not the one that the output was made with.
     """
+
+    def sample() -> np.ndarray:
+        if earlier and earlier.encoder.precision == "int8":
+            int8_encoder.kept(storage.join(earlier.path, INT8_ENCODER))  # another one would not be the same
+        return sample_pixels(source, options.decoding)
+
     spec = resolve_encoder(
         options.weights,
         options.feature_kind,
         options.layer,
         options.precision,
         directory,
-        lambda: sample_pixels(source, options.decoding),
+        sample,
         options.engine,
     )
     if earlier and earlier.encoder.id != spec.identity.id:
         raise _other_encoder(earlier.path, earlier.encoder, str(spec.identity))
     return spec
+
+
+def _keep_encoder(spec: EncoderSpec, output: str) -> EncoderSpec:
+    """A graph that was quantized elsewhere lies with the features too: captioners get it from there."""
+    path = storage.join(output, INT8_ENCODER)
+    if spec.identity.precision != "int8" or spec.weights_path == path:
+        return spec
+    storage.write_atomic(path, storage.read_bytes(spec.weights_path))
+    return replace(spec, weights_path=path)
 
 
 def _other_encoder(output: str, there: EncoderIdentity, asked: str) -> UserError:

@@ -6,6 +6,7 @@ on no other picture of the batch, a short batch costs nothing for padding, and n
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -27,29 +28,39 @@ _PRECISIONS = {"bfloat16": "bf16", "float32": "f32"}
 
 def require_openvino() -> None:
     """Raises UserError where OpenVINO is not installed."""
-    if importlib.util.find_spec("openvino") is None:
-        raise UserError("engine openvino: the package is not installed; run pip install 'captionbeam[openvino]'")
+    require("openvino", "openvino", "engine openvino")
+
+
+def require(package: str, extra: str, what: str) -> None:
+    """Raises UserError where a package of an extra is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"{what}: the package {package} is not installed; run pip install 'captionbeam[{extra}]'")
 
 
 def import_openvino():
-    """Imports OpenVINO without its telemetry.
-
-    `import openvino` would report itself to Google Analytics, and write an identifier into the home directory. Where
-    the telemetry package cannot be imported, OpenVINO puts its own stub in the place; so here it cannot.
+    """Imports OpenVINO.
 
     Raises:
       UserError: it is not installed.
     """
     require_openvino()
-    if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:
+    return import_without_telemetry("openvino")
+
+
+def import_without_telemetry(package: str):
+    """Imports OpenVINO or nncf so that they report to nobody.
+
+    Both would tell Google Analytics of themselves, `import openvino` at once and nncf when it quantizes, and write an
+    identifier into the home directory. Where the telemetry package cannot be imported, they put stubs in its place; so
+    here it cannot.
+    """
+    if package not in sys.modules and _TELEMETRY not in sys.modules:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # Python's own way to forbid an import
         try:
-            import openvino
+            return importlib.import_module(package)
         finally:
             del sys.modules[_TELEMETRY]
-    import openvino
-
-    return openvino
+    return importlib.import_module(package)
 
 
 def load(spec: EncoderSpec) -> OpenVinoEncoder:

@@ -16,6 +16,7 @@ from beam_pipeline.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.progress import duration
 from beam_pipeline.reference import SUMMARY
 from training.errors import UserError
+from training.feature_set import INT8_ENCODER
 
 REASONS_SHOWN = 10
 
@@ -68,8 +69,10 @@ def _of_features(directory: str, running: bool | None) -> list[Row]:
     if manifest:
         encoder = manifest.encoder
         rows.append(("encoder", str(encoder)))
-        command += ["--weights", encoder.weights, "--feature-kind", encoder.feature_kind, "--layer", encoder.layer]
-        command += ["--precision", encoder.precision]
+        # An encoder in int8 lies there, weights included.
+        weights = storage.join(directory, INT8_ENCODER) if encoder.precision == "int8" else encoder.weights
+        command += ["--weights", weights, "--feature-kind", encoder.feature_kind, "--layer", encoder.layer]
+        command += ["--precision", encoder.precision, "--engine", encoder.engine]
         if manifest.augment:
             command += ["--augment", str(manifest.augment)]
         if manifest.captions:

@@ -18,6 +18,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import coders
 
+from beam_pipeline import int8_encoder
 from beam_pipeline.captioned_shard import DECODER_BATCH, captioned
 from beam_pipeline.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.encoder import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
@@ -29,6 +30,7 @@ from beam_pipeline.picture_bytes import PictureReader
 from beam_pipeline.reading import READING_THREADS, encode_pixels
 from training.captioner import load_captioner
 from training.errors import UserError
+from training.feature_set import INT8_ENCODER
 
 Element = str | tuple[str, bytes]  # address, or address and content
 
@@ -79,16 +81,17 @@ class ExtractFeatures(beam.PTransform):
     """PCollection of str or (str, bytes) -> PCollection of `Feature`, one for every element.
 
     Args:
-      weights: "imagenet" or the path of a weight file, as for `captionbeam extract`.
+      weights: "imagenet" or the path of a weight file, as for `captionbeam extract`; with "int8" the path of the
+        quantized graph that it made.
       feature_kind: "grid" or "pooled".
       layer: block of InceptionV3.
-      precision: "auto", "bfloat16" or "float32".
+      precision: "auto", "bfloat16", "float32" or, with OpenVINO, "int8".
       engine: "tensorflow", or "openvino" of the extra.
       decoding: limits on what one picture may cost.
       load: makes the encoder on a worker.
 
     Raises:
-      UserError: weights or engine cannot be had, or the weights are to be random: those are fitted to a collection.
+      UserError: weights or engine cannot be had, or an encoder is to be fitted to a collection: random weights, int8.
     """
 
     def __init__(
@@ -108,6 +111,11 @@ class ExtractFeatures(beam.PTransform):
 
         if weights == "random":
             no_sample()
+        if precision == "int8" and not int8_encoder.is_quantized(weights):
+            raise UserError(
+                f"ExtractFeatures: weights {weights}: int8 is fitted to a collection; use `captionbeam extract`, and "
+                f"give the path of its {INT8_ENCODER} as weights"
+            )
         self._encoder = resolve_encoder(weights, feature_kind, layer, precision, "", no_sample, engine)
         self._decoding, self._load = decoding, load
 

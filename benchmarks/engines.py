@@ -1,7 +1,7 @@
 """What each engine and precision of the encoder costs: its speed, how its features differ, and what captions become.
 
     ./run_local.sh bench engines --images Images --list Flickr_8k.devImages.txt --captions captions.txt \
-        --weights PATH --captioner captioner [--int8]
+        --weights PATH --captioner captioner [--no-int8]
 
 The captioner decodes features of every engine, though it was trained on one of them: `captionbeam` itself refuses that.
 A caption counts as changed, and CIDEr as lost, against the engine and precision that the captioner was trained with;
@@ -9,8 +9,8 @@ cosines are those of a picture's grid cells with TensorFlow's float32. All engin
 and speeds are medians of the ratios to TensorFlow's float32 of these turns, so that a drifting machine stays out of
 them: by the clock, and by processor time, which other programs on the machine hardly touch.
 
-`--int8` adds what OpenVINO does with 8-bit whole numbers, quantized by nncf (pip install nncf) on pictures outside the
-list; `captionbeam` does not offer it.
+OpenVINO's 8-bit whole numbers are those that the captioner was trained with, or else quantized here on pictures outside
+the list, which takes nncf (pip install 'captionbeam[int8]').
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,18 +29,26 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from beam_pipeline import openvino_encoder, storage
-from beam_pipeline.encoder import ENCODER_BATCH, ENGINES, Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline import storage
+from beam_pipeline.decoder import encoder_of_captioner
+from beam_pipeline.encoder import (
+    ENCODER_BATCH,
+    ENGINES,
+    STATISTICS_PICTURES,
+    Encoder,
+    EncoderSpec,
+    load_encoder,
+    resolve_encoder,
+)
 from beam_pipeline.images import decode_image
 from training.caption_files import read_captions, read_image_list
-from training.captioner import load_captioner
+from training.captioner import Captioner, load_captioner
 from training.decoding import CaptionDecoder
-from training.feature_set import EncoderIdentity
 from training.scores import cider_of_pictures, intervals_of, make_row, mean_statistics
 
 _TURN = 4 * ENCODER_BATCH  # pictures that each engine encodes before the next one has its turn
 _REFERENCE = "tensorflow float32"
-_CALIBRATION_PICTURES = 48  # 300 bring the features no nearer to float32's
+_FLOATS = ("float32", "bfloat16")
 
 
 @dataclass
@@ -60,18 +69,18 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="encoder weights")
     parser.add_argument("--captioner", required=True, help="directory that train made")
     parser.add_argument("--pictures", type=int, help="as many of the list only")
-    parser.add_argument("--int8", action="store_true")
+    parser.add_argument("--no-int8", action="store_true", help="leave 8-bit whole numbers out")
     options = parser.parse_args()
 
     captioner = load_captioner(options.captioner)
     names = read_image_list(options.list)[: options.pictures]
     own = f"{captioner.encoder.engine} {captioner.encoder.precision}"
-    specs = resolve(options.weights, captioner.encoder)
-    encoders = {name: load_encoder(spec) for name, spec in specs.items()}
-    if options.int8:
-        calibration = sorted(set(os.listdir(options.images)) - set(names))[:_CALIBRATION_PICTURES]
-        pixels = [pixels_of(options.images, name)[None] for name in calibration]
-        encoders["openvino int8"] = int8_encoder(specs["openvino float32"], pixels)
+    with tempfile.TemporaryDirectory(prefix="captionbeam-benchmark-") as work:
+        specs = resolve(options.weights, captioner, work)
+        if not options.no_int8:
+            others = sorted(set(os.listdir(options.images)) - set(names))[:STATISTICS_PICTURES]
+            specs["openvino int8"] = resolve_int8(options.weights, captioner, work, options.images, others)
+        encoders = {name: load_encoder(spec) for name, spec in specs.items()}
     measured = measure(encoders, CaptionDecoder(captioner), Path(options.images), names)
     references = defaultdict(list)
     for row in read_captions(options.captions):
@@ -81,40 +90,34 @@ def main() -> None:
         print(line)
 
 
-def resolve(weights: str, encoder: EncoderIdentity) -> dict[str, EncoderSpec]:
-    """Every engine and precision for features of the captioner's kind and layer."""
+def resolve(weights: str, captioner: Captioner, work: str) -> dict[str, EncoderSpec]:
+    """Every engine in float32 and bfloat16, for features of the captioner's kind and layer."""
 
     def no_sample() -> np.ndarray:
         raise SystemExit("--weights: give a file, or imagenet")
 
+    kind, layer = captioner.encoder.feature_kind, captioner.encoder.layer
     return {
-        f"{engine} {precision}": resolve_encoder(
-            weights, encoder.feature_kind, encoder.layer, precision, "", no_sample, engine
-        )
+        f"{engine} {precision}": resolve_encoder(weights, kind, layer, precision, work, no_sample, engine)
         for engine in ENGINES
-        for precision in ("float32", "bfloat16")
+        for precision in _FLOATS
     }
+
+
+def resolve_int8(weights: str, captioner: Captioner, work: str, folder: str, names: list[str]) -> EncoderSpec:
+    """The captioner's own encoder in int8, or one that is quantized on the named pictures."""
+    wanted = captioner.encoder
+    if wanted.precision == "int8":
+        return encoder_of_captioner(captioner, captioner.path, None)
+
+    def sample() -> np.ndarray:
+        return np.stack([pixels_of(folder, name) for name in names])
+
+    return resolve_encoder(weights, wanted.feature_kind, wanted.layer, "int8", work, sample, "openvino")
 
 
 def pixels_of(folder: str | Path, name: str) -> np.ndarray:
     return decode_image(storage.read_bytes(os.path.join(folder, name))).pixels
-
-
-def int8_encoder(spec: EncoderSpec, calibration: list[np.ndarray]) -> Encoder:
-    """The graph with weights and activations in 8 bits, biases corrected, the rest in float32."""
-    openvino = openvino_encoder.import_openvino()
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # nncf reports itself too
-    import nncf
-
-    quantized = nncf.quantize(
-        openvino_encoder.graph(openvino, spec),
-        nncf.Dataset(calibration),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(calibration),
-    )
-    return openvino_encoder.OpenVinoEncoder(
-        openvino, openvino_encoder.compiled(openvino, quantized, spec.identity.precision)
-    )
 
 
 def measure(

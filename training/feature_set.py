@@ -18,6 +18,7 @@ from training.files import reach
 
 MANIFEST = "manifest.json"
 RANDOM_STATISTICS = "random_encoder.npz"  # with random encoder weights only: what they are made from
+INT8_ENCODER = "int8_encoder.npz"  # with precision int8 only: the quantized graph
 SCHEMA_VERSION = 1
 REPAIR = "run the same `captionbeam extract` command again: it redoes only that shard"
 
@@ -29,11 +30,11 @@ class EncoderIdentity:
     Attributes:
       architecture: "InceptionV3".
       engine: the library that runs it, "tensorflow" or "openvino".
-      weights_sha256: hex digest of the weight file, or of seed and statistics of random weights.
+      weights_sha256: hex digest of the weight file, of the statistics of random weights, or of the quantized graph.
       weights: how the user named them ("imagenet", "random" or a file name); for messages, not part of the id.
       input_size: pixels of a side.
       resize: filter and reduction that bring a picture to that size.
-      precision: "float32" or "bfloat16".
+      precision: "float32", "bfloat16" or "int8".
       feature_kind: "grid" or "pooled".
       layer: Keras' name of the layer that gives the features, "mixed9" or "mixed10".
     """

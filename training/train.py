@@ -28,7 +28,7 @@ from training.decoding import CaptionDecoder
 from training.errors import UserError
 from training.evaluate import caption_pictures
 from training.feature_records import FEATURE_SHAPES
-from training.feature_set import RANDOM_STATISTICS, FeatureSet, load_feature_set
+from training.feature_set import INT8_ENCODER, RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import content_hash, locked, reach, read_json, write_json, writing
 from training.glove import load_glove, project
 from training.models import WORD_SPREAD, ModelConfig, build_model
@@ -168,7 +168,7 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     store.write_config(options.output, model.config, features.encoder, options.max_words, found.least_words(), settings)
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
     found.words.save(options.output)
-    _copy_encoder_statistics(options)
+    _copy_encoder(options)
 
     steps = math.ceil(found.train_pictures / options.batch_size)
     trainer = Trainer(
@@ -416,11 +416,14 @@ def _fit_confidence(options: TrainOptions, features: FeatureSet, split: Split, f
     fit_confidence(captioner, features, split, found.words).save(options.output, captioner.model_id)
 
 
-def _copy_encoder_statistics(options: TrainOptions) -> None:
-    """Random encoder weights are made from statistics that lie with the features; new pictures need them too."""
-    source = posixpath.join(options.features, RANDOM_STATISTICS)
-    if tf.io.gfile.exists(source):
-        tf.io.gfile.copy(source, posixpath.join(options.output, RANDOM_STATISTICS), overwrite=True)
+def _copy_encoder(options: TrainOptions) -> None:
+    """Random encoder weights are made from statistics that lie with the features, and an encoder in int8 is a file
+    there; new pictures need them too.
+    """
+    for name in (RANDOM_STATISTICS, INT8_ENCODER):
+        source = posixpath.join(options.features, name)
+        if tf.io.gfile.exists(source):
+            tf.io.gfile.copy(source, posixpath.join(options.output, name), overwrite=True)
 
 
 def _dev_cider(decoder: CaptionDecoder, features: FeatureSet, split: Split) -> float:

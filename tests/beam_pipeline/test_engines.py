@@ -15,6 +15,7 @@ from beam_pipeline.cli import main
 from beam_pipeline.decoder import encoder_of_captioner
 from beam_pipeline.encoder import ENGINES, load_encoder, resolve_encoder
 from beam_pipeline.openvino_encoder import _threads, compiled
+from beam_pipeline.status import StatusOptions, status
 from training.errors import JobFailed, UserError
 
 PICTURES = 5
@@ -108,7 +109,8 @@ def test_features_of_two_engines_do_not_mix(run_extract):
         UserError, match=r"holds features of .*tensorflow float32.* those of .*openvino float32.*engine"
     ):
         run_extract(engine="openvino")
-    run_extract("other", engine="openvino")
+    features = run_extract("other", engine="openvino")
+    assert " --precision float32 --engine openvino" in dict(status(StatusOptions(features.path)))["finished"]
 
 
 def test_a_captioner_takes_the_engine_of_its_features(run_extract, encoder, weights):
@@ -142,19 +144,23 @@ def test_the_missing_extra_is_named_in_one_line(monkeypatch, capsys, good, weigh
 
 _IMPORT = """
 import json, sys
-from beam_pipeline.openvino_encoder import import_openvino
-openvino = import_openvino()
+import numpy as np
+from beam_pipeline.openvino_encoder import import_openvino, import_without_telemetry
+openvino, nncf = import_openvino(), import_without_telemetry("nncf")
+pixels = openvino.opset13.parameter([1, 3, 4, 4], np.float32)
+product = openvino.opset13.convolution(pixels, np.ones([1, 3, 1, 1], np.float32), [1, 1], [0, 0], [0, 0], [1, 1])
+nncf.quantize(openvino.Model([product], [pixels]), nncf.Dataset([np.ones([1, 3, 4, 4], np.float32)]))
 print(json.dumps([sorted(name for name in sys.modules if name.startswith("openvino_telemetry")),
     openvino.Core().available_devices, callable(openvino.convert_model)]))
 import openvino_telemetry  # for anybody else it is there
 """
 
 
-def test_openvino_is_imported_without_its_telemetry(tmp_path):
+def test_openvino_and_nncf_work_without_their_telemetry(tmp_path):
     # Where it thinks itself in CI, telemetry keeps silent anyhow.
     environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", _IMPORT], env=environment, cwd=os.getcwd(), capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == [[], ["CPU"], True]
+    assert json.loads(done.stdout.splitlines()[-1]) == [[], ["CPU"], True]
     assert not (tmp_path / "intel").exists()  # openvino_telemetry would keep an identifier in ~/intel

@@ -336,13 +336,16 @@ def test_pictures_in_both_lists_are_told_and_do_not_train(tmp_path, pooled_optio
     ]
 
 
-def test_statistics_of_a_random_encoder_go_with_the_captioner(tmp_path, pooled_features, pooled_options, monkeypatch):
+@pytest.mark.parametrize("name", ["random_encoder.npz", "int8_encoder.npz"])
+def test_what_an_encoder_is_made_from_goes_with_the_captioner(
+    tmp_path, pooled_features, pooled_options, monkeypatch, name
+):
     kill_after(monkeypatch, 0)
     features = shutil.copytree(pooled_features.path, tmp_path / "features")
-    (features / "random_encoder.npz").write_bytes(b"statistics")
+    (features / name).write_bytes(b"statistics")
     with pytest.raises(Killed):
         train(pooled_options(tmp_path / "out", features=str(features)))
-    assert (tmp_path / "out" / "random_encoder.npz").read_bytes() == b"statistics"
+    assert (tmp_path / "out" / name).read_bytes() == b"statistics"
 
 
 @pytest.fixture(scope="module")
