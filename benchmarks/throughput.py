@@ -44,6 +44,7 @@ from beam_pipeline.images import INPUT_SIZE, decode_image
 from beam_pipeline.isolated_decoding import Decoding
 from beam_pipeline.reading import sample_pixels
 from beam_pipeline.storage import read_bytes
+from training.captioner import load_captioner
 
 _ROUNDS = 20  # batches of the bare loop, each time
 _KERAS_BATCH = 32  # Keras' own default
