@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from apache_beam.utils.shared import Shared
 
@@ -20,6 +20,14 @@ class OncePerProcess(Generic[Loaded]):
 
     def __init__(self, load: Callable[[], Loaded], tag: Hashable):
         self._load, self._tag, self._shared = load, tag, Shared()
+        self._kept: Loaded | None = None
 
     def __call__(self) -> Loaded:
-        return self._shared.acquire(self._load, tag=self._tag)
+        # Beam's Shared keeps alive only what was asked for last, of all that a process shares: of an encoder and a
+        # decoder that take turns, each would be loaded anew at every turn.
+        if self._kept is None:
+            self._kept = self._shared.acquire(self._load, tag=self._tag)
+        return self._kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
