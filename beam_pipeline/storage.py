@@ -20,6 +20,10 @@ from training.errors import JobFailed
 _BLOCK = 1 << 20
 TEMPORARY_PREFIX = ".tmp-"
 
+# A store that is asked too much refuses the same request several times in a row; boto3 gives up after three, and Beam
+# asks some requests, such as the last of an upload, no second time.
+os.environ.setdefault("AWS_MAX_ATTEMPTS", "10")
+
 
 def use_options(options: PipelineOptions) -> None:
     """Gives Beam's file systems the options that they read (`--s3_endpoint_url` and the like).

@@ -14,6 +14,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
+from beam_pipeline import storage
 from beam_pipeline.caption_images import CaptionOptions, caption
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.runs import standing
@@ -33,16 +34,22 @@ SLOW_DOWN = (
 
 
 class Throttling:
-    """WSGI application that answers every eleventh request with 503, as a store does that is asked too often."""
+    """WSGI application that answers every eleventh request with 503, as a store does that is asked too often, and the
+    first ones to end an upload to the key `stubborn` too.
+    """
 
     def __init__(self, application):
         self.application, self.requests, self.refused = application, 0, 0
+        self.stubborn, self.refusals = "", 0
         self.lock = threading.Lock()
 
     def __call__(self, environ, start_response):
         with self.lock:
             self.requests += 1
             refuse = self.requests % 11 == 0
+            if self.refusals and environ["PATH_INFO"].endswith(self.stubborn) and "uploadId" in environ["QUERY_STRING"]:
+                refuse = environ["REQUEST_METHOD"] == "POST"
+                self.refusals -= refuse
             self.refused += refuse
         if not refuse:
             return self.application(environ, start_response)
@@ -113,6 +120,13 @@ def test_extract_on_s3(store, tmp_path):
     assert (features.totals["done"], features.captions, len(features.shards)) == (20, 20, 4)
     assert len(standing(f"{BUCKET}/features").committed) == 4
     assert store.refused > 5  # and nobody noticed
+
+
+def test_an_upload_whose_end_is_refused_three_times_is_written(store):
+    storage.use_options(PipelineOptions([]))
+    store.stubborn, store.refusals = "once.txt", 3
+    storage.write_atomic(f"{BUCKET}/once.txt", b"all of it")
+    assert store.refusals == 0 and storage.read_bytes(f"{BUCKET}/once.txt") == b"all of it"
 
 
 def test_train_and_caption_on_s3(store, tmp_path):
