@@ -162,19 +162,20 @@ def beam_search(
             answer,
         )
 
-    def extend(t, open, beams: _Beams, found: Found):
+    def extend(t, pending, beams: _Beams, found: Found):
+        """One word more for every hypothesis; then those pictures leave that are no longer pending, bool [n]."""
         log_probabilities, after = step(beams.memory, beams.ids, beams.state)
         beams = choose(t, beams._replace(state=after), log_probabilities)
-        open = undecided(beams)
-        left = -(-tf.reduce_sum(tf.cast(open, tf.int32)) // _LEAVE_BY) * _LEAVE_BY
+        pending = undecided(beams)
+        left = -(-tf.reduce_sum(tf.cast(pending, tf.int32)) // _LEAVE_BY) * _LEAVE_BY
 
         def leave():
-            staying = tf.argsort(tf.cast(open, tf.int32), direction="DESCENDING", stable=True)[:left]
+            staying = tf.argsort(tf.cast(pending, tf.int32), direction="DESCENDING", stable=True)[:left]
             only = lambda values: tf.gather(values, staying)  # noqa: E731
-            return only(open), tf.nest.map_structure(only, beams), note(beams, found)
+            return only(pending), tf.nest.map_structure(only, beams), note(beams, found)
 
-        open, beams, found = tf.cond(left < tf.size(open), leave, lambda: (open, beams, found))
-        return t + 1, open, beams, found
+        pending, beams, found = tf.cond(left < tf.size(pending), leave, lambda: (pending, beams, found))
+        return t + 1, pending, beams, found
 
     beams = first()
     empty = lambda values: tf.zeros([batch, answers, *values.shape[2:]], values.dtype)  # noqa: E731
@@ -182,7 +183,7 @@ def beam_search(
     begin = (tf.constant(1), undecided(beams), beams, found)
     any_number = lambda values: tf.TensorShape([None, *values.shape[1:]])  # noqa: E731
     _, _, beams, found = tf.while_loop(
-        lambda t, open, *_: tf.logical_and(t < max_words, tf.reduce_any(open)),
+        lambda t, pending, *_: tf.logical_and(t < max_words, tf.reduce_any(pending)),
         extend,
         begin,
         (tf.TensorShape([]), *tf.nest.map_structure(any_number, begin[1:])),
