@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 # tensorflow-io 0.37.1 is the last release and loads only with TensorFlow 2.16; it has no wheel for Windows and for
 # Python 3.13. There a newer TensorFlow does without it, and only training from a remote path is missing.
@@ -21,8 +21,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=["beam_pipeline", "training"],
-    package_data={"beam_pipeline": ["*.txt", "templates/*"]},
+    packages=find_packages(include=["beam_pipeline*", "training*"]),
+    package_data={"beam_pipeline.words": ["*.txt"], "beam_pipeline.reports": ["templates/*"]},
     entry_points={"console_scripts": ["captionbeam = beam_pipeline.cli:command"]},
     install_requires=[
         f"tensorflow==2.16.2; {TFIO}",  # InceptionV3, tf.data and training; the release that tensorflow-io loads with

@@ -19,23 +19,23 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline import storage
-from beam_pipeline.caption_feature_sets import captions_from_features, pictures_left
-from beam_pipeline.captioned_shard import caption_features, write_words
-from beam_pipeline.collection import resolve_source
-from beam_pipeline.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
-from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder
-from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
-from beam_pipeline.ledger import DONE, LedgerLine
-from beam_pipeline.once_per_process import OncePerProcess
-from beam_pipeline.outputs import COUNTS, MadeShards
-from beam_pipeline.page import begin_chart_library
-from beam_pipeline.planning import Picture, PlanShards, ShardKey, shard_key
-from beam_pipeline.progress import Progress
-from beam_pipeline.reading import encode_pictures
-from beam_pipeline.reference import SUMMARY, TABLES
-from beam_pipeline.report import report_of_caption
-from beam_pipeline.runs import (
+from beam_pipeline.caption_features import captions_from_features, pictures_left
+from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
+from beam_pipeline.captions.shard import caption_features, write_words
+from beam_pipeline.encoders.base import Encoder, EncoderSpec, load_encoder
+from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
+from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.reports.page import begin_chart_library
+from beam_pipeline.reports.report import report_of_caption
+from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.counts import COUNTS, MadeShards
+from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.shards.encoding import encode_pictures
+from beam_pipeline.shards.ledger import DONE, LedgerLine
+from beam_pipeline.shards.overlap import ENCODING, MakesShards
+from beam_pipeline.shards.planning import Picture, PlanShards, ShardKey, shard_key
+from beam_pipeline.shards.progress import Progress
+from beam_pipeline.shards.run import (
     GatherResults,
     balance_in_words,
     check_balance,
@@ -46,17 +46,17 @@ from beam_pipeline.runs import (
     standing,
     write_rejected,
 )
-from beam_pipeline.sharding import ShardId
-from beam_pipeline.shards_in_turn import ENCODING, MakesShards
-from beam_pipeline.tallies import SHARDS, Tallies
-from beam_pipeline.terms import WORD
-from beam_pipeline.word_importance import CountWords
-from beam_pipeline.word_outputs import ResultWriter
-from training.captioner import Captioner, load_captioner, member_paths, no_confidence
-from training.confidence import LOW
-from training.decoding import CaptionDecoder
+from beam_pipeline.shards.shard_id import ShardId
+from beam_pipeline.shards.tallies import SHARDS, Tallies
+from beam_pipeline.words.count_words import CountWords
+from beam_pipeline.words.reference import SUMMARY, TABLES
+from beam_pipeline.words.terms import WORD
+from beam_pipeline.words.writer import ResultWriter
+from training.data.feature_set import load_feature_set
+from training.decoding.decoder import CaptionDecoder
 from training.errors import JobFailed, UserError
-from training.feature_set import load_feature_set
+from training.models.captioner import Captioner, load_captioner, member_paths, no_confidence
+from training.models.confidence import LOW
 
 log = logging.getLogger("captionbeam")
 

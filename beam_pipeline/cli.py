@@ -15,11 +15,11 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from beam_pipeline.cli_options import build_parser, stage_parser
-from beam_pipeline.cli_parser import Parser, closest
-from beam_pipeline.interrupts import stoppable
-from beam_pipeline.logs import set_up_logging
-from beam_pipeline.memory import first_import
+from beam_pipeline.commands.argument_parser import Parser, closest
+from beam_pipeline.commands.parser import build_parser, stage_parser
+from beam_pipeline.runtime.interrupts import stoppable
+from beam_pipeline.runtime.logs import set_up_logging
+from beam_pipeline.runtime.memory import first_import
 from training.errors import UserError
 
 _GO_ON = ("extract", "train", "caption", "export", "demo")  # stages that go on where they were stopped
@@ -89,7 +89,7 @@ def _fill(options_class, settings: dict[str, Any]):
     """Settings -> the stage's options; None leaves a field at its default."""
     fields = {field.name for field in dataclasses.fields(options_class)}
     if "decoding" in fields:
-        from beam_pipeline.isolated_decoding import Decoding
+        from beam_pipeline.images.decoder_pool import Decoding
 
         settings = {**settings, "decoding": _fill(Decoding, settings)}
     return options_class(**{name: value for name, value in settings.items() if name in fields and value is not None})
@@ -100,7 +100,7 @@ def _extract(settings: dict[str, Any], beam_options) -> None:
         from beam_pipeline.extract_features import ExtractOptions, extract
 
     if settings["dry_run"]:
-        from beam_pipeline.dry_run import dry_run_extract
+        from beam_pipeline.commands.dry_run import dry_run_extract
 
         dry_run_extract(_fill(ExtractOptions, settings), beam_options)
     else:
@@ -126,7 +126,7 @@ def _caption(settings: dict[str, Any], beam_options) -> None:
         from beam_pipeline.caption_images import CaptionOptions, caption
 
     if settings["dry_run"]:
-        from beam_pipeline.dry_run import dry_run_caption
+        from beam_pipeline.commands.dry_run import dry_run_caption
 
         dry_run_caption(_fill(CaptionOptions, settings), beam_options)
     else:
@@ -134,50 +134,50 @@ def _caption(settings: dict[str, Any], beam_options) -> None:
 
 
 def _report(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.report import ReportOptions, report
+    from beam_pipeline.reports.report import ReportOptions, report
 
     report(_fill(ReportOptions, settings))
 
 
 def _compare(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.compare import CompareOptions, compare
+    from beam_pipeline.commands.compare import CompareOptions, compare
 
     compare(_fill(CompareOptions, settings))
 
 
 def _export(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.export import ExportOptions, export
+    from beam_pipeline.exports.export import ExportOptions, export
 
     export(_fill(ExportOptions, settings))
 
 
 def _status(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.status import StatusOptions, status
+    from beam_pipeline.commands.status import StatusOptions, status
 
     status(_fill(StatusOptions, settings))
 
 
 def _inspect(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.inspect_outputs import InspectOptions, inspect
+    from beam_pipeline.commands.inspect import InspectOptions, inspect
 
     inspect(_fill(InspectOptions, settings))
 
 
 def _verify(settings: dict[str, Any], _) -> None:
     with first_import("tensorflow"):
-        from beam_pipeline.verify import VerifyOptions, verify
+        from beam_pipeline.commands.verify import VerifyOptions, verify
 
     verify(_fill(VerifyOptions, settings))
 
 
 def _completion(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.completion import CompletionOptions, completion
+    from beam_pipeline.commands.completion import CompletionOptions, completion
 
     completion(_fill(CompletionOptions, settings))
 
 
 def _demo(settings: dict[str, Any], beam_options) -> None:
-    from beam_pipeline.demo import DemoOptions, demo
+    from beam_pipeline.demo.demo import DemoOptions, demo
 
     demo(_fill(DemoOptions, settings), beam_options)
 

@@ -18,17 +18,19 @@ import numpy as np
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline import int8_encoder, storage
-from beam_pipeline.collection import Source, resolve_source
-from beam_pipeline.encoder import Encoder, EncoderSpec, load_encoder, resolve_encoder
-from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
-from beam_pipeline.ledger import REJECTED, LedgerLine
-from beam_pipeline.once_per_process import OncePerProcess
-from beam_pipeline.outputs import COUNTS
-from beam_pipeline.planning import Picture, PlanShards, ShardKey
-from beam_pipeline.progress import Progress
-from beam_pipeline.reading import EncodedPicture, encode_pictures, sample_pixels
-from beam_pipeline.runs import (
+from beam_pipeline.encoders import int8 as int8_encoder
+from beam_pipeline.encoders.base import Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
+from beam_pipeline.inputs.sources import Source, resolve_source
+from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.counts import COUNTS
+from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.shards.encoding import EncodedPicture, encode_pictures, sample_pixels
+from beam_pipeline.shards.ledger import REJECTED, LedgerLine
+from beam_pipeline.shards.overlap import ENCODING, MakesShards
+from beam_pipeline.shards.planning import Picture, PlanShards, ShardKey
+from beam_pipeline.shards.progress import Progress
+from beam_pipeline.shards.run import (
     GatherResults,
     Results,
     Standing,
@@ -42,14 +44,13 @@ from beam_pipeline.runs import (
     standing,
     write_rejected,
 )
-from beam_pipeline.sharding import ShardId
-from beam_pipeline.shards_in_turn import ENCODING, MakesShards
-from beam_pipeline.tallies import SHARDS, Tallies
-from training import feature_set
-from training.caption_files import read_captions
+from beam_pipeline.shards.shard_id import ShardId
+from beam_pipeline.shards.tallies import SHARDS, Tallies
+from training.data import feature_set
+from training.data.caption_files import read_captions
+from training.data.feature_records import FeatureRecord, deserialize, serialize
+from training.data.feature_set import INT8_ENCODER, MANIFEST, EncoderIdentity, FeatureSet, Shard
 from training.errors import UserError
-from training.feature_records import FeatureRecord, deserialize, serialize
-from training.feature_set import INT8_ENCODER, MANIFEST, EncoderIdentity, FeatureSet, Shard
 
 log = logging.getLogger("captionbeam")
 

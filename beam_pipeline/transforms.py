@@ -18,19 +18,19 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import coders
 
-from beam_pipeline import int8_encoder
-from beam_pipeline.captioned_shard import DECODER_BATCH, captioned
-from beam_pipeline.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
-from beam_pipeline.encoder import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
-from beam_pipeline.images import UnreadableImage
-from beam_pipeline.inputs import TooLarge, reason
-from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding, decoder_pool
-from beam_pipeline.once_per_process import OncePerProcess
-from beam_pipeline.picture_bytes import PictureReader
-from beam_pipeline.reading import READING_THREADS, encode_pixels
-from training.captioner import load_captioner
+from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
+from beam_pipeline.captions.shard import DECODER_BATCH, captioned
+from beam_pipeline.encoders import int8 as int8_encoder
+from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.images.decode import UnreadableImage
+from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding, decoder_pool
+from beam_pipeline.inputs.input_file import TooLarge, reason
+from beam_pipeline.inputs.reader import PictureReader
+from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
+from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
-from training.feature_set import INT8_ENCODER
+from training.models.captioner import load_captioner
 
 Element = str | tuple[str, bytes]  # address, or address and content
 

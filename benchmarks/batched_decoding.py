@@ -28,16 +28,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-from training.beam_search import LENGTH_POWER, NEVER
-from training.captioner import Captioner, load_captioner
-from training.dataset import pictures_of
-from training.decoding import CaptionDecoder, Hypothesis
-from training.feature_records import GRID_SHAPE
-from training.feature_set import EncoderIdentity, load_feature_set
-from training.layers import Silence
-from training.models import ModelConfig, build_model
-from training.tokenizer import detokenize
-from training.vocabulary import END, PAD, SPECIALS, START, UNKNOWN, Vocabulary
+from training.data.dataset import pictures_of
+from training.data.feature_records import GRID_SHAPE
+from training.data.feature_set import EncoderIdentity, load_feature_set
+from training.decoding.beam_search import LENGTH_POWER, NEVER
+from training.decoding.decoder import CaptionDecoder, Hypothesis
+from training.models.caption_models import ModelConfig, build_model
+from training.models.captioner import Captioner, load_captioner
+from training.models.layers import Silence
+from training.text.tokenizer import detokenize
+from training.text.vocabulary import END, PAD, SPECIALS, START, UNKNOWN, Vocabulary
 
 _BATCH = 64
 _BEAM_WIDTH = 3

@@ -11,9 +11,9 @@ import json
 import os
 from collections import defaultdict
 
-from beam_pipeline.terms import is_stop
-from training.caption_files import read_captions
-from training.words import caption_words
+from beam_pipeline.words.terms import is_stop
+from training.data.caption_files import read_captions
+from training.text.words import caption_words
 
 MEN = {"man", "men", "boy", "boys", "guy", "guys", "he", "his", "him"}
 WOMEN = {"woman", "women", "girl", "girls", "lady", "ladies", "she", "her"}

@@ -10,10 +10,10 @@ from itertools import islice
 
 import numpy as np
 
-from training.captioner import load_captioner
-from training.dataset import pictures_of
-from training.decoding import CaptionDecoder
-from training.feature_set import load_feature_set
+from training.data.dataset import pictures_of
+from training.data.feature_set import load_feature_set
+from training.decoding.decoder import CaptionDecoder
+from training.models.captioner import load_captioner
 
 
 def main() -> None:

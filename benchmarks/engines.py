@@ -29,9 +29,8 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from beam_pipeline import storage
-from beam_pipeline.decoder import encoder_of_captioner
-from beam_pipeline.encoder import (
+from beam_pipeline.captions.decoder import encoder_of_captioner
+from beam_pipeline.encoders.base import (
     ENCODER_BATCH,
     ENGINES,
     STATISTICS_PICTURES,
@@ -40,11 +39,12 @@ from beam_pipeline.encoder import (
     load_encoder,
     resolve_encoder,
 )
-from beam_pipeline.images import decode_image
-from training.caption_files import read_captions, read_image_list
-from training.captioner import Captioner, load_captioner
-from training.decoding import CaptionDecoder
-from training.scores import cider_of_pictures, intervals_of, make_row, mean_statistics
+from beam_pipeline.images.decode import decode_image
+from beam_pipeline.runtime import storage
+from training.data.caption_files import read_captions, read_image_list
+from training.decoding.decoder import CaptionDecoder
+from training.models.captioner import Captioner, load_captioner
+from training.scoring.scores import cider_of_pictures, intervals_of, make_row, mean_statistics
 
 _TURN = 4 * ENCODER_BATCH  # pictures that each engine encodes before the next one has its turn
 _REFERENCE = "tensorflow float32"

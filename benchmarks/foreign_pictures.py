@@ -18,8 +18,8 @@ from collections import defaultdict
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from beam_pipeline.scenes import draw_collection
-from training.confidence import UNLIKE
+from beam_pipeline.demo.scenes import draw_collection
+from training.models.confidence import UNLIKE
 
 SIDE, EACH = 224, 30
 

@@ -12,11 +12,11 @@ import argparse
 import statistics
 import time
 
-from beam_pipeline.collection import Listing, resolve_source
-from beam_pipeline.images import DecodedImage, decode_image
-from beam_pipeline.isolated_decoding import DecoderPool, Decoding
-from beam_pipeline.reading import READING_THREADS, map_ahead
-from beam_pipeline.storage import read_bytes
+from beam_pipeline.images.decode import DecodedImage, decode_image
+from beam_pipeline.images.decoder_pool import DecoderPool, Decoding
+from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.runtime.storage import read_bytes
+from beam_pipeline.shards.encoding import READING_THREADS, map_ahead
 
 
 def main() -> None:

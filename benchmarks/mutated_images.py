@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, features
 
-from beam_pipeline.images import UnreadableImage
-from beam_pipeline.isolated_decoding import DecoderPool, Decoding
+from beam_pipeline.images.decode import UnreadableImage
+from beam_pipeline.images.decoder_pool import DecoderPool, Decoding
 
 _EXTREMES = tuple(value.to_bytes(4, "big") for value in (0, 1, 1 << 16, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1))
 _FATAL = ("crashes its decoder", "took more than")

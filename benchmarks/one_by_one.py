@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from batched_decoding import WordByWord
 
-from training.captioner import load_captioner
+from training.models.captioner import load_captioner
 
 _LAYER = "mixed9"  # what extract takes where no other is asked for
 

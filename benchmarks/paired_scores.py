@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.caption_files import read_captions
-from training.results import read_results
-from training.scores import cider_of_pictures, intervals_of, make_row, mean_statistics
+from training.data.caption_files import read_captions
+from training.scoring.coco_results import read_results
+from training.scoring.scores import cider_of_pictures, intervals_of, make_row, mean_statistics
 
 
 def main() -> None:

@@ -25,16 +25,16 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from beam_pipeline.captioned_shard import write_words
-from beam_pipeline.isolated_decoding import DEFAULT_DECODING
-from beam_pipeline.ledger import DONE, LedgerLine
-from beam_pipeline.page import chart_library
-from beam_pipeline.report import REPORT, write_report
-from beam_pipeline.runs import Results, commit_shard
-from beam_pipeline.sharding import ShardId
-from beam_pipeline.thumbnails import STORE
-from beam_pipeline.word_outputs import ResultWriter
-from beam_pipeline.word_statistics import CaptionedPicture
+from beam_pipeline.captions.shard import write_words
+from beam_pipeline.images.decoder_pool import DEFAULT_DECODING
+from beam_pipeline.reports.page import chart_library
+from beam_pipeline.reports.report import REPORT, write_report
+from beam_pipeline.reports.thumbnails import STORE
+from beam_pipeline.shards.ledger import DONE, LedgerLine
+from beam_pipeline.shards.run import Results, commit_shard
+from beam_pipeline.shards.shard_id import ShardId
+from beam_pipeline.words.statistics import CaptionedPicture
+from beam_pipeline.words.writer import ResultWriter
 
 _WORDS = 1500  # of which captions are made; the commonest a thousand times as frequent as the rarest
 _REPEATS = 5

@@ -111,7 +111,7 @@ def run(stage: str, place: Path, beam: list[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from beam_pipeline.logs import set_up_logging
+    from beam_pipeline.runtime.logs import set_up_logging
 
     set_up_logging(verbose=False)
     weights = place / "weights.h5"
@@ -139,10 +139,10 @@ def extract_job(place: Path, weights: str) -> Callable[..., object]:
 
 def caption_job(place: Path, weights: str) -> Callable[..., object]:
     from beam_pipeline.caption_images import CaptionOptions, caption
-    from beam_pipeline.encoder import resolve_encoder
-    from training.captioner import save_weights, write_config
-    from training.models import ModelConfig, build_model
-    from training.vocabulary import VOCABULARY, Vocabulary
+    from beam_pipeline.encoders.base import resolve_encoder
+    from training.models.caption_models import ModelConfig, build_model
+    from training.models.captioner import save_weights, write_config
+    from training.text.vocabulary import VOCABULARY, Vocabulary
 
     captioner = place / "captioner"
     captioner.mkdir()

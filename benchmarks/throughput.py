@@ -37,14 +37,14 @@ from one_by_one import describer, keras_model, load_picture
 from PIL import Image
 
 from beam_pipeline.caption_images import CaptionOptions, caption
-from beam_pipeline.collection import Listing, resolve_source
-from beam_pipeline.encoder import ENCODER_BATCH, LAYERS, Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.encoders.base import ENCODER_BATCH, LAYERS, Encoder, EncoderSpec, load_encoder, resolve_encoder
 from beam_pipeline.extract_features import ExtractOptions, extract
-from beam_pipeline.images import INPUT_SIZE, decode_image
-from beam_pipeline.isolated_decoding import Decoding
-from beam_pipeline.reading import sample_pixels
-from beam_pipeline.storage import read_bytes
-from training.captioner import load_captioner
+from beam_pipeline.images.decode import INPUT_SIZE, decode_image
+from beam_pipeline.images.decoder_pool import Decoding
+from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.runtime.storage import read_bytes
+from beam_pipeline.shards.encoding import sample_pixels
+from training.models.captioner import load_captioner
 
 _ROUNDS = 20  # batches of the bare loop, each time
 _KERAS_BATCH = 32  # Keras' own default

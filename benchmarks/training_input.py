@@ -21,14 +21,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-from training.dataset import scan, training_batches
-from training.feature_records import FEATURE_SHAPES
-from training.feature_set import FeatureSet, load_feature_set
-from training.models import ModelConfig, build_model
-from training.splits import make_split
+from training.data.dataset import scan, training_batches
+from training.data.feature_records import FEATURE_SHAPES
+from training.data.feature_set import FeatureSet, load_feature_set
+from training.data.splits import make_split
+from training.fitting.trainer import Trainer
+from training.models.caption_models import ModelConfig, build_model
+from training.text.vocabulary import build_vocabulary
 from training.train import TrainOptions, with_defaults
-from training.trainer import Trainer
-from training.vocabulary import build_vocabulary
 
 _ROUNDS = 5
 _SHARDS = 4  # that are compressed

@@ -30,16 +30,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from batched_decoding import random_captioner
 
 from beam_pipeline.caption_images import CaptionOptions
-from beam_pipeline.captioned_shard import DECODER_BATCH, captioned
-from beam_pipeline.collection import Listing, resolve_source
-from beam_pipeline.encoder import ENCODER_BATCH, load_encoder, resolve_encoder
-from beam_pipeline.images import decode_image
-from beam_pipeline.storage import read_bytes
-from beam_pipeline.word_statistics import CaptionedPicture, shard_statistics
-from training.captioner import Captioner, load_captioner
-from training.decoding import CaptionDecoder
-from training.presence import PresenceHead, inputs_of
-from training.presence_training import PresenceOptions
+from beam_pipeline.captions.shard import DECODER_BATCH, captioned
+from beam_pipeline.encoders.base import ENCODER_BATCH, load_encoder, resolve_encoder
+from beam_pipeline.images.decode import decode_image
+from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.runtime.storage import read_bytes
+from beam_pipeline.words.statistics import CaptionedPicture, shard_statistics
+from training.decoding.decoder import CaptionDecoder
+from training.fitting.presence import PresenceOptions
+from training.models.captioner import Captioner, load_captioner
+from training.models.presence import PresenceHead, inputs_of
 
 _SIZE = 299
 _ENCODING = "encoding"

@@ -14,7 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 from training import __version__
-from training.baselines import (
+from training.data.caption_files import normalized_name, read_image_list
+from training.data.feature_set import FeatureSet, load_feature_set
+from training.decoding.decoder import CaptionDecoder
+from training.decoding.guidance import effective_guidance
+from training.errors import UserError
+from training.files import reach, write_json
+from training.models.captioner import load_captioner, member_paths, read_config
+from training.scoring.baselines import (
     ScoredPictures,
     TrainingCaptions,
     diversity,
@@ -22,24 +29,15 @@ from training.baselines import (
     read_training,
     training_split,
 )
-from training.caption_files import normalized_name, read_image_list
-from training.captioner import load_captioner, member_paths, read_config
-from training.confidence_curve import Confidences
-from training.confidence_curve import measure as measure_confidence
-from training.confidence_curve import render as render_confidence
-from training.confidence_curve import write as write_confidence
-from training.decoding import CaptionDecoder
-from training.errors import UserError
-from training.evaluate_words import WordEstimates, measure
-from training.evaluate_words import render as render_words
-from training.feature_set import FeatureSet, load_feature_set
-from training.files import reach, write_json
-from training.guidance import effective_guidance
-from training.java_metrics import java_statistics
-from training.protocols import protocol_scores
-from training.results import match_results, read_results, refuse_marks, write_results
-from training.scorecard import COMMONEST, HUMAN, LESS_ONE, NEAREST, render
-from training.scores import (
+from training.scoring.coco_results import match_results, read_results, refuse_marks, write_results
+from training.scoring.confidence_curve import Confidences
+from training.scoring.confidence_curve import measure as measure_confidence
+from training.scoring.confidence_curve import render as render_confidence
+from training.scoring.confidence_curve import write as write_confidence
+from training.scoring.java_metrics import java_statistics
+from training.scoring.protocols import protocol_scores
+from training.scoring.scorecard import COMMONEST, HUMAN, LESS_ONE, NEAREST, render
+from training.scoring.scores import (
     LEVEL,
     ONE_PICTURE_HAS_NO_CIDER,
     RESAMPLES,
@@ -52,8 +50,10 @@ from training.scores import (
     scores_of,
     statistics_of,
 )
-from training.tokenizer import count_tokens, detokenize
-from training.word_counts import load_word_counts
+from training.scoring.word_estimates import WordEstimates, measure
+from training.scoring.word_estimates import render as render_words
+from training.text.tokenizer import count_tokens, detokenize
+from training.text.word_counts import load_word_counts
 
 log = logging.getLogger("captionbeam")
 
@@ -76,7 +76,7 @@ class EvaluateOptions:
       guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
       captions: file in COCO's results form with captions made elsewhere; or None.
       train_list: file of the training pictures' names; None for those that the captioner was trained on.
-      all_protocols: also score by the other habits of counting in `training.protocols`.
+      all_protocols: also score by the other habits of counting in `training.scoring.protocols`.
       words: also estimate the words of each picture and measure the estimates; with a captioner only.
     """
 

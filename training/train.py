@@ -19,27 +19,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import captioner as store
-from training.captioner import Captioner, load_captioner
-from training.confidence import remove_confidence
-from training.confidence_training import fit_confidence
-from training.dataset import Scan, checked, pictures_of, scan, training_batches, training_references
-from training.decoding import CaptionDecoder
+from training.data.dataset import Scan, checked, pictures_of, scan, training_batches, training_references
+from training.data.feature_records import FEATURE_SHAPES
+from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, FeatureSet, load_feature_set
+from training.data.splits import DEV, TRAIN, Split, make_split
+from training.decoding.decoder import CaptionDecoder
 from training.errors import UserError
 from training.evaluate import caption_pictures
-from training.feature_records import FEATURE_SHAPES
-from training.feature_set import INT8_ENCODER, RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.files import content_hash, locked, reach, read_json, write_json, writing
-from training.glove import load_glove, project
-from training.models import WORD_SPREAD, ModelConfig, build_model
-from training.presence import load_presence, remove_presence
-from training.presence_training import PresenceOptions, fit_opinion_pool, fit_presence
-from training.progress_bar import progress_bar
-from training.scores import cider
-from training.self_critical import CiderReward, SelfCritical
-from training.splits import DEV, TRAIN, Split, make_split
-from training.trainer import AVERAGING, Progress, Trainer
-from training.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary
+from training.fitting.confidence import fit_confidence
+from training.fitting.presence import PresenceOptions, fit_opinion_pool, fit_presence
+from training.fitting.progress_bar import progress_bar
+from training.fitting.self_critical import CiderReward, SelfCritical
+from training.fitting.trainer import AVERAGING, Progress, Trainer
+from training.models import captioner as store
+from training.models.caption_models import WORD_SPREAD, ModelConfig, build_model
+from training.models.captioner import Captioner, load_captioner
+from training.models.confidence import remove_confidence
+from training.models.presence import load_presence, remove_presence
+from training.scoring.scores import cider
+from training.text.glove import load_glove, project
+from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary
 
 log = logging.getLogger("captionbeam")
 
@@ -96,7 +96,7 @@ class TrainOptions:
       averaging: what the running average of the weights keeps at each step; 0 for no average.
       patience: epochs without a better CIDEr on the dev pictures before training stops.
       checkpoint_steps: steps between checkpoints.
-      self_critical_epochs: at most, of the second stage; see `training.self_critical`.
+      self_critical_epochs: at most, of the second stage; see `training.fitting.self_critical`.
       self_critical_rate: learning rate at its start.
       presence: of the word-presence head.
     """

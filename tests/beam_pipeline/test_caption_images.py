@@ -12,21 +12,21 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import CaptionOptions, caption
-from beam_pipeline.decoder import _at_hand, decoder_of_captioner
-from beam_pipeline.encoder import LAYERS, resolve_encoder
-from beam_pipeline.export import WITHHELD, ExportOptions, export
-from beam_pipeline.ledger import read_ledger
-from beam_pipeline.sharding import ledger_paths
-from beam_pipeline.tables import read_parquet, unescape_cell
-from training.calibration import Calibration
-from training.captioner import load_captioner, save_weights, write_config
-from training.confidence import CONFIDENCE, Confidence
+from beam_pipeline.captions.decoder import _at_hand, decoder_of_captioner
+from beam_pipeline.encoders.base import LAYERS, resolve_encoder
+from beam_pipeline.exports.export import WITHHELD, ExportOptions, export
+from beam_pipeline.runtime.tables import read_parquet, unescape_cell
+from beam_pipeline.shards.ledger import read_ledger
+from beam_pipeline.shards.shard_id import ledger_paths
+from training.data.feature_set import load_feature_set
 from training.errors import JobFailed, UserError
-from training.familiarity import Familiarity
-from training.feature_set import load_feature_set
-from training.models import ModelConfig, build_model
-from training.presence import PresenceHead
-from training.vocabulary import Vocabulary
+from training.models.calibration import Calibration
+from training.models.caption_models import ModelConfig, build_model
+from training.models.captioner import load_captioner, save_weights, write_config
+from training.models.confidence import CONFIDENCE, Confidence
+from training.models.familiarity import Familiarity
+from training.models.presence import PresenceHead
+from training.text.vocabulary import Vocabulary
 
 
 def write_captioner(path: Path, encoder, words: list[str]) -> str:
@@ -176,13 +176,13 @@ def test_another_collection_can_be_the_reference(run, good, features, tmp_path):
     assert all(row["z"] == 0 for row in table), "the same pictures"
 
 
-def test_a_second_run_captions_nothing_and_changes_no_byte(run, good, encoder, tmp_path, files_of):
+def test_a_second_run_captions_nothing_and_changes_no_byte(run, good, encoder, tmp_path, contents_of):
     run(images=str(good))
-    before = files_of(tmp_path / "captions")
+    before = contents_of(tmp_path / "captions")
     encoder.calls = 0
     again = run(images=str(good))
     assert encoder.calls == 0 and again["totals"]["new_done"] == 0
-    after = files_of(tmp_path / "captions")
+    after = contents_of(tmp_path / "captions")
     assert {n: d for n, d in after.items() if n != "summary.json"} == {
         n: d for n, d in before.items() if n != "summary.json"
     }
@@ -201,29 +201,29 @@ def test_two_runs_and_one_count_the_same(run, good, noisy_jpeg, tmp_path):
         assert twice["totals"][name] == once["totals"][name]
 
 
-def test_a_killed_run_is_finished_with_the_same_bytes(run, good, tmp_path, files_of):
+def test_a_killed_run_is_finished_with_the_same_bytes(run, good, tmp_path, contents_of):
     run(images=str(good))
-    whole = files_of(tmp_path / "captions")
+    whole = contents_of(tmp_path / "captions")
     lost = sorted(name for name in whole if name.startswith("ledger-"))[1:3]
     for name in lost:
         (tmp_path / "captions" / name).unlink()
     run(images=str(good))
-    repaired = files_of(tmp_path / "captions")
+    repaired = contents_of(tmp_path / "captions")
     assert {n: d for n, d in repaired.items() if n != "summary.json"} == {
         n: d for n, d in whole.items() if n != "summary.json"
     }
 
 
-def test_new_feature_shards_alone_are_captioned(run, run_extract, good, noisy_jpeg, features, tmp_path, files_of):
+def test_new_feature_shards_alone_are_captioned(run, run_extract, good, noisy_jpeg, features, tmp_path, contents_of):
     run(features=features.path)
-    before = files_of(tmp_path / "captions")
+    before = contents_of(tmp_path / "captions")
     for number in range(3):
         (good / f"new{number}.jpg").write_bytes(noisy_jpeg(number))
     (good / "copy.jpg").write_bytes((good / "00.jpg").read_bytes())
     run_extract()
     summary = run(features=features.path)
     assert (summary["captions"], summary["totals"]["new_done"], summary["totals"]["duplicate"]) == (23, 3, 1)
-    after = files_of(tmp_path / "captions")
+    after = contents_of(tmp_path / "captions")
     kept = [name for name in before if name.startswith(("captions-", "ledger-"))]
     assert all(after[name] == before[name] for name in kept)
 

@@ -6,7 +6,7 @@ import pytest
 from beam_pipeline.caption_images import CaptionOptions
 from beam_pipeline.cli import _RUN, _fill, build_parser, main, stage_parser
 from beam_pipeline.extract_features import ExtractOptions
-from beam_pipeline.isolated_decoding import DEFAULT_DECODING, Decoding
+from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
 from training import __version__
 
 

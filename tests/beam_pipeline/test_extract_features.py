@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from beam_pipeline.ledger import read_ledger
-from beam_pipeline.sharding import ledger_paths
+from beam_pipeline.shards.ledger import read_ledger
+from beam_pipeline.shards.shard_id import ledger_paths
+from training.data.feature_records import deserialize
+from training.data.feature_set import load_feature_set
 from training.errors import JobFailed, UserError
-from training.feature_records import deserialize
-from training.feature_set import load_feature_set
 
 
 def ledger_of(features) -> dict[str, object]:
@@ -59,25 +59,25 @@ def test_content_decides_not_the_name(run_extract, good):
     assert run_extract().totals["done"] == 23
 
 
-def test_a_second_run_opens_no_image(run_extract, good, encoder, files_of):
-    first = files_of(run_extract().path)
+def test_a_second_run_opens_no_image(run_extract, good, encoder, contents_of):
+    first = contents_of(run_extract().path)
     for path in good.iterdir():
         path.chmod(0)  # for other users than root this also proves that nothing is read
     again = run_extract()
     assert encoder.calls == 0
-    assert {name: data for name, data in files_of(again.path).items() if name != "manifest.json"} == {
+    assert {name: data for name, data in contents_of(again.path).items() if name != "manifest.json"} == {
         name: data for name, data in first.items() if name != "manifest.json"
     }
     assert again.totals["new_done"] == 0 and again.totals["done"] == 20
 
 
-def test_new_files_alone_are_encoded(run_extract, good, encoder, files_of, noisy_jpeg):
-    before = files_of(run_extract().path)
+def test_new_files_alone_are_encoded(run_extract, good, encoder, contents_of, noisy_jpeg):
+    before = contents_of(run_extract().path)
     for number in range(10):
         (good / f"new{number}.jpg").write_bytes(noisy_jpeg(number))
     features = run_extract()
     assert encoder.calls == 10
-    after = files_of(features.path)
+    after = contents_of(features.path)
     assert all(after[name] == data for name, data in before.items() if name != "manifest.json")
     assert (features.totals["listed"], features.totals["done"], features.totals["new_done"]) == (30, 30, 10)
 
@@ -96,26 +96,26 @@ def test_one_content_is_encoded_once(run_extract, good, encoder):
     "lost",
     [["ledger-0001-00001-of-00004.jsonl"], ["ledger-0001-00000-of-00004.jsonl", "ledger-0001-00003-of-00004.jsonl"]],
 )
-def test_a_killed_run_is_finished_with_the_same_bytes(run_extract, lost, encoder, files_of):
+def test_a_killed_run_is_finished_with_the_same_bytes(run_extract, lost, encoder, contents_of):
     """A shard without its ledger is what a kill leaves behind, with or without its data."""
     undisturbed = run_extract()
-    whole = files_of(undisturbed.path)
+    whole = contents_of(undisturbed.path)
     for name in lost:
         os.remove(os.path.join(undisturbed.path, name))
     os.remove(os.path.join(undisturbed.path, "manifest.json"))
     Path(undisturbed.path, ".tmp-features-0001-half").write_bytes(b"half")
     repaired = run_extract()
     assert 0 < encoder.calls < 20
-    assert files_of(repaired.path).keys() == whole.keys()
-    for name, data in files_of(repaired.path).items():
+    assert contents_of(repaired.path).keys() == whole.keys()
+    for name, data in contents_of(repaired.path).items():
         if name != "manifest.json":
             assert data == whole[name], name
     assert repaired.shards == undisturbed.shards
 
 
-def test_new_files_do_not_disturb_an_unfinished_run(run_extract, good, files_of, noisy_jpeg):
+def test_new_files_do_not_disturb_an_unfinished_run(run_extract, good, contents_of, noisy_jpeg):
     first = run_extract()
-    whole = files_of(first.path)
+    whole = contents_of(first.path)
     os.remove(os.path.join(first.path, "ledger-0001-00002-of-00004.jsonl"))
     for number in range(8):
         (good / f"new{number}.jpg").write_bytes(noisy_jpeg(number))
@@ -123,12 +123,12 @@ def test_new_files_do_not_disturb_an_unfinished_run(run_extract, good, files_of,
     assert features.totals["done"] == 28
     for name in whole:
         if "-00002-of-" not in name and name != "manifest.json":
-            assert files_of(features.path)[name] == whole[name], name
+            assert contents_of(features.path)[name] == whole[name], name
 
 
-def test_a_cut_shard_alone_is_made_again(run_extract, encoder, files_of):
+def test_a_cut_shard_alone_is_made_again(run_extract, encoder, contents_of):
     features = run_extract()
-    whole = files_of(features.path)
+    whole = contents_of(features.path)
     cut = os.path.join(features.path, features.shards[1].name)
     os.truncate(cut, os.path.getsize(cut) - 10)
     with pytest.raises(
@@ -137,7 +137,7 @@ def test_a_cut_shard_alone_is_made_again(run_extract, encoder, files_of):
         load_feature_set(features.path).shard_paths()
     run_extract()
     assert encoder.calls == features.shards[1].records
-    assert files_of(features.path)[features.shards[1].name] == whole[features.shards[1].name]
+    assert contents_of(features.path)[features.shards[1].name] == whole[features.shards[1].name]
 
 
 def test_a_touched_file_stays_done_and_is_not_encoded_again(run_extract, good, encoder):
@@ -213,10 +213,10 @@ def test_the_manifest_is_json_with_all_that_the_contract_names(run_extract, enco
 
 
 def test_a_file_that_changes_while_the_job_runs_is_rejected(tmp_path, jpeg):
-    from beam_pipeline.collection import ask_file
-    from beam_pipeline.isolated_decoding import Decoding
-    from beam_pipeline.planning import Picture
-    from beam_pipeline.reading import read_picture
+    from beam_pipeline.images.decoder_pool import Decoding
+    from beam_pipeline.inputs.sources import ask_file
+    from beam_pipeline.shards.encoding import read_picture
+    from beam_pipeline.shards.planning import Picture
 
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg("red"))

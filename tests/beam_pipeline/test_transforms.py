@@ -13,10 +13,10 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipeline import CaptionImages, ExtractFeatures
-from training.captioner import save_weights, write_config
 from training.errors import UserError
-from training.models import ModelConfig, build_model
-from training.vocabulary import Vocabulary
+from training.models.caption_models import ModelConfig, build_model
+from training.models.captioner import save_weights, write_config
+from training.text.vocabulary import Vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

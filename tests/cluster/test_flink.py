@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.scenes import draw_collection
+from beam_pipeline.demo.scenes import draw_collection
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import captioner as store
-from training.calibration import Calibration
-from training.captioner import load_captioner
-from training.confidence import Confidence, fingerprints
-from training.decoding import CaptionDecoder
-from training.familiarity import Familiarity
-from training.feature_records import FEATURE_SHAPES, FeatureRecord, serialize
-from training.feature_set import EncoderIdentity, FeatureSet, Shard
-from training.models import ModelConfig, build_model
-from training.presence import PresenceHead, inputs_of
-from training.vocabulary import VOCABULARY, Vocabulary
+from training.data.feature_records import FEATURE_SHAPES, FeatureRecord, serialize
+from training.data.feature_set import EncoderIdentity, FeatureSet, Shard
+from training.decoding.decoder import CaptionDecoder
+from training.models import captioner as store
+from training.models.calibration import Calibration
+from training.models.caption_models import ModelConfig, build_model
+from training.models.captioner import load_captioner
+from training.models.confidence import Confidence, fingerprints
+from training.models.familiarity import Familiarity
+from training.models.presence import PresenceHead, inputs_of
+from training.text.vocabulary import VOCABULARY, Vocabulary
 
 ANIMALS = ("dog", "cat", "horse")
 PLACES = ("beach", "street")

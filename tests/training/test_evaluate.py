@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from training import __version__
-from training.baselines import diversity
 from training.errors import UserError
 from training.evaluate import EvaluateOptions, evaluate, score_rows, signature
-from training.protocols import protocol_scores
-from training.scores import make_row
+from training.scoring.baselines import diversity
+from training.scoring.protocols import protocol_scores
+from training.scoring.scores import make_row
 
 REFERENCES = {
     "a.jpg": ["a dog runs on the beach", "the dog is running over sand", "a brown dog by the sea"],

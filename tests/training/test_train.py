@@ -8,19 +8,19 @@ import pytest
 import tensorflow as tf
 
 from training import train as module
-from training.captioner import load_captioner, no_confidence
-from training.confidence import CONFIDENCE
-from training.dataset import pictures_of
-from training.decoding import CaptionDecoder
+from training.data.dataset import pictures_of
+from training.data.splits import make_split
+from training.decoding.decoder import CaptionDecoder
 from training.errors import UserError
-from training.presence import PRESENCE, PRESENCE_WORDS
-from training.presence_training import PresenceOptions
-from training.self_critical import SelfCritical
-from training.splits import make_split
+from training.fitting.presence import PresenceOptions
+from training.fitting.self_critical import SelfCritical
+from training.fitting.trainer import Progress, Trainer
+from training.models.captioner import load_captioner, no_confidence
+from training.models.confidence import CONFIDENCE
+from training.models.presence import PRESENCE, PRESENCE_WORDS
+from training.text.vocabulary import SPECIALS, load_vocabulary
+from training.text.word_counts import load_word_counts
 from training.train import TrainOptions, train
-from training.trainer import Progress, Trainer
-from training.vocabulary import SPECIALS, load_vocabulary
-from training.word_counts import load_word_counts
 
 STEPS = 42  # an epoch: a picture each
 

@@ -1,0 +1,1 @@
+"""Features -> the captions of a shard."""

@@ -1,0 +1,170 @@
+"""`captionbeam compare A B`: which words two captioned collections use differently, and how sure that is."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from beam_pipeline.reports.comparison_page import comparison_page
+from beam_pipeline.reports.page import why
+from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.tables import Column, Row, read_parquet, to_csv
+from beam_pipeline.words.log_odds import exact_p_values, log_odds, q_values
+from beam_pipeline.words.reference import TABLES, read_summary, require_same_captioner
+from beam_pipeline.words.terms import WORD, is_stop, lemma
+from training.errors import JobFailed
+
+log = logging.getLogger("captionbeam")
+
+SHOWN = 20  # words of each side that are printed
+COLUMNS = (
+    Column("word", "string"),
+    Column("lemma", "string"),
+    Column("log_odds", "float64", 4),
+    Column("z", "float64", 3),
+    Column("p", "float64", 8),
+    Column("q", "float64", 8),
+    Column("counted_by", "string"),
+    Column("pictures_a", "float64", 3),
+    Column("pictures_b", "float64", 3),
+    Column("share_a", "float64", 6),
+    Column("share_b", "float64", 6),
+    Column("example_a", "string"),
+    Column("example_b", "string"),
+)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Settings of `captionbeam compare`.
+
+    Attributes:
+      first, second: captions directories A and B.
+      output: CSV file to write.
+    """
+
+    first: str
+    second: str
+    output: str = "comparison.csv"
+
+
+@dataclass(frozen=True)
+class WordTable:
+    """The words of a captions directory.
+
+    Attributes:
+      pictures: distinct pictures.
+      has_presence: whether its estimates are from presence.
+      rows: word -> its row in `word_importance.parquet`.
+    """
+
+    pictures: int
+    has_presence: bool
+    rows: dict[str, dict[str, Any]]
+
+
+def compare(options: CompareOptions) -> list[Row]:
+    """Compares two captions directories, writes the table and a page, prints the table's ends; returns its rows.
+
+    Raises:
+      UserError: a directory holds no finished captions, or they are by different captioners.
+      JobFailed: the output cannot be written.
+    """
+    summaries = [read_summary(directory, name) for name, directory in (("A", options.first), ("B", options.second))]
+    made_with = [summary["made_with"] for summary in summaries]
+    require_same_captioner(made_with[0], made_with[1], f"{options.first} and {options.second}")
+    first, second = (
+        _read_table(directory, summary)
+        for directory, summary in zip((options.first, options.second), summaries, strict=True)
+    )
+    rows = comparison(first, second)
+    try:
+        storage.write_atomic(storage.absolute(options.output), to_csv(COLUMNS, rows))
+    except OSError as error:
+        raise JobFailed(f"--output {options.output}: cannot be written ({error.strerror}); choose another") from error
+    _print_ends(rows, options)
+    _write_page(rows, options, made_with[0], (first.pictures, second.pictures))
+    return rows
+
+
+def _read_table(directory: str, summary: dict[str, Any]) -> WordTable:
+    rows = read_parquet(storage.read_bytes(storage.join(directory, f"{TABLES[WORD]}.parquet")))
+    return WordTable(summary["pictures"], "presence" in summary["evidence"], {row["word"]: row for row in rows})
+
+
+def comparison(first: WordTable, second: WordTable) -> list[Row]:
+    """Two tables -> rows of `COLUMNS`, what A uses more first; none where a collection is empty.
+
+    Pictures are counted by estimate where both collections have presence, else by what captions say.
+    """
+    if not (first.pictures and second.pictures):
+        return []
+    counted_by = "estimate" if first.has_presence and second.has_presence else "images"
+    words = sorted(word for word in {*first.rows, *second.rows} if not is_stop(word))
+    counts = [
+        np.array([float(table.rows[word][counted_by]) if word in table.rows else 0.0 for word in words])
+        for table in (first, second)
+    ]
+    found = log_odds(counts[0], counts[1])
+    p_values = exact_p_values(counts[0], first.pictures, counts[1], second.pictures)
+    q = q_values(p_values)
+    rows = [
+        {
+            "word": word,
+            "lemma": lemma(word),
+            "log_odds": float(found.delta[number]),
+            "z": float(found.z[number]),
+            "p": float(p_values[number]),
+            "q": float(q[number]),
+            "counted_by": counted_by,
+            "pictures_a": float(counts[0][number]),
+            "pictures_b": float(counts[1][number]),
+            "share_a": float(counts[0][number]) / first.pictures,
+            "share_b": float(counts[1][number]) / second.pictures,
+            "example_a": first.rows[word]["example"] if word in first.rows else None,
+            "example_b": second.rows[word]["example"] if word in second.rows else None,
+        }
+        for number, word in enumerate(words)
+    ]
+    return sorted(rows, key=lambda row: (-row["z"], row["word"]))
+
+
+def _write_page(rows: list[Row], options: CompareOptions, made_with: dict[str, Any], pictures: tuple[int, int]) -> None:
+    """The same as a page beside the table; where that fails, a line says so, since the table is there."""
+    page = page_beside(options.output)
+    try:
+        storage.write_atomic(
+            storage.absolute(page), comparison_page(rows, (options.first, options.second), pictures, made_with)
+        )
+        print(f"{page}: the same as a page")
+    except Exception as error:
+        log.debug("no page", exc_info=True)
+        log.warning("%s: not written (%s)", page, why(error))
+
+
+def page_beside(table: str) -> str:
+    """comparison.csv -> comparison.html; never the table itself."""
+    page = os.path.splitext(table)[0] + ".html"
+    return page if page != table else f"{table}.html"
+
+
+def _print_ends(rows: list[Row], options: CompareOptions) -> None:
+    names = [
+        os.path.basename(os.path.normpath(directory))
+        for name, directory in (("A", options.first), ("B", options.second))
+    ]
+    if not rows:
+        print(f"{options.output}: no words to compare; {names[0]} or {names[1]} is empty")
+        return
+    more = [row for row in rows if row["z"] > 0][:SHOWN]
+    less = [row for row in reversed(rows) if row["z"] < 0][:SHOWN]
+    for name, side in zip(names, (more, less), strict=True):
+        print(f"\n{'more in ' + name:<32}{'z':>8}{'q':>10}{'share A':>10}{'share B':>10}")
+        for row in side:
+            print(f"{row['word']:<32}{row['z']:>8.2f}{row['q']:>10.2g}{row['share_a']:>10.1%}{row['share_b']:>10.1%}")
+    sure = sum(row["q"] <= 0.05 for row in rows)
+    print(f"\n{options.output}: {len(rows)} words, {sure} of them differ at a false discovery rate of 5 %")

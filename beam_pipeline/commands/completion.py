@@ -1,0 +1,43 @@
+"""`captionbeam completion SHELL`: a script that lets a shell complete stages, options, choices and paths."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import shtab
+
+from beam_pipeline.commands.parser import build_parser, stages_of
+
+_PATHS = ("DIR", "FILE", "PATH", "FEATURES", "CAPTIONER", "A", "B")  # metavars, or parts of them, that stand for paths
+
+
+@dataclass(frozen=True)
+class CompletionOptions:
+    """Settings of `captionbeam completion`.
+
+    Attributes:
+      shell: "bash", "zsh" or "fish".
+    """
+
+    shell: str
+
+
+def completion(options: CompletionOptions) -> str:
+    """Prints and returns the script."""
+    parser = build_parser()
+    stages = stages_of(parser)
+    stages.help = None  # what help does not list is not completed
+    for stage in stages.choices.values():
+        for action in stage._actions:
+            if action.choices is None and is_path(action):
+                action.complete = shtab.FILE
+    script = shtab.complete(parser, options.shell)
+    print(script)
+    return script
+
+
+def is_path(action: argparse.Action) -> bool:
+    """Whether an option's value is the path of something on disk."""
+    parts = str(action.metavar or "").replace("|", " ").replace(".", " ").replace(",", " ").split()
+    return any(part in _PATHS for part in parts)

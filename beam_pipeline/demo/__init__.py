@@ -1,0 +1,1 @@
+"""A drawn collection with known truth, and every stage run on it."""

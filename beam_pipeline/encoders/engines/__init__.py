@@ -1,0 +1,1 @@
+"""What runs an encoder: one module an engine."""

@@ -1,0 +1,1 @@
+"""Results -> other programs' files."""

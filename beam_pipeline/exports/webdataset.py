@@ -1,0 +1,75 @@
+"""Captioned pictures as WebDataset shards: `captions-000000.tar` with SHA256.jpg, .json and .txt for each picture."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from typing import BinaryIO
+
+from beam_pipeline.images.decode import IMAGE_SUFFIXES
+from beam_pipeline.results.caption_index import CaptionedFile
+
+
+def shard_name(number: int) -> str:
+    return f"captions-{number:06d}.tar"
+
+
+def holds(path: str, pictures: list[tuple[CaptionedFile, ...]]) -> bool:
+    """Whether a tar is there that holds these pictures with these captions, every one."""
+    if not os.path.exists(path):
+        return False
+    with contextlib.suppress(tarfile.TarError), tarfile.open(path) as archive:
+        said = [archive.extractfile(member).read() for member in archive if member.name.endswith(".json")]  # type: ignore[union-attr]
+        return said == [_description(files) for files in pictures]
+    return False
+
+
+def write_shard(
+    file: BinaryIO, pictures: list[tuple[CaptionedFile, ...]], read: Callable[[tuple[CaptionedFile, ...]], bytes | None]
+) -> int:
+    """Pictures, each as the files that show it -> a tar; the same ones give the same bytes. Returns the samples in it.
+
+    Args:
+      read: gives the bytes of a picture, or None where it is to be left out.
+    """
+    written = 0
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+        for files in pictures:
+            data = read(files)
+            if data is None:
+                continue
+            first = files[0]
+            for ending, content in (
+                (_ending(first.uri), data),
+                ("json", _description(files)),
+                ("txt", first.caption.encode()),
+            ):
+                # Named by content: file names may hold anything, and WebDataset cuts at their first dot.
+                member = tarfile.TarInfo(f"{first.sha256}.{ending}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+            written += 1
+    return written
+
+
+def _ending(uri: str) -> str:
+    suffix = os.path.splitext(uri)[1].lower()
+    return suffix[1:] if suffix in IMAGE_SUFFIXES else "jpg"
+
+
+def _description(files: tuple[CaptionedFile, ...]) -> bytes:
+    first = files[0]
+    known = {
+        "uris": [file.uri for file in files],
+        "sha256": first.sha256,
+        "caption": first.caption,
+        "score": first.score,
+        **({} if first.confidence is None else {"confidence": first.confidence}),
+        "flags": first.flags,
+        "keywords": first.keywords,
+    }
+    return json.dumps(known).encode()

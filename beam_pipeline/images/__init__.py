@@ -1,0 +1,1 @@
+"""Bytes -> pixels, in processes of their own. Imports neither Beam nor TensorFlow."""

@@ -1,0 +1,69 @@
+"""The page of `captionbeam compare`: which words one collection uses more than another, as a chart and a table."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from beam_pipeline.inputs.input_file import utf8
+from beam_pipeline.reports.charts import EACH_SIDE, comparison_chart
+from beam_pipeline.reports.page import render
+from beam_pipeline.reports.wording import captioner_in_words
+from beam_pipeline.runtime.tables import Row
+from beam_pipeline.words.intervals import Z
+
+WORDS_SHOWN = 2000  # those that differ most surely
+SURE = 0.05  # false discovery rate
+
+
+def comparison_page(
+    rows: Sequence[Row], directories: tuple[str, str], pictures: tuple[int, int], made_with: dict[str, Any]
+) -> bytes:
+    """Rows of `compare.COLUMNS` -> HTML page.
+
+    Args:
+      directories: of A and B.
+      pictures: distinct pictures of A and B.
+      made_with: settings of their captioner.
+    """
+    surest = sorted(range(len(rows)), key=lambda number: -abs(rows[number]["z"]))[:WORDS_SHOWN]
+    shown = [shown_row(rows[number]) for number in sorted(surest)]
+    return render(
+        "comparison.html",
+        ("common.js", "comparison.js"),
+        names=distinct_names(*directories),
+        pictures=pictures,
+        words=len(rows),
+        sure=sum(row["q"] <= SURE for row in rows),
+        by_estimate=bool(rows) and rows[0]["counted_by"] == "estimate",
+        settings=captioner_in_words(made_with),
+        data={"words": shown, "each_side": EACH_SIDE, "sure": SURE, "chart": comparison_chart()},
+    )
+
+
+def shown_row(row: Row) -> dict[str, Any]:
+    """Row of `compare.COLUMNS` -> what the page holds of it, with a 95 % interval of its log-odds."""
+    # z is log-odds over their standard deviation; a word that is level has neither.
+    half = Z * row["log_odds"] / row["z"] if row["z"] and math.isfinite(row["log_odds"]) else None
+    return {
+        "word": utf8(row["word"]),
+        "lemma": utf8(row["lemma"]),
+        "log_odds": round(row["log_odds"], 3),
+        "low": None if half is None else round(row["log_odds"] - half, 3),
+        "high": None if half is None else round(row["log_odds"] + half, 3),
+        "z": round(row["z"], 3),
+        "q": float(f"{row['q']:.3g}"),
+        "pictures_a": round(row["pictures_a"], 2),
+        "pictures_b": round(row["pictures_b"], 2),
+        "share_a": round(row["share_a"], 5),
+        "share_b": round(row["share_b"], 5),
+    }
+
+
+def distinct_names(first: str, second: str) -> tuple[str, str]:
+    """Two directories -> a name for each: the innermost folders of their paths in which they differ."""
+    parts = [utf8(os.path.normpath(path)).split(os.sep) for path in (first, second)]
+    pairs = list(zip(reversed(parts[0]), reversed(parts[1]), strict=False))
+    return next((pair for pair in pairs if pair[0] != pair[1] and all(pair)), pairs[0])

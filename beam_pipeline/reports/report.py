@@ -1,0 +1,221 @@
+"""`captionbeam report`: the results of a captioning as one page that opens anywhere, without a network."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
+from beam_pipeline.inputs.input_file import utf8
+from beam_pipeline.reports.charts import BARS, importance_chart
+from beam_pipeline.reports.page import render, why
+from beam_pipeline.reports.report_data import (
+    Example,
+    Rejected,
+    ShownPicture,
+    WordExamples,
+    columns,
+    common_folder,
+    folder_name,
+    link_to,
+    read_examples,
+    read_rejected,
+    read_words,
+    sample_pictures,
+)
+from beam_pipeline.reports.thumbnails import ThumbnailStore, Wanted, update_thumbnails
+from beam_pipeline.reports.wording import flags_in_words, settings_in_words
+from beam_pipeline.runtime import storage
+from beam_pipeline.shards.run import balance_in_words
+from beam_pipeline.words.reference import read_summary
+from training.errors import JobFailed, UserError
+
+log = logging.getLogger("captionbeam")
+
+REPORT = "report.html"
+MAX_PAGE_BYTES = 20_000_000  # a page that would be larger has its thumbnails beside it
+_THUMBNAIL = re.compile(r"[0-9a-f]{64}\.jpg")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Settings of `captionbeam report`.
+
+    Attributes:
+      captions: directory that `captionbeam caption` made.
+      output: the page; None for report.html in that directory.
+    """
+
+    captions: str
+    output: str | None = None
+
+
+def report(options: ReportOptions) -> str:
+    """Writes the page and says where it is; returns its path.
+
+    Thumbnails are those that an earlier report stored, and new ones of the local pictures that are still there.
+
+    Raises:
+      UserError: the directory holds no finished captions, or a damaged file.
+      JobFailed: the page cannot be written.
+    """
+    directory = storage.absolute(options.captions)
+    summary = read_summary(directory, "DIR")
+    page = storage.absolute(options.output) if options.output else storage.join(directory, REPORT)
+    try:
+        said = write_report(directory, summary, page, DEFAULT_DECODING, remote=False)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{directory}: damaged results ({error!r}); run captionbeam caption again") from error
+    except OSError as error:
+        raise JobFailed(f"{page}: cannot be written ({why(error)}); choose another --output") from error
+    print(said)
+    return page
+
+
+def report_of_caption(directory: str, decoding: Decoding) -> None:
+    """Writes the page of captions that have just been made, or says in a line why there is none: the job is done."""
+    page = storage.join(directory, REPORT)
+    try:
+        print(write_report(directory, read_summary(directory, "--output"), page, decoding, remote=True))
+    except Exception as error:  # whatever it is, the captions are committed, and a page is no reason to fail now
+        log.debug("no report", exc_info=True)
+        log.warning("%s: not written (%s); `captionbeam report %s` tries again", page, why(error), directory)
+
+
+def write_report(directory: str, summary: dict[str, Any], page: str, decoding: Decoding, remote: bool) -> str:
+    """Captions directory -> its page, and beside it the thumbnails where they are too many; returns what to say.
+
+    Args:
+      summary: content of its `summary.json`.
+      page: the file to write.
+      remote: whether pictures at remote addresses may be opened for their thumbnails.
+    """
+    sample = sample_pictures(directory)
+    examples = read_examples(directory)
+    pictures = _each_once(sample, examples)
+    wanted = [Wanted(picture.sha256, picture.uri) for picture in pictures]
+    try:
+        update_thumbnails(directory, wanted, decoding, remote)
+    except (OSError, UserError, RuntimeError) as error:  # results that cannot be written to, or no decoder
+        log.warning("%s: no new thumbnails (%s)", directory, error)
+    folder = os.path.dirname(page) if storage.is_local(page) else page.rpartition("/")[0]
+    rejected = read_rejected(directory, summary["totals"]["rejected"])
+    words = list(columns(read_words(directory)))
+    context = {
+        "summary": summary,
+        "totals": summary["totals"],
+        "notes": balance_in_words(summary["totals"]).splitlines()[1:],
+        "flags": flags_in_words(summary["flags"]),
+        "settings": settings_in_words(summary),
+        "has_presence": "presence" in summary["evidence"],
+        "rejected": rejected,
+        **_content(pictures, len(sample), words, examples, rejected, summary["pictures"], folder),
+    }
+    beside = _write_page(page, folder, context, [one.sha256 for one in pictures], directory)
+    moved = f"; its thumbnails lie beside it in {beside}/" if beside else ""
+    return f"{page}: a page with {len(sample)} pictures and {len(words)} words to look at{moved}"
+
+
+def _each_once(sample: list[ShownPicture], examples: dict[str, WordExamples]) -> list[ShownPicture]:
+    """The sample, then what only words show."""
+    shown = {picture.sha256: picture for picture in sample}
+    for found in examples.values():
+        for example in (*found.shows, *found.unlikely):
+            shown.setdefault(example.picture.sha256, example.picture)
+    return list(shown.values())
+
+
+def _content(
+    pictures: list[ShownPicture],
+    sampled: int,
+    words: list[dict[str, Any]],
+    examples: dict[str, WordExamples],
+    rejected: Rejected,
+    documents: int,
+    folder: str,
+) -> dict[str, Any]:
+    """What of the page depends on single pictures and words: the collection's name, and the data of the scripts."""
+    shared = common_folder([*(one.uri for one in pictures), *(line.uri for line in rejected.lines)])
+    numbers = {picture.sha256: number for number, picture in enumerate(pictures)}
+
+    def numbered(found: tuple[Example, ...]) -> list[tuple[int, float | None]]:
+        return [(numbers[example.picture.sha256], example.presence) for example in found]
+
+    data = {
+        "pictures": [
+            {
+                "id": one.sha256,
+                "name": utf8(one.uri.removeprefix(shared)),
+                "link": link_to(one.uri, folder),
+                "caption": utf8(one.caption),
+                "confidence": None if one.confidence is None else round(one.confidence, 3),
+                "flags": one.flags,
+            }
+            for one in pictures
+        ],
+        "sampled": sampled,
+        "words": words,
+        "examples": {
+            utf8(word): {"shows": numbered(found.shows), "unlikely": numbered(found.unlikely)}
+            for word, found in examples.items()
+        },
+        "rejected": [
+            {"name": utf8(line.uri.removeprefix(shared)), "stage": line.stage, "reason": utf8(line.reason)}
+            for line in rejected.lines
+        ],
+        "documents": documents,
+        "bars": BARS,
+        "chart": importance_chart(),
+    }
+    own = any(picture.has_confidence for picture in pictures)
+    return {"name": folder_name(shared) or "Collection", "data": data, "own_confidence": own}
+
+
+def _write_page(page: str, folder: str, context: dict[str, Any], shown: list[str], directory: str) -> str:
+    """Writes the page with its thumbnails inside, or, where it would be too large, beside it.
+
+    Returns:
+      The name of the folder beside the page, "" where there is none.
+    """
+    with ThumbnailStore(directory) as store:
+        shown = [sha256 for sha256 in shown if sha256 in store.sizes]
+        context["without_thumbnail"] = len(context["data"]["pictures"]) - len(shown)
+        if sum(store.sizes[sha256] * 4 // 3 for sha256 in shown) <= MAX_PAGE_BYTES:
+            embedded = {sha256: base64.b64encode(store.read(sha256)).decode() for sha256 in shown}
+            html = _render(context, {"embedded": embedded})
+            if len(html) <= MAX_PAGE_BYTES or not shown:
+                storage.write_atomic(page, html)
+                return ""
+        # report.html, report_files/: as browsers save pages, so that people know to move both.
+        beside = re.sub(r"\.html?$", "", os.path.basename(page)) + "_files"
+        _write_beside(store, shown, storage.join(folder, beside))
+        storage.write_atomic(page, _render(context, {"beside": beside, "names": shown}))
+        return beside
+
+
+def _render(context: dict[str, Any], thumbnails: dict[str, Any]) -> bytes:
+    beside = thumbnails.get("beside", "")
+    return render("report.html", ("common.js", "report.js"), thumbnails=thumbnails, beside=beside, **context)
+
+
+def _write_beside(store: ThumbnailStore, shown: list[str], folder: str) -> None:
+    """Writes thumbnails as files named by sha256, and removes those of an earlier page that this one does not show."""
+    storage.make_directory(folder)
+    there = storage.list_directory(folder)
+    names = {f"{sha256}.jpg": sha256 for sha256 in shown}
+    for name in there.keys() - names.keys():
+        if _THUMBNAIL.fullmatch(name):
+            storage.remove(storage.join(folder, name))
+    for name, sha256 in names.items():
+        if there.get(name) == store.sizes[sha256]:
+            continue
+        path, data = storage.join(folder, name), store.read(sha256)
+        if storage.is_local(path):
+            Path(path).write_bytes(data)  # cut by a crash it has another size, and the next page writes it anew
+        else:
+            storage.write_atomic(path, data)

@@ -1,0 +1,202 @@
+"""What a report shows of a captions directory: bounded, however large the collection is."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from beam_pipeline.inputs.input_file import SEPARATOR, split_member_uri, utf8
+from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.tables import read_parquet
+from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
+from beam_pipeline.shards.shard_id import committed_shards, content_key, ledger_paths
+from beam_pipeline.words.reference import TABLES
+from beam_pipeline.words.statistics import DOUBTFUL
+from beam_pipeline.words.terms import WORD
+from beam_pipeline.words.writer import EVIDENCE
+
+PICTURES_SHOWN = 5000
+WORDS_SHOWN = 2000
+WORDS_WITH_PICTURES = 300
+REJECTED_SHOWN = 1000
+REASONS_SHOWN = 20
+_SHARDS_READ = 1000  # of a collection that has more, evenly
+
+
+@dataclass(frozen=True)
+class ShownPicture:
+    """A picture on the page.
+
+    Attributes:
+      uri, sha256, caption: of its line in `captions-*.jsonl`.
+      flags: oddities of the caption.
+      confidence: from 0 to 1: the row's own, or the geometric mean of its words' probabilities; None where the page
+        knows the picture from a word's examples alone.
+      has_confidence: whether it is the row's own.
+    """
+
+    uri: str
+    sha256: str
+    caption: str
+    flags: tuple[str, ...] = ()
+    confidence: float | None = None
+    has_confidence: bool = False
+
+
+def shown_picture(row: dict[str, Any]) -> ShownPicture:
+    """Row of `captions-*.jsonl` -> ShownPicture."""
+    own = row.get("confidence")
+    confidence = own if isinstance(own, int | float) else math.exp(min(0.0, row["score"]))
+    return ShownPicture(
+        row["uri"], row["sha256"], row["caption"], tuple(row["flags"]), confidence, isinstance(own, int | float)
+    )
+
+
+def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPicture]:
+    """Captions directory -> a random sample of its pictures, by address: those with the smallest sha256.
+
+    The lines of a shard are in the order of sha256, so of a large collection only the heads of its shards are read.
+    """
+    shards = committed_shards(storage.list_directory(directory))
+    heap: list[tuple[int, str]] = []
+    found: dict[str, ShownPicture] = {}
+    for shard in shards[:: -(-len(shards) // _SHARDS_READ) or 1]:
+        with storage.open_file(storage.join(directory, shard.captions())) as lines:
+            for line in lines:
+                picture = shown_picture(json.loads(line))
+                rank = -content_key(picture.sha256), picture.sha256
+                if picture.sha256 in found:
+                    found[picture.sha256] = picture  # of a later run
+                elif len(heap) < most:
+                    heapq.heappush(heap, rank)
+                    found[picture.sha256] = picture
+                elif rank < heap[0]:
+                    break
+                else:
+                    del found[heapq.heapreplace(heap, rank)[1]]
+                    found[picture.sha256] = picture
+    return sorted(found.values(), key=lambda picture: picture.uri)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture by which to check a word, and the presence of the word in it where that is known."""
+
+    picture: ShownPicture
+    presence: float | None
+
+
+@dataclass(frozen=True)
+class WordExamples:
+    """Pictures that show a word, the best first, and pictures whose caption says it and that likely do not."""
+
+    shows: tuple[Example, ...]
+    unlikely: tuple[Example, ...]
+
+
+def read_words(directory: str, most: int = WORDS_SHOWN) -> list[dict[str, Any]]:
+    """Captions directory -> the first rows of `word_importance`, without stop words."""
+    rows = read_parquet(storage.read_bytes(storage.join(directory, f"{TABLES[WORD]}.parquet")))
+    return [row for row in rows if not row["stop_word"]][:most]
+
+
+def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, WordExamples]:
+    """Captions directory -> the examples of its most important words, in their order."""
+    path = storage.join(directory, EVIDENCE)
+    found: dict[str, WordExamples] = {}
+    with storage.open_file(path) as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row["kind"] != WORD or len(found) == most:
+                break
+            doubtful = {example["sha256"] for example in row["likely_false"]}
+            likely = {example["sha256"]: example for example in (*row["top"], *row["sample"])}
+            shows = [
+                _example(example)
+                for sha256, example in likely.items()
+                if sha256 not in doubtful and example.get("presence", 1.0) >= DOUBTFUL
+            ]
+            shows.sort(key=lambda example: -1.0 if example.presence is None else -example.presence)
+            found[row["word"]] = WordExamples(tuple(shows), tuple(map(_example, row["likely_false"])))
+    return found
+
+
+def _example(row: dict[str, Any]) -> Example:
+    return Example(ShownPicture(row["uri"], row["sha256"], row["caption"]), row.get("presence"))
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Rejected files: how many, the first of them by address, and how many for each (stage, reason), most first."""
+
+    total: int
+    lines: tuple[LedgerLine, ...] = ()
+    reasons: tuple[tuple[tuple[str, str], int], ...] = ()
+
+
+def read_rejected(directory: str, total: int) -> Rejected:
+    """Captions directory -> its rejected files; no ledger is read where the total says that there is none."""
+    if not total:
+        return Rejected(0)
+    found = rejected_inputs(ledger_paths(directory))
+    reasons = Counter((line.stage, line.reason) for line in found.values())
+    shown = tuple(found[uri] for uri in heapq.nsmallest(REJECTED_SHOWN, found))
+    return Rejected(len(found), shown, tuple(reasons.most_common(REASONS_SHOWN)))
+
+
+def common_folder(uris: Iterable[str]) -> str:
+    """Addresses -> the deepest folder, or place in an archive, that holds them all, with its slash; else empty."""
+    uris = list(uris)
+    shared = os.path.commonprefix([min(uris), max(uris)]) if uris else ""  # noqa: RUF071 (cut at a / below)
+    return shared[: shared.rfind("/") + 1]
+
+
+def folder_name(folder: str) -> str:
+    """Folder with its slash -> its own name, or that of the archive."""
+    return utf8(posixpath.basename(folder.removesuffix("/").removesuffix(SEPARATOR[0])))
+
+
+def link_to(uri: str, page: str) -> str:
+    """Address of a picture -> what a page links to: relative for files, so that both can move together; else a URL.
+
+    Args:
+      page: the folder in which the page lies.
+
+    Returns:
+      "" where no browser can open it: members of archives, and objects of stores.
+    """
+    if split_member_uri(uri) is not None:
+        return ""
+    if not storage.is_local(uri):
+        return quote(uri, safe=":/?#[]@!$&'()*+,;=~%") if uri.startswith(("http://", "https://")) else ""
+    if not storage.is_local(page):
+        return ""
+    path = quote(os.fsencode(os.path.relpath(uri, page)))
+    return path if path.startswith("../") else f"./{path}"  # a colon in a first part would look like a scheme
+
+
+def columns(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of `word_importance` -> what the page holds of each."""
+    for row in rows:
+        yield {
+            "word": utf8(row["word"]),
+            "lemma": utf8(row["lemma"]),
+            "importance": _rounded(row["importance"], 5),
+            "estimate": _rounded(row["estimate"], 2),
+            "low": _rounded(row["estimate_low"], 2),
+            "high": _rounded(row["estimate_high"], 2),
+            "images": row["images"],
+            "z": _rounded(row["z"], 2),
+        }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, digits)

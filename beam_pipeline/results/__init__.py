@@ -1,0 +1,1 @@
+"""What a finished directory holds, as pages, exports and commands read it."""

@@ -1,0 +1,207 @@
+"""The captions of a finished directory, joined with the files that show each picture, in the order of the files.
+
+A caption lies in the shard of its picture; the ledger line of a file that shows the same picture may lie in the shard
+of a later run. SQLite joins them in a temporary file, so that memory stays flat however large the collection is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from beam_pipeline.captions.shard import read_captions
+from beam_pipeline.exports.sidecars import stem
+from beam_pipeline.inputs.input_file import uri_key, uri_of
+from beam_pipeline.runtime import storage
+from beam_pipeline.shards.ledger import DUPLICATE, OUTCOMES, REJECTED, read_ledger
+from beam_pipeline.shards.shard_id import committed_shards
+from beam_pipeline.words.statistics import CaptionedPicture
+from beam_pipeline.words.terms import content_words, is_stop
+from training.errors import JobFailed
+from training.models.confidence import LOW
+
+# More words than this say nothing of a picture; few captioners know of so many that are likely.
+MOST_KEYWORDS = 32
+_CACHE_KIB = 64 << 10
+
+_SCHEMA = """
+CREATE TABLE picture (sha256 TEXT PRIMARY KEY, caption TEXT, score REAL, confidence REAL, withheld INTEGER, flags TEXT,
+ keywords TEXT) WITHOUT ROWID;
+CREATE TABLE file (uri BLOB PRIMARY KEY, stem BLOB, sha256 TEXT, outcome TEXT) WITHOUT ROWID;
+"""
+_INDEXES = """
+CREATE INDEX file_by_picture ON file (sha256, uri);
+CREATE INDEX file_by_stem ON file (stem);
+"""
+_CAPTIONED = (
+    "SELECT uri, sha256, caption, score, confidence, withheld, flags, keywords, outcome "
+    "FROM file JOIN picture USING (sha256)"
+)
+
+
+@dataclass(frozen=True)
+class CaptionedFile:
+    """One file of a captioned collection, with what the captioner said of the picture in it.
+
+    Attributes:
+      uri: absolute path, URL, or CONTAINER!/NAME.
+      sha256: hex digest of its bytes.
+      caption: the best caption.
+      score: mean log-probability of its words.
+      flags: oddities of the caption.
+      keywords: words that the picture is likely described by, the likeliest first.
+      duplicate: whether another file with these bytes is the one that was captioned.
+      confidence: probability that a person would accept the caption, or None.
+      withheld: whether that is too low for the caption to be given to other programs.
+    """
+
+    uri: str
+    sha256: str
+    caption: str
+    score: float
+    flags: tuple[str, ...]
+    keywords: tuple[str, ...]
+    duplicate: bool
+    confidence: float | None = None
+    withheld: bool = False
+
+
+def keywords_of(picture: CaptionedPicture, least: float) -> tuple[str, ...]:
+    """Captioned picture -> its content words with a presence of `least` or more, the likeliest first.
+
+    Where the captioner knows no presence they are the content words of the caption, in its order.
+    """
+    evidence = picture.evidence or {}
+    if "presence" not in evidence.get("kinds", ()):
+        return tuple(dict.fromkeys(content_words(picture.caption)))[:MOST_KEYWORDS]
+    likely = {word: known["presence"] for word, known in evidence["words"].items() if known["presence"] >= least}
+    found = sorted((word for word in likely if not is_stop(word)), key=lambda word: (-likely[word], word))
+    return tuple(found[:MOST_KEYWORDS])
+
+
+class CaptionIndex:
+    """A captions directory, readable by file and by picture; a context manager, as it holds a temporary file.
+
+    Args:
+      directory: what `captionbeam caption` made; its shards are taken as they stand now.
+      least_presence: of a keyword, see `keywords_of`.
+      min_confidence: captions below it are withheld; None for those that were flagged when they were made.
+
+    Raises:
+      JobFailed: a file is done and has no caption, or there is no room for the temporary file.
+    """
+
+    def __init__(self, directory: str, least_presence: float, min_confidence: float | None = None):
+        self._folder = tempfile.TemporaryDirectory(prefix="captionbeam-")
+        try:
+            with _room():
+                self._database = self._load(directory, least_presence, min_confidence)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def __enter__(self) -> CaptionIndex:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._database.close()
+        self._folder.cleanup()
+
+    def _load(self, directory: str, least_presence: float, min_confidence: float | None) -> sqlite3.Connection:
+        database = sqlite3.connect(os.path.join(self._folder.name, "captions.sqlite"))
+        # Nothing of it outlives this process, so nothing has to be safe from a crash.
+        database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};")
+        database.executescript(_SCHEMA)
+        for shard in committed_shards(storage.list_directory(directory)):  # in run order: the newest has the last word
+            database.executemany(
+                "INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (_picture_row(picture, least_presence, min_confidence) for picture in read_captions(shard, directory)),
+            )
+            ledger = read_ledger(storage.join(directory, shard.ledger()))
+            database.executemany(
+                "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)",
+                ((uri_key(line.uri), uri_key(stem(line.uri)), line.sha256, line.outcome) for line in ledger),
+            )
+        database.executescript(_INDEXES)
+        (lost,) = database.execute(
+            "SELECT COUNT(*) FROM file LEFT JOIN picture USING (sha256) WHERE outcome <> ? AND caption IS NULL",
+            (REJECTED,),
+        ).fetchone()
+        if lost:
+            raise JobFailed(f"{directory}: {lost} files have no caption; a captions-*.jsonl was changed or removed")
+        return database
+
+    def counts(self) -> dict[str, int]:
+        """Files by outcome, each of `OUTCOMES`."""
+        found = dict(self._database.execute("SELECT outcome, COUNT(*) FROM file GROUP BY outcome"))
+        return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
+
+    def withheld(self) -> int:
+        """Files that show a picture whose caption is withheld."""
+        count = "SELECT COUNT(*) FROM file JOIN picture USING (sha256) WHERE withheld AND outcome <> ?"
+        (files,) = self._database.execute(count, (REJECTED,)).fetchone()
+        return files
+
+    def files(self) -> Iterator[CaptionedFile]:
+        """Every file that shows a captioned picture, by the order of their addresses."""
+        return self._captioned(f"{_CAPTIONED} WHERE outcome <> ? ORDER BY uri", (REJECTED,))
+
+    def pictures(self) -> Iterator[tuple[CaptionedFile, ...]]:
+        """The files of every distinct picture, pictures by the order of their first file."""
+        first = "SELECT sha256 FROM file WHERE outcome <> ? GROUP BY sha256 ORDER BY MIN(uri)"
+        for (sha256,) in self._database.execute(first, (REJECTED,)):
+            where = f"{_CAPTIONED} WHERE sha256 = ? AND outcome <> ? ORDER BY uri"
+            yield tuple(self._captioned(where, (sha256, REJECTED)))
+
+    def _captioned(self, query: str, values: Iterable[str]) -> Iterator[CaptionedFile]:
+        for row in self._database.execute(query, tuple(values)):
+            uri, sha256, caption, score, confidence, withheld, flags, keywords, outcome = row
+            listed = tuple(json.loads(flags)), tuple(json.loads(keywords))
+            duplicate = outcome == DUPLICATE
+            yield CaptionedFile(uri_of(uri), sha256, caption, score, *listed, duplicate, confidence, bool(withheld))
+
+    def holds(self, uri: str) -> bool:
+        """Whether a file of the collection, a rejected one too, has this address."""
+        return self._database.execute("SELECT 1 FROM file WHERE uri = ?", (uri_key(uri),)).fetchone() is not None
+
+    def shares_stem(self, uri: str) -> bool:
+        """Whether another file that is exported has the same address but for its ending."""
+        count = "SELECT COUNT(*) FROM file WHERE stem = ? AND outcome <> ?"
+        (files,) = self._database.execute(count, (uri_key(stem(uri)), REJECTED)).fetchone()
+        return files > 1
+
+    def common_folder(self) -> str:
+        """The deepest folder, or place in an archive, that holds every file that is exported; ends in / or is empty."""
+        ends = "SELECT MIN(uri), MAX(uri) FROM file WHERE outcome <> ?"
+        first, last = self._database.execute(ends, (REJECTED,)).fetchone()
+        if first is None:
+            return ""
+        # In sorted order, what the first and the last begin with, all begin with.
+        shared = os.path.commonprefix([first, last])  # noqa: RUF071 (addresses, cut at a / below)
+        return uri_of(shared[: shared.rfind(b"/") + 1])
+
+
+def _picture_row(picture: CaptionedPicture, least_presence: float, min_confidence: float | None) -> tuple[Any, ...]:
+    confidence = picture.confidence
+    if min_confidence is None:
+        withheld = LOW in picture.flags
+    else:
+        withheld = confidence is not None and confidence < min_confidence
+    lists = json.dumps(picture.flags), json.dumps(keywords_of(picture, least_presence))
+    return picture.sha256, picture.caption, picture.score, confidence, withheld, *lists
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise JobFailed(
+            f"{tempfile.gettempdir()}: no room to sort the captions ({error}); TMPDIR names another place"
+        ) from error

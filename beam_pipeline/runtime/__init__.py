@@ -1,0 +1,1 @@
+"""Under everything: files, processes, runners, logs."""

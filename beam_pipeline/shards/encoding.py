@@ -1,0 +1,187 @@
+"""Pictures of a shard, read and decoded ahead of the encoder, encoded in batches of one fixed shape.
+
+While TensorFlow encodes one batch, threads read the next pictures and have them decoded in processes of their own,
+and the caller writes what came out before. A broken picture yields a rejection and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import heapq
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from beam_pipeline.encoders.base import ENCODER_BATCH, STATISTICS_PICTURES, Encoder
+from beam_pipeline.images.decode import DecodedImage, UnreadableImage
+from beam_pipeline.images.decoder_pool import Decoding, decoder_pool
+from beam_pipeline.inputs.containers import read_input
+from beam_pipeline.inputs.input_file import InputFile, reason, uri_key
+from beam_pipeline.inputs.sources import Listing, Source
+from beam_pipeline.runtime.interrupts import leave_if_stopping
+from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
+from beam_pipeline.shards.planning import Picture
+from training.data.feature_records import FEATURE_DTYPE
+from training.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_BATCHES_AHEAD = 2  # decoded batches that wait for the encoder: 4.3 MB each
+READING_THREADS = max(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class ReadPicture:
+    """A picture after reading and decoding.
+
+    Attributes:
+      picture: what was to be read.
+      image: the decoded picture, or None when nothing came of it.
+      lines: what became of each of its files, one ledger line a file.
+    """
+
+    picture: Picture
+    image: DecodedImage | None
+    lines: tuple[LedgerLine, ...]
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A ReadPicture with its feature: float16 [64, 2048] or [2048], None where `read.image` is None; and the features
+    of its V further views [V, ...].
+    """
+
+    read: ReadPicture
+    feature: np.ndarray | None = None
+    views: np.ndarray | None = None
+
+
+def encode_pictures(
+    pictures: Iterable[Picture], encoder: Callable[[], Encoder], decoding: Decoding
+) -> Iterator[EncodedPicture]:
+    """Pictures -> EncodedPicture each, in the same order; `encoder` is called once there is something to encode."""
+    leave_if_stopping()
+    read = map_ahead(
+        lambda picture: read_picture(picture, decoding), pictures, READING_THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
+    )
+    for batch in map_ahead(lambda batch: encode_batch(batch, encoder), _batches(read), threads=1, ahead=1):
+        leave_if_stopping()
+        yield from batch
+
+
+def _batches(read: Iterable[ReadPicture]) -> Iterator[list[ReadPicture]]:
+    """Runs of pictures that hold ENCODER_BATCH decoded ones, the last run fewer."""
+    batch: list[ReadPicture] = []
+    decoded = 0
+    for picture in read:
+        batch.append(picture)
+        decoded += picture.image is not None
+        if decoded == ENCODER_BATCH:
+            yield batch
+            batch, decoded = [], 0
+    if batch:
+        yield batch
+
+
+def encode_batch(batch: list[ReadPicture], encoder: Callable[[], Encoder]) -> list[EncodedPicture]:
+    """Encodes the decoded ones of a batch; order is kept."""
+    pixels = [view for read in batch if read.image for view in (read.image.pixels, *read.image.views)]
+    features = encode_pixels(pixels, encoder)
+    return [
+        EncodedPicture(read, next(features), np.array([next(features) for _ in read.image.views], FEATURE_DTYPE))
+        if read.image
+        else EncodedPicture(read)
+        for read in batch
+    ]
+
+
+def encode_pixels(pixels: Sequence[np.ndarray], encoder: Callable[[], Encoder]) -> Iterator[np.ndarray]:
+    """Uint8 [299, 299, 3] each -> their features, in the same order; `encoder` is not called for none."""
+    for begin in range(0, len(pixels), ENCODER_BATCH):
+        yield from encoder().encode(np.stack(pixels[begin : begin + ENCODER_BATCH]))
+
+
+def read_picture(picture: Picture, decoding: Decoding) -> ReadPicture:
+    """Reads and decodes one distinct picture from the first of its files that can still be read."""
+    if picture.problem:
+        stage = "list" if picture.files[0].problem else "read"
+        return ReadPicture(picture, None, _rejected(picture.files, "", stage, picture.problem))
+    if picture.known_as:
+        # The file that it was made from may come again, with another time: that makes it no duplicate of itself.
+        outcomes = [DONE if file.uri in picture.known_as else DUPLICATE for file in picture.files]
+        lines = (_line(file, picture.sha256, outcome) for file, outcome in zip(picture.files, outcomes, strict=True))
+        return ReadPicture(picture, None, tuple(lines))
+    lost: tuple[LedgerLine, ...] = ()
+    for position, file in enumerate(picture.files):
+        others = picture.files[position:]
+        try:
+            data = read_input(file, decoding.max_bytes)
+        except OSError as error:
+            lost += _rejected([file], picture.sha256, "read", reason(error))
+            continue
+        if hashlib.sha256(data).hexdigest() != picture.sha256:
+            lost += _rejected([file], picture.sha256, "read", "changed while the job ran; run again to take it up")
+            continue
+        try:
+            image = decoder_pool(decoding, READING_THREADS).decode(data)
+        except UnreadableImage as error:
+            return ReadPicture(picture, None, lost + _rejected(others, picture.sha256, "decode", str(error)))
+        duplicates = tuple(_line(other, picture.sha256, DUPLICATE) for other in others[1:])
+        return ReadPicture(picture, image, (*lost, _line(file, picture.sha256, DONE), *duplicates))
+    return ReadPicture(picture, None, lost)
+
+
+def _line(file: InputFile, sha256: str, outcome: str, stage: str = "", reason: str = "") -> LedgerLine:
+    return LedgerLine(file.uri, file.size, file.mtime, sha256, outcome, stage, reason)
+
+
+def _rejected(files: Iterable[InputFile], sha256: str, stage: str, reason: str) -> tuple[LedgerLine, ...]:
+    return tuple(_line(file, sha256, REJECTED, stage, reason) for file in files)
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
+    """Like `map`, with up to `ahead` results computed on threads before they are asked for; order is kept."""
+    with ThreadPoolExecutor(threads) as pool:
+        source = iter(items)
+        pending = deque(pool.submit(function, item) for item in itertools.islice(source, ahead))
+        try:
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(pool.submit(function, item) for item in itertools.islice(source, 1))
+                yield result
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def sample_pixels(source: Source, decoding: Decoding) -> np.ndarray:
+    """Source -> uint8 [n <= STATISTICS_PICTURES, 299, 299, 3], drawn by the hash of the file names.
+
+    Raises:
+      UserError: none of the drawn files is a picture.
+    """
+
+    def draw(file: InputFile) -> bytes:
+        return hashlib.sha256(uri_key(os.path.basename(file.uri))).digest()
+
+    drawn = heapq.nsmallest(4 * STATISTICS_PICTURES, (file for file in Listing(source) if not file.problem), key=draw)
+    pixels: list[np.ndarray] = []
+    for file in drawn:
+        with contextlib.suppress(OSError, UnreadableImage):
+            data = read_input(file, decoding.max_bytes)
+            pixels.append(decoder_pool(decoding, READING_THREADS).decode(data).pixels)
+        if len(pixels) == STATISTICS_PICTURES:
+            break
+    if not pixels:
+        raise UserError(
+            f"--images {source.path}: no picture there to fit random weights to; give --weights PATH or other images"
+        )
+    return np.stack(pixels)

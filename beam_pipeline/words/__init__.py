@@ -1,0 +1,1 @@
+"""Captions -> which words matter."""

@@ -1,0 +1,115 @@
+"""Writes what a captioned collection says: importance tables, the pictures to look at, and the summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.tables import to_csv, to_parquet
+from beam_pipeline.shards.run import Results, add_up
+from beam_pipeline.words.reference import (
+    SUMMARY,
+    TABLES,
+    Reference,
+    captions_reference,
+    load_presence_tail,
+    require_same_captioner,
+    training_reference,
+)
+from beam_pipeline.words.statistics import WordStatistics
+from beam_pipeline.words.table import COLUMNS, Collection, evidence_lines, importance_table
+from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD, Term
+from training.errors import UserError
+from training.text.word_evidence import KINDS
+
+EVIDENCE = "word_evidence.jsonl"
+
+
+@dataclass(frozen=True)
+class ResultWriter:
+    """Writes the results of a run; picklable, so that the worker that gathers them writes them.
+
+    Attributes:
+      output: captions directory.
+      captioner: directory of the captioner, the first one of an ensemble's.
+      reference: captions directory to compare with, or None for the training captions.
+      made_with: what must be the same in every run over the output.
+    """
+
+    output: str
+    captioner: str
+    reference: str | None
+    made_with: dict[str, Any]
+
+    def load_reference(self) -> Reference | None:
+        """What to compare with; None where the captioner carries no word counts.
+
+        Raises:
+          UserError: the directory is no finished captions directory, or of another captioner.
+        """
+        if self.reference is None:
+            return training_reference(self.captioner)
+        if self.reference == self.output:
+            raise UserError(f"--reference {self.reference}: is the --output too; give another captions directory")
+        found = captions_reference(self.reference, "--reference")
+        require_same_captioner(self.made_with, found.made_with or {}, f"--reference {self.reference}")
+        return found
+
+    def begin(self) -> None:
+        """Writes a `summary.json` that says what the run is made with, and that it has not ended."""
+        self._write_summary()
+
+    def write(self, results: Results) -> None:
+        """Writes the tables, `word_evidence.jsonl`, and at last `summary.json`."""
+        reference = self.load_reference()
+        counts = dict(results.counts)
+        collection = Collection.from_counts(counts)
+        flags = {name.removeprefix("flag_"): counts[name] for name in sorted(counts) if name.startswith("flag_")}
+        terms = by_kind(results.shards)
+        tails = load_presence_tail(self.captioner)
+        lines: list[str] = []
+        written = {}
+        for kind, name in TABLES.items():
+            rows = importance_table(kind, terms[kind], terms[LEMMA], collection, reference, tails)
+            self._write(f"{name}.csv", to_csv(COLUMNS, rows))
+            self._write(f"{name}.parquet", to_parquet(COLUMNS, rows))
+            lines += evidence_lines(rows, kind, terms[kind])
+            written[kind] = sum(not row["stop_word"] for row in rows)
+        self._write(EVIDENCE, "".join(lines).encode())
+        totals = {name: number for name, number in counts.items() if not is_of_words(name)}
+        self._write_summary(
+            totals=add_up(totals),
+            captions=counts.get("captions", 0),
+            pictures=collection.pictures,
+            files=collection.files,
+            flags=flags,
+            words=written[WORD],
+            bigrams=written[BIGRAM],
+            evidence=list(collection.evidence),
+            evidence_missing=[kind for kind in KINDS if kind not in collection.evidence],
+            reference=reference and {"name": reference.name, "documents": reference.documents},
+            notes=results.notes,
+        )
+
+    def _write(self, name: str, data: bytes) -> None:
+        storage.write_atomic(storage.join(self.output, name), data)
+
+    def _write_summary(self, **content: Any) -> None:
+        document = {"made_with": self.made_with, **content}
+        self._write(SUMMARY, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def is_of_words(name: str) -> bool:
+    """Whether a count is one of `ShardStatistics.counts`; the others are of files and their outcomes."""
+    return name in ("captions", "pictures_counted", "files_counted") or name.startswith(("flag_", "evidence_"))
+
+
+def by_kind(terms: Iterable[tuple[Term, WordStatistics]]) -> dict[str, dict[str, WordStatistics]]:
+    """(Term, WordStatistics) -> kind of term -> text -> statistics."""
+    found: dict[str, dict[str, WordStatistics]] = {WORD: {}, LEMMA: {}, BIGRAM: {}}
+    for (kind, text), statistics in terms:
+        found[kind][text] = statistics
+    return found

@@ -1,0 +1,42 @@
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.legacy.saving import legacy_h5_format
+
+from beam_pipeline.encoders.weights import _load_weights
+from training.errors import UserError
+
+
+def model(seed=0):
+    initializer = keras.initializers.RandomNormal(seed=seed)
+    return keras.Sequential([keras.Input([3]), keras.layers.Dense(2, kernel_initializer=initializer, name="only")])
+
+
+@pytest.fixture(params=["present layout", "layout of Keras 2"])
+def weights(request, tmp_path):
+    """A weight file in either layout, and the kernel that it holds."""
+    saved = model(seed=1)
+    path = tmp_path / "saved.weights.h5"
+    if request.param == "present layout":
+        saved.save_weights(path)
+    else:
+        with h5py.File(path, "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, saved)
+    return path, np.asarray(saved.layers[0].kernel)
+
+
+@pytest.mark.parametrize("name", ["weights.h5", "x.weights.h5", "inception.hdf5"])
+def test_a_weight_file_may_have_any_name(weights, tmp_path, name):
+    path, kernel = weights
+    path.rename(tmp_path / name)
+    loaded = model()
+    _load_weights(loaded, str(tmp_path / name))
+    np.testing.assert_array_equal(loaded.layers[0].kernel, kernel)
+
+
+def test_weights_of_another_model_are_one_line(weights, tmp_path):
+    other = keras.Sequential([keras.Input([4]), keras.layers.Dense(5), keras.layers.Dense(6)])
+    with pytest.raises(UserError, match="not weights of InceptionV3 without its top") as raised:
+        _load_weights(other, str(weights[0]))
+    assert "\n" not in str(raised.value)

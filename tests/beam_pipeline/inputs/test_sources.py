@@ -1,0 +1,265 @@
+import os
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_pipeline.inputs.sources import (
+    FOLDER,
+    LIST,
+    PATTERN,
+    Listing,
+    format_list_entry,
+    parse_list_entry,
+    resolve_source,
+)
+from training.errors import UserError
+
+
+def names(images) -> list[str]:
+    return [os.path.basename(file.uri) for file in Listing(resolve_source(str(images)))]
+
+
+def test_folders_are_walked_in_sorted_order(tmp_path):
+    for name in ("b.jpg", "a.png", "deep/er/c.webp", "hash_without_suffix", "notes.md"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    listing = Listing(resolve_source(str(tmp_path)))
+    found = list(listing)
+    assert [os.path.relpath(file.uri, tmp_path) for file in found] == [
+        "a.png",
+        "b.jpg",
+        "deep/er/c.webp",
+        "hash_without_suffix",
+    ]
+    assert all(file.size == 1 and file.mtime > 0 for file in found)
+    assert listing.ignored == {"other": 1}
+
+
+def test_a_name_with_brackets_is_a_folder_before_it_is_a_pattern(tmp_path):
+    folder = tmp_path / "set [2024] (final)"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(b"x")
+    assert resolve_source(str(folder)).kind == FOLDER
+    assert names(folder) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_a_file_with_brackets_is_itself(tmp_path):
+    (tmp_path / "a[1].jpg").write_bytes(b"x")
+    (tmp_path / "a1.jpg").write_bytes(b"x")
+    assert names(tmp_path / "a[1].jpg") == ["a[1].jpg"]
+
+
+def test_shadow_files_are_not_inputs(tmp_path):
+    for number in range(5):
+        (tmp_path / f"{number}.jpg").write_bytes(b"x")
+        (tmp_path / f"._{number}.jpg").write_bytes(bytes.fromhex("0005160700020000").ljust(4096, b"\0"))
+    (tmp_path / "__MACOSX").mkdir()
+    for name in (".DS_Store", "Thumbs.db", "__MACOSX/._x.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    listing = Listing(resolve_source(str(tmp_path)))
+    assert len(list(listing)) == 5
+    assert listing.ignored == {"shadow": 8}
+    list(listing)
+    assert listing.ignored == {"shadow": 8}, "a second pass counts anew"
+
+
+def test_a_pattern_takes_whatever_matches(tmp_path):
+    for name in ("a.jpg", "b.JPG", "c.txt", "sub/d.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    assert resolve_source(f"{tmp_path}/*.jpg").kind == PATTERN
+    assert names(f"{tmp_path}/*.jpg") == ["a.jpg"]
+    assert sorted(names(f"{tmp_path}/**/*.jpg")) == ["a.jpg", "d.jpg"]
+
+
+@pytest.mark.parametrize("images", ["photos/*.jpgg", "no_such_folder", "no_such_list.txt"])
+def test_what_names_nothing_is_one_line(tmp_path, monkeypatch, images):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as raised:
+        resolve_source(images)
+    assert images in str(raised.value) and "\n" not in str(raised.value)
+    assert raised.value.exit_status == 2
+
+
+def test_a_list_names_files_relative_to_itself(tmp_path):
+    (tmp_path / "a b.jpg").write_bytes(b"xy")
+    entries = tmp_path / "list.txt"
+    entries.write_bytes(b"\xef\xbb\xbfa b.jpg\r\n\r\n/nowhere/c.jpg\r\n")
+    assert resolve_source(str(entries)).kind == LIST
+    found, missing = Listing(resolve_source(str(entries)))
+    assert (found.uri, found.size, found.problem) == (str(tmp_path / "a b.jpg"), 2, "")
+    assert (missing.uri, missing.size, missing.problem) == ("/nowhere/c.jpg", -1, "no such file or directory")
+
+
+def test_a_link_to_a_folder_above_ends(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path)
+    assert names(tmp_path) == ["a.jpg"]
+
+
+def test_a_dangling_link_is_listed_with_its_problem(tmp_path):
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "gone.jpg")
+    (file,) = Listing(resolve_source(str(tmp_path)))
+    assert "no such file" in file.problem
+
+
+@given(st.text(min_size=1).filter(lambda name: "\0" not in name))
+def test_list_entries_survive_any_name(name):
+    line = format_list_entry(name)
+    assert line.splitlines() == [line]
+    assert parse_list_entry(line) == name
+
+
+def test_a_name_that_is_not_utf8_survives_a_list():
+    name = os.fsdecode(b"/a/\xff\xfe.jpg")
+    line = format_list_entry(name)
+    assert parse_list_entry(line.encode().decode()) == name
+
+
+def test_links_that_lead_in_a_circle_are_listed_with_their_problem(tmp_path):
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "b.jpg")
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "a.jpg")
+    (tmp_path / "c.jpg").write_bytes(b"x")
+    problems = [file.problem for file in Listing(resolve_source(str(tmp_path)))]
+    assert problems == ["too many levels of symbolic links"] * 2 + [""]
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zeros.jpg").symlink_to("/dev/zero")
+    problems = {file.problem for file in Listing(resolve_source(str(tmp_path)))}
+    assert problems == {"a pipe, socket or device, not a file"}
+
+
+ODD_NAMES = [
+    "with space.jpg",
+    " leading and trailing .jpg",
+    "new\nline.jpg",
+    "dog 🐕.jpg",
+    "100%25 #1?.jpg",
+    "star*.jpg",
+    "[a-z].jpg",
+    '"quoted".jpg',
+    "{brace}$HOME.jpg",
+    "-dash.jpg",
+    os.fsdecode(b"not utf-8 \xff.jpg"),
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_themselves_in_folders_lists_and_alone(tmp_path, name):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / name).write_bytes(b"x")
+    (folder / "another.jpg").write_bytes(b"x")
+    assert name in names(folder)
+    assert names(folder / name) == [name]
+    listed = tmp_path / "rejected.txt"
+    listed.write_text(format_list_entry(str(folder / name)) + "\n")
+    (file,) = Listing(resolve_source(str(listed)))
+    assert (file.uri, file.problem) == (str(folder / name), "")
+
+
+def write_archives(tmp_path, number: int = 2) -> None:
+    for shard in range(number):
+        with zipfile.ZipFile(tmp_path / f"{shard}.zip", "w") as archive:
+            for name in ("a.jpg", "b.jpg"):
+                archive.writestr(name, f"{shard}{name}")
+
+
+def test_archives_and_patterns_of_archives_are_opened(tmp_path):
+    write_archives(tmp_path)
+    (tmp_path / "c.jpg").write_bytes(b"x")
+
+    def uris(images):
+        return sorted(os.path.relpath(file.uri, tmp_path) for file in Listing(resolve_source(str(images))))
+
+    assert uris(tmp_path / "0.zip") == ["0.zip!/a.jpg", "0.zip!/b.jpg"]
+    assert uris(tmp_path / "*.zip") == ["0.zip!/a.jpg", "0.zip!/b.jpg", "1.zip!/a.jpg", "1.zip!/b.jpg"]
+    assert len(uris(tmp_path / "*")) == 5
+
+
+def test_archives_in_a_folder_are_counted_and_the_way_to_them_is_told(tmp_path):
+    write_archives(tmp_path)
+    with pytest.raises(UserError, match=r"no image in there, only 2 archives; .* --images '.*/\*\.tar'"):
+        resolve_source(str(tmp_path))
+    (tmp_path / "c.jpg").write_bytes(b"x")
+    listing = Listing(resolve_source(str(tmp_path)))
+    assert len(list(listing)) == 1
+    assert listing.ignored == {"container": 2}
+
+
+def test_a_list_names_members_and_whole_archives(tmp_path):
+    write_archives(tmp_path, 3)
+    lines = ["0.zip!/b.jpg", "0.zip!/gone.jpg", "1.zip", "2.zip!/a.jpg", "3.zip!/a.jpg"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    found = {os.path.relpath(file.uri, tmp_path): file for file in Listing(resolve_source(str(tmp_path / "list.txt")))}
+    assert {uri: file.problem for uri, file in found.items()} == {
+        "0.zip!/b.jpg": "",
+        "0.zip!/gone.jpg": "no such member in the archive",
+        "1.zip!/a.jpg": "",
+        "1.zip!/b.jpg": "",
+        "2.zip!/a.jpg": "",
+        "3.zip!/a.jpg": "no such file or directory",
+    }
+    assert found["0.zip!/b.jpg"].member == next(
+        file.member for file in Listing(resolve_source(str(tmp_path / "0.zip"))) if file.uri.endswith("b.jpg")
+    )
+
+
+def test_a_folder_that_is_called_like_a_member_is_taken_literally(tmp_path):
+    folder = tmp_path / "a.zip!"
+    folder.mkdir()
+    (folder / "x.jpg").write_bytes(b"x")
+    (tmp_path / "list.txt").write_text("a.zip!/x.jpg\n")
+    (file,) = Listing(resolve_source(str(tmp_path / "list.txt")))
+    assert (file.member, file.problem) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.csv", '\ufeffurl,caption\n"a,b.jpg","a dog, running"\nc.jpg,\n,nothing\n'),
+        ("list.tsv", "file_name\ttext\na,b.jpg\ta dog, running\nc.jpg\t\n"),
+    ],
+)
+def test_a_table_names_files_and_their_captions(tmp_path, name, text):
+    for picture in ("a,b.jpg", "c.jpg"):
+        (tmp_path / picture).write_bytes(b"x")
+    (tmp_path / name).write_text(text)
+    source = resolve_source(str(tmp_path / name))
+    assert [(file.uri, file.problem, file.captions) for file in Listing(source)] == [
+        (str(tmp_path / "a,b.jpg"), "", ("a dog, running",)),
+        (str(tmp_path / "c.jpg"), "", ()),
+    ]
+    assert source.may_hold_captions
+
+
+def test_a_table_without_addresses_is_one_line(tmp_path):
+    (tmp_path / "list.csv").write_text("name,caption\na.jpg,x\n")
+    with pytest.raises(UserError, match="no column uri, url, path, file_name, image in its first line"):
+        resolve_source(str(tmp_path / "list.csv"))
+
+
+def test_only_containers_and_tables_may_hold_captions(tmp_path):
+    write_archives(tmp_path, 1)
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert resolve_source(f"{tmp_path}/*.zip").may_hold_captions
+    assert not resolve_source(f"{tmp_path}/*.jpg").may_hold_captions
+    assert not resolve_source(str(tmp_path)).may_hold_captions
+
+
+@pytest.mark.parametrize("address", ["nowhere://host/a.jpg", "nowhere://host/a.tar!/b.jpg"])
+def test_remote_addresses_in_a_list_are_opened_only_when_asked_for(tmp_path, address):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{address}\n")
+    (refused,) = Listing(resolve_source(str(listed)))
+    assert (refused.uri, refused.problem) == (address, "a remote address in a list; --remote-lists allows them")
+    (asked,) = Listing(resolve_source(str(listed), remote_lists=True))
+    assert "Unable to get filesystem" in asked.problem  # Beam was asked, and knows no such scheme

@@ -1,0 +1,184 @@
+"""What a report shows of large collections, and how it names, links and draws it."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import vl_convert
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from beam_pipeline.images.decode import DecodedImage
+from beam_pipeline.reports.charts import comparison_chart, importance_chart
+from beam_pipeline.reports.comparison_page import distinct_names, shown_row
+from beam_pipeline.reports.page import safe_script
+from beam_pipeline.reports.report_data import (
+    common_folder,
+    folder_name,
+    link_to,
+    read_rejected,
+    sample_pictures,
+    shown_picture,
+)
+from beam_pipeline.reports.thumbnails import SIDE, thumbnail
+from beam_pipeline.reports.wording import flags_in_words, settings_in_words
+from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine
+from beam_pipeline.words.statistics import CaptionedPicture
+
+
+def picture(number) -> CaptionedPicture:
+    return CaptionedPicture(hashlib.sha256(b"%d" % number).hexdigest(), f"/p/{number:03d}.jpg", "a dog", -1.0)
+
+
+@pytest.mark.parametrize("most", [1, 7, 40, 100])
+def test_the_sample_is_what_has_the_smallest_sha256_however_it_is_cut(captions, most):
+    """So it is a random one, the same for every order of the runs, and of a shard only the head is read."""
+    pictures = [picture(number) for number in range(40)]
+    runs = [sorted(part, key=lambda one: one.sha256) for part in (pictures[:25], pictures[25:30], pictures[30:])]
+    directory = captions(*((run, []) for run in runs))
+    smallest = sorted(pictures, key=lambda one: one.sha256)[:most]
+    assert [one.uri for one in sample_pictures(directory, most)] == sorted(one.uri for one in smallest)
+
+
+def test_of_a_large_shard_only_the_head_is_read(captions, tmp_path):
+    pictures = sorted((picture(number) for number in range(40)), key=lambda one: one.sha256)
+    directory = captions((pictures, []))
+    (path,) = (tmp_path / "captions").glob("captions-*.jsonl")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:6], *["not read"] * 34]))
+    assert len(sample_pictures(directory, 5)) == 5
+
+
+def test_a_later_run_has_the_last_word_on_a_picture(captions):
+    first, later = picture(1), CaptionedPicture(picture(1).sha256, "/p/moved.jpg", "a cat", -1.0)
+    assert [one.caption for one in sample_pictures(captions(([first], []), ([later], [])), 5)] == ["a cat"]
+
+
+@pytest.mark.parametrize(
+    ("more", "confidence", "own"),
+    [({}, 0.368, False), ({"confidence": 0.7}, 0.7, True), ({"confidence": None}, 0.368, False)],
+)
+def test_confidence_is_the_row_s_or_the_mean_probability_of_its_words(more, confidence, own):
+    shown = shown_picture({"uri": "u", "sha256": "s", "caption": "c", "score": -1.0, "flags": [], **more})
+    assert shown.confidence == pytest.approx(confidence, abs=1e-3) and shown.has_confidence == own
+
+
+def test_rejected_files_are_counted_by_reason_and_the_newest_run_counts(captions):
+    def line(name, outcome, reason=""):
+        return LedgerLine(f"/p/{name}", 1, 1.0, "", outcome, "decode" if reason else "", reason)
+
+    first = [line("a", REJECTED, "cut"), line("b", REJECTED, "cut"), line("c", REJECTED, "odd"), line("d", DONE)]
+    directory = captions(([], first), ([], [line("b", DONE)]))
+    found = read_rejected(directory, 2)
+    assert found.total == 2 and [one.uri for one in found.lines] == ["/p/a", "/p/c"]
+    assert dict(found.reasons) == {("decode", "cut"): 1, ("decode", "odd"): 1}
+
+
+def test_where_none_was_rejected_no_ledger_is_read():
+    assert read_rejected("/nowhere", 0).total == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "page", "link"),
+    [
+        ("/data/photos/a.jpg", "/data/captions", "../photos/a.jpg"),
+        ("/data/100%25 #1?.jpg", "/data", "./100%2525%20%231%3F.jpg"),
+        ("/data/a:b.jpg", "/data", "./a%3Ab.jpg"),
+        ('/data/"><img src=x>.jpg', "/data/out", "../%22%3E%3Cimg%20src%3Dx%3E.jpg"),
+        ("/data/caf\udce9.jpg", "/data", "./caf%E9.jpg"),
+        ("https://example.org/a b.jpg?x=1", "/data", "https://example.org/a%20b.jpg?x=1"),
+        ('https://example.org/"><script>', "/data", "https://example.org/%22%3E%3Cscript%3E"),
+        ("gs://bucket/a.jpg", "/data", ""),
+        ("javascript://%0aalert(1)", "/data", ""),
+        ("/data/a.tar!/b.jpg", "/data", ""),
+        ("/data/a.jpg", "gs://bucket/captions", ""),
+    ],
+)
+def test_links_open_what_a_browser_can_open(uri, page, link):
+    assert link_to(uri, page) == link
+
+
+@given(st.lists(st.text("ab/", max_size=8).map(lambda text: "/" + text), min_size=1, max_size=6))
+def test_the_common_folder_holds_all_and_none_below_it_does(uris):
+    folder = common_folder(uris)
+    assert folder.endswith("/") and all(uri.startswith(folder) for uri in uris)
+    rests = [uri[len(folder) :] for uri in uris]
+    assert len({rest.split("/")[0] for rest in rests if "/" in rest}) != 1 or any("/" not in rest for rest in rests)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("/data/my photos/", "my photos"), ("/data/a.tar!/", "a.tar"), ("/", ""), ("", "")]
+)
+def test_a_collection_is_called_by_its_folder(folder, name):
+    assert folder_name(folder) == name
+
+
+@given(st.integers(1, 20000), st.integers(1, 20000))
+def test_a_thumbnail_has_the_proportions_of_the_picture(width, height):
+    import io
+
+    image = DecodedImage(np.zeros([299, 299, 3], np.uint8), width, height)
+    with Image.open(io.BytesIO(thumbnail(image))) as small:
+        longer = max(width, height)
+        assert max(small.size) == min(SIDE, longer), "never larger than the picture"
+        assert small.size[0] / max(small.size) == pytest.approx(width / longer, abs=1 / max(small.size))
+        assert small.size[1] / max(small.size) == pytest.approx(height / longer, abs=1 / max(small.size))
+
+
+@pytest.mark.parametrize("chart", [importance_chart(), comparison_chart()])
+def test_charts_are_valid_for_the_library_that_draws_them(chart):
+    row = {"word": "dog", "share": 0.5, "low": 0.4, "high": 0.6, "log_odds": 0.5, "side": "A"}
+    rows = [row, {**row, "word": '<img src=x>"', "side": "B"}]
+    svg = vl_convert.vegalite_to_svg({**chart, "width": 400, "height": 46, "data": {"values": rows}})
+    assert "dog" in svg and "<img" not in svg
+
+
+@given(st.text())
+def test_no_script_ends_early(source):
+    assert "</script" not in safe_script(source + "</script" + source) and "<!--" not in safe_script(source + "<!--")
+
+
+def test_settings_are_said_for_people_and_tell_no_folder():
+    summary = {
+        "made_with": {"model_id": "m1", "new_setting": 3},
+        "evidence": ["said"],
+        "evidence_missing": ["presence"],
+        "reference": {"name": "/home/somebody/city", "documents": 12345},
+    }
+    said = dict(settings_in_words(summary))
+    assert said["Captioner"] == "m1" and said["new setting"] == "3"
+    assert said["Words are compared with"] == "city: 12,345 texts"
+    assert "/home" not in json.dumps(said)
+
+
+def test_flags_are_counted_in_words():
+    assert flags_in_words({"repeats": 1, "unfinished": 1200, "odd": 0}) == [
+        "1 caption repeats a phrase",
+        "1,200 captions were cut at the length limit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ("water", "snow", ("water", "snow")),
+        ("/a/water/captions/", "/a/snow/captions", ("water", "snow")),
+        ("captions", "/b/captions", ("captions", "captions")),
+        ("same", "same", ("same", "same")),
+    ],
+)
+def test_compared_collections_are_told_apart_by_name(first, second, names):
+    assert distinct_names(first, second) == names
+
+
+def test_the_interval_of_log_odds_follows_from_z():
+    row = {
+        "word": "dog", "lemma": "dog", "log_odds": 1.0, "z": 2.0, "q": 0.01234567,
+        "pictures_a": 3.0, "pictures_b": 1.0, "share_a": 0.3, "share_b": 0.1,
+    }  # fmt: skip
+    shown = shown_row(row)
+    assert (shown["low"], shown["high"], shown["q"]) == (0.02, 1.98, 0.0123)
+    level = shown_row({**row, "log_odds": 0.0, "z": 0.0})
+    assert (level["low"], level["high"]) == (None, None)

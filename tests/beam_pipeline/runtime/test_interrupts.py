@@ -1,0 +1,190 @@
+"""The command told to stop by a real signal, with workers in its process and in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+# The command itself, but for an encoder that takes its time.
+COMMAND = """
+import sys, time
+from beam_pipeline import cli
+import numpy as np
+
+class Slow:
+    def encode(self, pixels):
+        time.sleep(3)
+        return np.zeros([len(pixels), 2048], np.float16)
+
+def extract_slowly(settings, beam_options):
+    from beam_pipeline.extract_features import ExtractOptions, extract
+    extract(cli._fill(ExtractOptions, settings), beam_options, lambda spec: Slow())
+
+cli._RUN["extract"] = extract_slowly
+cli.command()
+"""
+IN_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+SAID = "captionbeam extract: stopped; the same command goes on from what is finished"
+
+
+def processes_of(marker: str) -> list[int]:
+    """Ids of the processes whose environment holds a marker, children of children too."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and marker.encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found
+
+
+def wait_for(condition, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for left-over processes in /proc")
+
+
+def take_ctrl_c() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so does all that it starts, these tests among it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture
+def in_the_midst(good, weights, tmp_path):
+    """Starts the command and waits until it has finished a shard; what is left of it at the end is killed."""
+    output, temporary = tmp_path / "features", tmp_path / "tmp"
+    temporary.mkdir()
+
+    def start(*beam_options: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", COMMAND, "extract", "--images", str(good), "--output", str(output)]
+        command += ["--weights", str(weights), "--feature-kind", "pooled", "--shard-size", "4", *beam_options]
+        environment = {**os.environ, "CAPTIONBEAM_TEST": str(tmp_path), "TMPDIR": str(temporary)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=take_ctrl_c, **pipes
+        )
+        assert wait_for(lambda: list(output.glob("ledger-*")) or process.poll() is not None, 240)
+        assert process.poll() is None, process.communicate()
+        return process
+
+    yield start
+    for left in processes_of(f"CAPTIONBEAM_TEST={tmp_path}"):
+        os.kill(left, signal.SIGKILL)
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("beam_options", "number", "to_group", "status"),
+    [
+        pytest.param((), signal.SIGINT, False, 130, id="SIGINT"),
+        pytest.param(IN_PROCESSES, signal.SIGINT, True, 130, id="Ctrl-C with worker processes"),
+        pytest.param(IN_PROCESSES, signal.SIGTERM, False, 143, id="SIGTERM with worker processes"),
+    ],
+)
+def test_told_to_stop_it_says_how_to_go_on_and_leaves_nothing(
+    in_the_midst, tmp_path, beam_options, number, to_group, status
+):
+    process = in_the_midst(*beam_options)
+    began = time.monotonic()
+    (os.killpg if to_group else os.kill)(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 20
+    assert process.returncode == status
+    assert [line for line in err.splitlines() if not line.startswith(("encoder ", "extract: "))] == [SAID]
+    assert out == ""
+    assert wait_for(lambda: not processes_of(f"CAPTIONBEAM_TEST={tmp_path}"), 10)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@LINUX
+def test_worker_processes_end_with_a_job_that_was_killed(in_the_midst, tmp_path):
+    marker = f"CAPTIONBEAM_TEST={tmp_path}"
+    process = in_the_midst(*IN_PROCESSES)
+    assert len(processes_of(marker)) >= 3
+    process.kill()
+    process.wait()
+    assert wait_for(lambda: not processes_of(marker), 10)
+
+
+def test_a_second_signal_ends_it_at_once():
+    script = (
+        "import os, signal, time\n"
+        "from beam_pipeline.runtime.interrupts import stoppable\n"
+        "with stoppable('stopped', silent=False):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (143, "stopped\n")
+
+
+def test_what_does_not_end_by_itself_is_ended():
+    script = (
+        "import os, signal, time\n"
+        "from beam_pipeline import interrupts\n"
+        "interrupts.GRACE_SECONDS = 0.2\n"
+        "with interrupts.stoppable('stopped'):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (143, "stopped\n")
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    """As in a script's background job: Ctrl-C there is not meant for it."""
+    script = (
+        "import os, signal\n"
+        "from beam_pipeline.runtime.interrupts import stoppable\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "with stoppable('stopped') as stop:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "print(stop.status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "None\n", "")
+
+
+def test_outside_of_it_signals_are_as_they_were():
+    from beam_pipeline.runtime.interrupts import stoppable
+
+    before = signal.getsignal(signal.SIGTERM)
+    with stoppable("stopped"):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("beam_options", [pytest.param((), id="in memory"), pytest.param(IN_PROCESSES, id="processes")])
+def test_a_run_says_nothing_but_its_own_words(good, weights, tmp_path, beam_options):
+    command = [sys.executable, "-c", COMMAND.replace("sleep(3)", "sleep(0)"), "extract", "--images", str(good)]
+    command += ["--output", str(tmp_path / "features"), "--weights", str(weights), "--feature-kind", "pooled"]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([*command, *beam_options], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert {line.split()[0] for line in done.stderr.splitlines() if line} == {"encoder", "extract:"}, done.stderr

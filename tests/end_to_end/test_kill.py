@@ -1,0 +1,73 @@
+"""`extract` killed by SIGKILL in mid-run, and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CHILD = """
+import json, sys, time
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+from beam_pipeline.extract_features import ExtractOptions, extract
+
+class Slow:
+    calls = 0
+    def encode(self, pixels):
+        time.sleep(float(sys.argv[2]))
+        Slow.calls += len(pixels)
+        features = np.zeros([len(pixels), 2048], np.float16)
+        features[:, :3] = pixels.mean(axis=(1, 2))
+        return features
+
+extract(ExtractOptions(**json.loads(sys.argv[1])), PipelineOptions([]), lambda spec: Slow())
+print("encoded", Slow.calls)
+"""
+
+
+def start(options: dict, seconds_a_batch: float) -> subprocess.Popen:
+    command = [sys.executable, "-c", CHILD, json.dumps(options), str(seconds_a_batch)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+
+
+def encoded(process: subprocess.Popen) -> int:
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return int(said.split("encoded ")[1])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_run_repeats_only_the_shard_in_flight(good, weights, tmp_path, contents_of):
+    options = {
+        "images": str(good),
+        "weights": str(weights),
+        "feature_kind": "pooled",
+        "precision": "float32",
+        "shard_size": 4,
+    }
+    assert encoded(start({**options, "output": str(tmp_path / "whole")}, 0)) == 20
+    killed = tmp_path / "killed"
+    process = start({**options, "output": str(killed)}, 0.5)
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("ledger-*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    kept = sum(len(path.read_text().splitlines()) for path in killed.glob("ledger-*"))
+    assert 0 < kept < 20
+    assert encoded(start({**options, "output": str(killed)}, 0)) == 20 - kept
+    whole, repaired = contents_of(tmp_path / "whole"), contents_of(killed)
+    assert repaired.keys() == whole.keys()
+    for name in whole:
+        if name != "manifest.json":  # its totals tell what was done in the last run
+            assert repaired[name] == whole[name], name
+    shards = [json.loads(files["manifest.json"])["shards"] for files in (whole, repaired)]
+    assert shards[0] == shards[1]

@@ -1,0 +1,179 @@
+"""Every stage on `s3://`, Beam by its own S3 file system and training by tensorflow-io's, against moto's server on
+loopback, which answers 503 now and then.
+"""
+
+import io
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from PIL import Image
+
+from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.runtime import storage
+from beam_pipeline.shards.run import standing
+from training.models.captioner import load_captioner
+from training.train import TrainOptions, train
+
+boto3 = pytest.importorskip("boto3", reason="needs the extra s3")
+moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
+from werkzeug.serving import make_server  # noqa: E402
+
+BUCKET = "s3://collection"
+SLOW_DOWN = (
+    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+)
+
+
+class Throttling:
+    """WSGI application that answers every eleventh request with 503, as a store does that is asked too often, and the
+    first ones to end an upload to the key `stubborn` too.
+    """
+
+    def __init__(self, application):
+        self.application, self.requests, self.refused = application, 0, 0
+        self.stubborn, self.refusals = "", 0
+        self.lock = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        with self.lock:
+            self.requests += 1
+            refuse = self.requests % 11 == 0
+            if self.refusals and environ["PATH_INFO"].endswith(self.stubborn) and "uploadId" in environ["QUERY_STRING"]:
+                refuse = environ["REQUEST_METHOD"] == "POST"
+                self.refusals -= refuse
+            self.refused += refuse
+        if not refuse:
+            return self.application(environ, start_response)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response("503 Slow Down", [("Content-Type", "application/xml"), ("Content-Length", str(len(SLOW_DOWN)))])
+        return [SLOW_DOWN if environ["REQUEST_METHOD"] != "HEAD" else b""]
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """A running server, and the variables by which its clients find it; the bucket is there."""
+    throttling = Throttling(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, throttling, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="collection")
+    yield throttling
+    server.shutdown()
+    thread.join()
+
+
+class MeanColour:
+    """Stand-in encoder."""
+
+    def encode(self, pixels):
+        features = np.zeros([len(pixels), 2048], np.float16)
+        features[:, :3] = pixels.mean(axis=(1, 2)) / 64
+        return features
+
+
+def draw_pictures() -> str:
+    """Puts 20 pictures into the bucket; returns what a caption file says of them."""
+    lines = ["image,caption"]
+    for number in range(20):
+        buffer = io.BytesIO()
+        Image.new("RGB", (32, 32), (12 * number, 255 - 12 * number, (40 * number) % 256)).save(buffer, "PNG")
+        boto3.client("s3").put_object(Bucket="collection", Key=f"photos/{number:02d}.png", Body=buffer.getvalue())
+        lines.append(f"{number:02d}.png,a {'dark' if number < 10 else 'light'} square")
+    return "\n".join(lines) + "\n"
+
+
+def extract_on_s3(tmp_path):
+    (tmp_path / "captions.csv").write_text(draw_pictures())
+    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\nstand-in")
+    options = ExtractOptions(
+        images=f"{BUCKET}/photos",
+        output=f"{BUCKET}/features",
+        captions=str(tmp_path / "captions.csv"),
+        weights=str(tmp_path / "weights.h5"),
+        feature_kind="pooled",
+        precision="float32",
+        shard_size=6,
+    )
+    return extract(options, PipelineOptions([]), lambda spec: MeanColour())
+
+
+def test_extract_on_s3(store, tmp_path):
+    features = extract_on_s3(tmp_path)
+    assert (features.totals["done"], features.captions, len(features.shards)) == (20, 20, 4)
+    assert len(standing(f"{BUCKET}/features").committed) == 4
+    assert store.refused > 5  # and nobody noticed
+
+
+def test_an_upload_whose_end_is_refused_three_times_is_written(store):
+    storage.use_options(PipelineOptions([]))
+    store.stubborn, store.refusals = "once.txt", 3
+    storage.write_atomic(f"{BUCKET}/once.txt", b"all of it")
+    assert store.refusals == 0 and storage.read_bytes(f"{BUCKET}/once.txt") == b"all of it"
+
+
+def test_train_and_caption_on_s3(store, tmp_path):
+    """With what the same commands give on a local disk."""
+    pytest.importorskip("tensorflow_io", reason="TensorFlow opens s3:// with tensorflow-io")
+    extract_on_s3(tmp_path)
+    before = store.refused
+    settings = ["--model", "merge", "--epochs", "1", "--batch-size", "4"]
+    captionbeam("train", "--features", f"{BUCKET}/features", "--output", f"{BUCKET}/captioner", *settings)
+    inputs = ["--features", f"{BUCKET}/features", "--captioner", f"{BUCKET}/captioner"]
+    captionbeam("caption", *inputs, "--output", f"{BUCKET}/captions")
+    assert store.refused - before > 5
+
+    there = {folder: download(folder, tmp_path / "there") for folder in ("features", "captioner", "captions")}
+    here = {folder: str(tmp_path / "here" / folder) for folder in ("captioner", "captions")}
+    train(TrainOptions(there["features"], here["captioner"], model="merge", epochs=1, batch_size=4))
+    assert load_captioner(here["captioner"]).model_id == load_captioner(there["captioner"]).model_id
+    options = CaptionOptions(captioner=here["captioner"], output=here["captions"], features=there["features"])
+    assert caption(options, PipelineOptions([]))["pictures"] == 20
+    files = [path.name for path in Path(here["captions"]).iterdir() if path.name.startswith(("captions-", "word"))]
+    assert len(files) > 8
+    for name in files:
+        assert (Path(there["captions"]) / name).read_bytes() == (Path(here["captions"]) / name).read_bytes(), name
+    assert b"All 20 pictures." in (Path(there["captions"]) / "report.html").read_bytes()
+    with zipfile.ZipFile(Path(there["captions"]) / "thumbnails.zip") as thumbnails:
+        assert len(thumbnails.namelist()) == 20
+
+
+def captionbeam(*arguments):
+    command = [sys.executable, "-m", "beam_pipeline.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
+def download(folder, where):
+    """Folder of the bucket -> the same on disk."""
+    store = boto3.client("s3")
+    for entry in store.list_objects_v2(Bucket="collection", Prefix=f"{folder}/")["Contents"]:
+        if not entry["Key"].endswith("/"):
+            path = where / entry["Key"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store.download_file("collection", entry["Key"], str(path))
+    return str(where / folder)
+
+
+def test_a_bucket_that_is_not_there_is_named(store):
+    command = [sys.executable, "-m", "beam_pipeline.cli", "extract", "--images", "s3://nowhere/photos"]
+    done = subprocess.run([*command, "--output", "s3://nowhere/features"], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2 and done.stderr.startswith("captionbeam extract: --images s3://nowhere/photos: ")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,272 @@
+"""Caption files: both forms, spoilt lines, and names in two spellings."""
+
+import csv
+import io
+import pickle
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.data.caption_files import MAX_PROBLEMS, CaptionRow, normalized_name, read_captions, read_image_list
+from training.errors import UserError
+
+CSV = b"image,caption\na.jpg,A dog runs .\na.jpg,A brown dog .\nb.jpg,Two cats .\n"
+TOKENS = b"a.jpg#0\tA dog runs .\na.jpg#1\tA brown dog .\nb.jpg#0\tTwo cats .\n"
+PAIRS = [("a.jpg", "A dog runs ."), ("a.jpg", "A brown dog ."), ("b.jpg", "Two cats .")]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Bytes -> path of a file that holds them."""
+
+    def write(content: bytes, name: str = "captions.txt") -> str:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return str(path)
+
+    return write
+
+
+def pairs(path):
+    return [(row.image, row.text) for row in read_captions(path)]
+
+
+@pytest.mark.parametrize(("content", "form"), [(CSV, "csv"), (TOKENS, "token")])
+def test_the_form_is_told_by_content_and_rows_know_their_lines(written, content, form):
+    captions = read_captions(written(content))
+    rows = list(captions)
+    first = 2 if form == "csv" else 1
+    assert captions.form == form
+    assert rows == [CaptionRow(*pair, line) for line, pair in enumerate(PAIRS, first)]
+    assert (captions.rows, captions.bad_lines, captions.problems) == (3, 0, [])
+
+
+@pytest.mark.parametrize("content", [CSV, TOKENS], ids=["csv", "token"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "mark"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
+def test_byte_order_marks_and_windows_line_ends_change_nothing(written, content, mark, end):
+    assert pairs(written(mark + content.replace(b"\n", end))) == PAIRS
+
+
+def test_marks_inside_files_joined_with_cat_are_dropped(written):
+    assert pairs(written(TOKENS + b"\xef\xbb\xbfc.jpg#0\tA bird .\n")) == [*PAIRS, ("c.jpg", "A bird .")]
+
+
+def test_a_file_without_a_last_line_end_keeps_its_last_caption(written):
+    assert pairs(written(TOKENS.rstrip(b"\n"))) == PAIRS
+
+
+def test_blank_lines_are_skipped_and_a_line_without_a_tab_is_reported(written):
+    path = written(TOKENS + b"\nx.jpg#0 A dog runs .\n\n\n")
+    captions = read_captions(path)
+    assert [(row.image, row.text) for row in captions] == PAIRS
+    assert captions.bad_lines == 1
+    assert [str(problem) for problem in captions.problems] == [f"{path}:5: no tab; expected name.jpg#0<TAB>caption"]
+
+
+def test_a_token_file_may_begin_with_a_bad_line(written):
+    captions = read_captions(written(b"x.jpg#0 A dog runs .\n" + TOKENS))
+    assert [(row.image, row.text) for row in captions] == PAIRS
+    assert captions.problems[0].line == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"x.jpg\tA dog .", "no #number before the tab"),
+        (b"x.jpg#0\t  ", "the caption is empty"),
+        (b"#0\tA dog .", "no picture's name"),
+        (b"x.jpg#0\tCaf\xe9 .", "not UTF-8 text"),
+    ],
+)
+def test_other_bad_token_lines_are_named_with_their_reason(written, line, reason):
+    captions = read_captions(written(TOKENS + line + b"\nz.jpg#0\tThe end .\n"))
+    assert [(row.image, row.text) for row in captions] == [*PAIRS, ("z.jpg", "The end .")]
+    assert [(problem.line, problem.reason.startswith(reason)) for problem in captions.problems] == [(4, True)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"x.jpg,A dog, a cat", "3 fields where the header has 2"),
+        (b"x.jpg", "1 field where the header has 2"),
+        (b"x.jpg,", "the caption is empty"),
+        (b",A dog", "no picture's name"),
+        (b'x.jpg,"A dog" runs', "misplaced quote"),
+        (b'x.jpg,"A dog runs', "a quote is opened and never closed"),
+        (b"x.jpg,Caf\xe9 .", "not UTF-8 text"),
+        (b'x.jpg,"Caf\xe9,\nrouge"', "not UTF-8 text"),
+    ],
+)
+def test_bad_csv_lines_cost_only_themselves(written, line, reason):
+    captions = read_captions(written(CSV + line + b"\nz.jpg,The end .\n"))
+    good = [(row.image, row.text) for row in captions]
+    assert good[:3] == PAIRS
+    assert good[-1] == ("z.jpg", "The end .")
+    assert (captions.problems[0].line, captions.problems[0].reason[: len(reason)]) == (5, reason)
+
+
+def test_a_forgotten_quote_before_a_properly_quoted_row_does_not_swallow_it(written):
+    content = CSV + b'x.jpg,"A dog runs\ny.jpg,A bird .\nz.jpg,"A cat, asleep"\n'
+    captions = read_captions(written(content))
+    assert [(row.image, row.text) for row in captions] == [*PAIRS, ("y.jpg", "A bird ."), ("z.jpg", "A cat, asleep")]
+    assert [problem.line for problem in captions.problems] == [5]
+
+
+def test_quoted_commas_quotes_and_newlines_are_kept(written):
+    content = b'image,caption\r\na.jpg,"A ""big"" dog,\r\nrunning"\r\nb.jpg,A 6" nail\r\n'
+    rows = list(read_captions(written(content)))
+    assert rows == [CaptionRow("a.jpg", 'A "big" dog,\nrunning', 2), CaptionRow("b.jpg", 'A 6" nail', 4)]
+
+
+def test_words_that_look_like_missing_values_or_numbers_stay_text(written):
+    words = ["null", "NA", "None", "nan", "true", "007"]
+    content = "image,caption\n" + "".join(f"{i}.jpg,{word}\n" for i, word in enumerate(words))
+    assert [row.text for row in read_captions(written(content.encode()))] == words
+
+
+def test_columns_are_found_by_name(written):
+    assert pairs(written(b"id, Caption ,IMAGE\n7,A dog .,a.jpg\n")) == [("a.jpg", "A dog .")]
+
+
+def test_the_name_without_a_picture_in_flickr8k_is_just_a_name(written):
+    assert pairs(written(b"2258277193_586949ec62.jpg.1#0\tPeople .\n")) == [("2258277193_586949ec62.jpg.1", "People .")]
+
+
+def test_a_name_may_hold_number_signs_and_spaces(written):
+    assert pairs(written(b"my #1 dog.jpg#3\tA dog .\n")) == [("my #1 dog.jpg", "A dog .")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"file,text\na.jpg,A dog .\n", "found the columns file,text; expected"),
+        (b"\n \n", "the file is empty"),
+        (b"", "the file is empty"),
+        (b"image,caption\na.jpg,\n", "not one usable caption in it; line 2: the caption is empty"),
+        ("image,caption\na.jpg,A dog .\n".encode("utf-16"), "bytes that are not UTF-8 text"),
+        (b"\xff\xd8\xff\xe0 a photo", "bytes that are not UTF-8 text"),
+    ],
+)
+def test_a_useless_file_is_refused_in_one_line_that_names_it(written, content, message):
+    path = written(content)
+    with pytest.raises(UserError) as caught:
+        list(read_captions(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reader", [read_captions, read_image_list])
+def test_a_missing_file_and_a_directory_are_refused(tmp_path, reader):
+    with pytest.raises(UserError, match="no such file"):
+        reader(str(tmp_path / "missing.txt"))
+    with pytest.raises(UserError, match="cannot be read"):
+        reader(str(tmp_path))
+
+
+def test_wrong_columns_are_refused_before_any_row_is_read(written):
+    with pytest.raises(UserError, match="found the columns a,b"):
+        read_captions(written(b"a,b\n1,2\n"))
+
+
+def test_problems_are_all_counted_but_not_all_kept(written):
+    captions = read_captions(written(TOKENS + b"bad\n" * (MAX_PROBLEMS + 7)))
+    assert len(list(captions)) == 3
+    assert captions.bad_lines == MAX_PROBLEMS + 7
+    assert len(captions.problems) == MAX_PROBLEMS
+
+
+def test_every_reading_starts_afresh_also_on_another_worker(written):
+    captions = read_captions(written(TOKENS + b"bad\n"))
+    first = list(captions)
+    copy = pickle.loads(pickle.dumps(captions))
+    assert list(captions) == list(copy) == first
+    assert captions.bad_lines == copy.bad_lines == 1
+
+
+def test_rows_come_before_the_file_has_been_read_to_its_end(written):
+    line = b"a.jpg#0\t" + b"x" * 1000 + b"\n"
+    captions = read_captions(written(line * 3000))  # three chunks
+    rows = iter(captions)
+    next(rows)
+    assert captions.rows == 1
+
+
+def test_lines_are_whole_where_chunks_meet(written, monkeypatch):
+    monkeypatch.setattr("training.data.caption_files._CHUNK_BYTES", 7)
+    assert pairs(written(CSV.replace(b"\n", b"\r\n"))) == PAIRS
+
+
+def test_image_lists_keep_order_and_drop_blanks_marks_and_repeats(written):
+    assert read_image_list(written(b"\xef\xbb\xbfb.jpg\r\n\r\n a.jpg \nb.jpg\n")) == ["b.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"\n \n", "names no picture"), (b"a.jpg\n\xff\n", ":2: not UTF-8")])
+def test_useless_image_lists_are_refused(written, content, message):
+    with pytest.raises(UserError, match=message):
+        read_image_list(written(content))
+
+
+def test_composed_and_decomposed_names_meet_in_one_form():
+    composed, decomposed = "M\u00fcnchen.jpg", "Mu\u0308nchen.jpg"
+    assert composed != decomposed
+    assert normalized_name(composed) == normalized_name(decomposed) == composed
+
+
+def test_readers_keep_the_spelling_of_names(written):
+    decomposed = "Mu\u0308nchen.jpg"
+    assert pairs(written(f"{decomposed}#0\tA town .\n".encode())) == [(decomposed, "A town .")]
+    assert read_image_list(written(decomposed.encode())) == [decomposed]
+
+
+# No control characters: a line end inside a name has no form in a token file.
+plain_text = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufeff"), min_size=1)
+words = plain_text.map(str.strip).filter(bool)
+names = words.filter(lambda name: "," not in name)
+
+
+@given(st.lists(st.tuples(names, words), min_size=1, max_size=8))
+def test_token_lines_round_trip(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("token") / "captions.txt"
+    path.write_text("".join(f"{name}#0\t{text}\n" for name, text in rows), encoding="utf-8", newline="")
+    assert pairs(str(path)) == rows
+
+
+@given(st.lists(st.tuples(words, words | st.sampled_from(['"', '""', ",", 'a "b"', "a\nb", '"\n"'])), min_size=1))
+def test_csv_rows_round_trip_as_the_csv_module_writes_them(tmp_path_factory, rows):
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerows([("image", "caption"), *rows])
+    path = tmp_path_factory.mktemp("csv") / "captions.txt"
+    path.write_text(buffer.getvalue(), encoding="utf-8", newline="")
+    captions = read_captions(str(path))
+    assert [(row.image, row.text) for row in captions] == rows
+    assert captions.bad_lines == 0
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_after_a_header_give_rows_or_problems_never_another_error(tmp_path_factory, noise):
+    path = tmp_path_factory.mktemp("noise") / "captions.txt"
+    path.write_bytes(CSV + noise + b"\nlast.jpg,The end .\n")
+    captions = read_captions(str(path))
+    assert [(row.image, row.text) for row in captions][:2] == PAIRS[:2]
+    assert captions.rows >= 3 or captions.bad_lines
+
+
+@given(words)
+def test_normalizing_names_twice_is_normalizing_once(name):
+    assert normalized_name(normalized_name(name)) == normalized_name(name) == unicodedata.normalize("NFC", name)
+
+
+def test_flickr8k_in_both_forms(shared_data):
+    kaggle = read_captions(str(shared_data / "flickr8k/captions.txt"))
+    tokens = read_captions(str(shared_data / "flickr8k/Flickr8k.token.txt"))
+    kaggle_pairs = {(row.image, row.text) for row in kaggle}
+    token_pairs = {(row.image, row.text) for row in tokens}
+    assert (kaggle.bad_lines, tokens.bad_lines) == (0, 0)
+    assert tokens.rows - kaggle.rows == 5
+    assert kaggle_pairs < token_pairs
+    assert {image for image, _ in token_pairs - kaggle_pairs} == {"2258277193_586949ec62.jpg.1"}
+    assert len(read_image_list(str(shared_data / "flickr8k/Flickr_8k.devImages.txt"))) == 1000

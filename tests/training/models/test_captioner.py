@@ -1,0 +1,170 @@
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.errors import UserError
+from training.models.captioner import CONFIG, WEIGHTS, load_captioner, read_config
+from training.models.layers import Silence
+from training.text.vocabulary import VOCABULARY
+
+
+@pytest.fixture
+def saved(tiny_captioner, tmp_path):
+    """A captioner's directory, to be damaged."""
+    return shutil.copytree(tiny_captioner(words=("a", "dog")).path, tmp_path / "saved")
+
+
+def change_config(directory, **fields):
+    document = json.loads((directory / CONFIG).read_text())
+    (directory / CONFIG).write_text(json.dumps(document | fields))
+
+
+def refusal(directory):
+    with pytest.raises(UserError) as refused:
+        load_captioner(str(directory))
+    assert "\n" not in str(refused.value) and str(directory) in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["pooled", "grid"])
+def test_a_captioner_loaded_again_is_the_same_and_says_the_same(tiny_captioner, random_features, decoder, kind):
+    first = tiny_captioner(kind=kind, max_words=5)
+    second = load_captioner(first.path)
+    assert re.fullmatch("[0-9a-f]{12}", first.model_id)
+    assert (second.model_id, second.vocabulary, second.encoder, second.max_words) == (
+        first.model_id,
+        first.vocabulary,
+        first.encoder,
+        5,
+    )
+    features = 4 * random_features(12, kind)  # far enough apart to be told apart by untrained weights
+    captions, again = (decoder(one, batch_size=12).decode(features) for one in (first, second))
+    assert captions == again and len({one.caption for one in captions}) > 1
+
+
+def test_weights_words_and_encoder_all_decide_the_id(tiny_captioner):
+    variants = ({}, {"end_bias": 1.0}, {"words": tuple("abcdefg")}, {"weights": "bb"})
+    assert len({tiny_captioner(**variant).model_id for variant in variants}) == 4
+
+
+def test_another_encoder_is_refused_naming_both(tiny_captioner, encoder):
+    captioner = tiny_captioner()
+    captioner.require_encoder(encoder())
+    with pytest.raises(UserError) as refused:
+        captioner.require_encoder(encoder(weights="bb"))
+    assert str(refused.value) == (
+        f"{captioner.path}: trained on features of {encoder()}, and given those of {encoder(weights='bb')}; "
+        "extract with the former's weights, layer, kind, engine and precision, or train on the latter"
+    )
+    assert encoder().id in str(refused.value) and encoder(weights="bb").id in str(refused.value)
+
+
+def test_a_directory_that_is_no_captioner_is_told(tmp_path):
+    assert refusal(tmp_path).endswith("no config.json here; give the directory that `captionbeam train` made")
+    assert "no config.json here" in refusal(tmp_path / "missing")
+
+
+def test_a_training_that_finished_no_epoch_is_told(saved):
+    (saved / WEIGHTS).unlink()
+    assert f"no {WEIGHTS} yet; let its training finish an epoch" in refusal(saved)
+
+
+def test_a_training_killed_before_the_vocabulary_is_told(saved):
+    (saved / VOCABULARY).unlink()
+    assert f"{VOCABULARY}: missing or not UTF-8" in refusal(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"config"', "{}", '{"schema_version": 1}'])
+def test_a_damaged_config_is_told(saved, text):
+    (saved / CONFIG).write_text(text)
+    assert CONFIG in refusal(saved)
+
+
+@pytest.mark.parametrize("name", ["model", "max_words", "encoder"])
+def test_a_config_without_a_part_is_told(saved, name):
+    document = json.loads((saved / CONFIG).read_text())
+    del document[name]
+    (saved / CONFIG).write_text(json.dumps(document))
+    assert refusal(saved).endswith("train the captioner again") and name in refusal(saved)
+
+
+def test_a_config_of_another_version_is_told(saved):
+    change_config(saved, schema_version=99)
+    assert "schema version 99" in refusal(saved)
+
+
+@pytest.mark.parametrize("model", [{"model": "lstm", "vocabulary_size": 6}, {"model": "merge", "beams": 2}])
+def test_a_config_of_an_unknown_model_is_told(saved, model):
+    change_config(saved, model=model)
+    assert CONFIG in refusal(saved)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 5000])
+def test_cut_weights_are_told(saved, keep):
+    (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:keep])
+    assert f"{WEIGHTS}: does not fit {CONFIG}" in refusal(saved)
+
+
+def test_weights_of_another_size_are_told(saved, tiny_captioner):
+    shutil.copy(f"{tiny_captioner(words=('a', 'cat', 'runs')).path}/{WEIGHTS}", saved / WEIGHTS)
+    assert f"{WEIGHTS}: does not fit {CONFIG}" in refusal(saved)
+
+
+def test_a_vocabulary_of_another_size_is_told(saved):
+    (saved / VOCABULARY).write_text("a\n")
+    assert f"{VOCABULARY}: holds 1 words where {CONFIG} says 2" in refusal(saved)
+
+
+def test_config_is_readable_before_any_weights(saved):
+    (saved / WEIGHTS).unlink()
+    document = read_config(str(saved))
+    assert document["model"]["vocabulary_size"] == 6 and document["max_words"] == 8
+
+
+def test_an_ensemble_gives_each_word_the_mean_of_its_members_probabilities(tiny_captioner, random_features):
+    first, second = tiny_captioner(), tiny_captioner(end_bias=12.0)
+    both = load_captioner(f"{first.path},{second.path}")
+    features = tf.cast(random_features(2), tf.float32)
+    ids = tf.constant([[5, 6], [7, 4]])
+
+    def probabilities(model):
+        memory = model.encode(features, Silence())
+        _, state = model.step(memory, model.start(memory, 2), tf.fill([2, 2], 1))
+        drawn_from, _ = model.step(memory, state, ids)
+        return tf.nn.softmax(model.logits(drawn_from)).numpy()
+
+    one, other = probabilities(first.model), probabilities(second.model)
+    assert np.abs(one - other).max() > 0.01
+    np.testing.assert_allclose(probabilities(both.model), (one + other) / 2, atol=1e-6)
+
+
+def test_an_ensemble_of_a_captioner_with_itself_says_what_it_says_alone(tiny_captioner, random_features, decoder):
+    alone = tiny_captioner(kind="grid")
+    twice = load_captioner(f"{alone.path},{alone.path}")
+    assert twice.model_id != alone.model_id
+    features = random_features(3, "grid")
+    said, again = (decoder(one, batch_size=4).decode(features) for one in (alone, twice))
+    assert [one.caption for one in said] == [one.caption for one in again]
+    np.testing.assert_allclose([one.score for one in said], [one.score for one in again], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "told"), [({"words": tuple("abcdefg")}, "vocabulary"), ({"weights": "bb"}, "encoder")]
+)
+def test_captioners_that_do_not_fit_together_are_no_ensemble(tiny_captioner, variant, told):
+    first, other = tiny_captioner(), tiny_captioner(**variant)
+    with pytest.raises(UserError) as refused:
+        load_captioner(f"{first.path},{other.path}")
+    assert str(refused.value) == (
+        f"--ensemble {first.path},{other.path}: {first.path} and {other.path} differ in their {told}; "
+        "train them on the same feature set and the same training pictures"
+    )
+
+
+def test_a_directory_with_a_comma_in_its_name_is_one_captioner(tiny_captioner, tmp_path):
+    path = shutil.copytree(tiny_captioner().path, tmp_path / "one, two")
+    assert load_captioner(str(path)).model_id == tiny_captioner().model_id

@@ -1,0 +1,1 @@
+"""Feature sets and caption files as training reads them."""

@@ -1,0 +1,1 @@
+"""Fits the captioner and the heads beside it."""

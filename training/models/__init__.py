@@ -1,0 +1,1 @@
+"""The captioner and the heads beside it, in memory and on disk."""

@@ -1,0 +1,236 @@
+"""A captioner on disk: weights, vocabulary, settings, and the encoder whose features it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import tempfile
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from training.data.feature_records import FEATURE_SHAPES
+from training.data.feature_set import EncoderIdentity, encoder_from_json
+from training.errors import UserError
+from training.files import reach, read_json, write_json, writing
+from training.models.caption_models import ModelConfig, build_model
+from training.models.confidence import Confidence, load_confidence
+from training.models.ensemble import Ensemble
+from training.models.presence import PRESENCE, PRESENCE_WORDS, PresenceHead, inputs_of, load_presence
+from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
+
+WEIGHTS = "captioner.weights.h5"
+CONFIG = "config.json"
+METRICS = "metrics.json"
+SCHEMA_VERSION = 1
+_PARTS = ("model", "max_words", "encoder", "trained_with")
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """A trained model with all that is needed to caption features.
+
+    Attributes:
+      path: the directory it came from, or several separated by commas.
+      model: see `training.models.caption_models`.
+      vocabulary: ids of its words.
+      encoder: identity of the encoder whose features it was trained on.
+      max_words: words of a caption at most.
+      min_words: words of a caption at least, unless others are asked for.
+      model_id: 12 hex digits of weights, vocabulary, encoder and, where there is one, word-presence head.
+      presence: its word-presence head, an ensemble's joined into one; None without one.
+      confidence: what judges its captions; None where an earlier captionbeam trained it, or where its head is another.
+    """
+
+    path: str
+    model: Any
+    vocabulary: Vocabulary
+    encoder: EncoderIdentity
+    max_words: int
+    model_id: str
+    presence: PresenceHead | None = None
+    min_words: int = 1
+    confidence: Confidence | None = None
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        return FEATURE_SHAPES[self.encoder.feature_kind]
+
+    def require_encoder(self, identity: EncoderIdentity) -> None:
+        """Raises UserError unless features of `identity` are what the captioner was trained on."""
+        if identity.id != self.encoder.id:
+            raise UserError(
+                f"{self.path}: trained on features of {self.encoder}, and given those of {identity}; "
+                "extract with the former's weights, layer, kind, engine and precision, or train on the latter"
+            )
+
+
+def write_config(
+    path: str,
+    config: ModelConfig,
+    encoder: EncoderIdentity,
+    max_words: int,
+    min_words: int,
+    trained_with: dict[str, Any],
+) -> None:
+    """Writes `config.json`."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "model": asdict(config),
+        "max_words": max_words,
+        "min_words": min_words,
+        "encoder": {**asdict(encoder), "id": encoder.id},
+        "trained_with": trained_with,
+    }
+    write_json(posixpath.join(path, CONFIG), document)
+
+
+def save_weights(model: keras.Model, path: str) -> None:
+    """Writes `captioner.weights.h5` into the directory `path`, whole or not at all."""
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+        local = os.path.join(directory, WEIGHTS)
+        model.save_weights(local)
+        temporary = posixpath.join(path, f"{WEIGHTS}.tmp")
+        tf.io.gfile.copy(local, temporary, overwrite=True)
+    tf.io.gfile.rename(temporary, posixpath.join(path, WEIGHTS), overwrite=True)
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Directory -> content of `config.json`.
+
+    Raises:
+      UserError: there is none, it lacks a part, or it is of another schema version.
+    """
+    where = posixpath.join(path, CONFIG)
+    if not tf.io.gfile.exists(where):
+        raise UserError(f"--captioner {path}: no {CONFIG} here; give the directory that `captionbeam train` made")
+    try:
+        document = read_json(where)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error}); train the captioner again") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{where}: not the settings of a captioner; train the captioner again")
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{where}: schema version {document.get('schema_version')}, not {SCHEMA_VERSION}; train again")
+    missing = [name for name in _PARTS if name not in document]
+    if missing:
+        raise UserError(f"{where}: lacks {', '.join(missing)}; train the captioner again")
+    return document
+
+
+def member_paths(path: str) -> list[str]:
+    """What --captioner or --ensemble names -> directories; a path that exists is one, whatever commas it holds."""
+    return [path] if "," not in path or tf.io.gfile.exists(path) else path.split(",")
+
+
+def load_captioner(path: str) -> Captioner:
+    """Directory that `captionbeam train` made, or several separated by commas -> Captioner; several are an ensemble.
+
+    Raises:
+      UserError: one is no captioner, or not a finished one, or they differ in vocabulary or encoder.
+    """
+    first, *others = [_load_member(member) for member in member_paths(path)]
+    if not others:
+        return first
+    for other in others:
+        for name, one, two in (
+            ("vocabulary", first.vocabulary, other.vocabulary),
+            ("encoder", first.encoder.id, other.encoder.id),
+        ):
+            if one != two:
+                raise UserError(
+                    f"--ensemble {path}: {first.path} and {other.path} differ in their {name}; "
+                    "train them on the same feature set and the same training pictures"
+                )
+    members = [first, *others]
+    model = Ensemble([member.model for member in members])
+    heads = [member.presence for member in members if member.presence is not None]
+    presence = heads[0].joined(heads[1:]) if heads else None
+    model_id = _model_id(model, first.vocabulary, first.encoder, presence)
+    max_words = min(member.max_words for member in members)
+    min_words = min(member.min_words for member in members)
+    judges = [member.confidence for member in members if member.confidence is not None]
+    # One that is missing would leave the others to judge alone what they did not say alone.
+    confidence = judges[0].joined(judges[1:]) if len(judges) == len(members) else None
+    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence, min_words, confidence)
+
+
+def no_confidence(captioner: Captioner) -> str | None:
+    """Why the captioner cannot tell how likely its captions are accepted, and what to do; None where it can."""
+    if captioner.confidence is None:
+        return f"{captioner.path} has none; the `captionbeam train` call that made it, given again, adds it"
+    if not captioner.confidence.calibrations:
+        return f"{captioner.path}: {captioner.confidence.report.get('why_not')}"
+    return None
+
+
+def _load_member(path: str) -> Captioner:
+    reach(path)
+    document = read_config(path)
+    vocabulary = load_vocabulary(path)
+    try:
+        encoder = encoder_from_json(document["encoder"])
+        config = ModelConfig(**document["model"])
+        model = build_model(config, FEATURE_SHAPES[encoder.feature_kind])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{posixpath.join(path, CONFIG)}: not for this captionbeam ({error}); train again") from error
+    if len(vocabulary) != config.vocabulary_size:
+        raise UserError(
+            f"{posixpath.join(path, VOCABULARY)}: holds {len(vocabulary.words)} words where {CONFIG} says "
+            f"{config.vocabulary_size - SPECIALS}; restore the file as training wrote it, or train again"
+        )
+    load_weights(model, path)
+    presence = _load_presence(path, FEATURE_SHAPES[encoder.feature_kind])
+    model_id = _model_id(model, vocabulary, encoder, presence)
+    min_words = document.get("min_words", 1)  # of a captioner that an earlier captionbeam trained
+    confidence = None
+    if presence is not None:
+        confidence = load_confidence(path, presence.words, presence.mean_inputs.shape[1], model_id)
+    return Captioner(path, model, vocabulary, encoder, document["max_words"], model_id, presence, min_words, confidence)
+
+
+def _load_presence(path: str, feature_shape: tuple[int, ...]) -> PresenceHead | None:
+    presence = load_presence(path)
+    if presence is not None and presence.mean_inputs.shape != inputs_of(feature_shape):
+        raise UserError(
+            f"{posixpath.join(path, PRESENCE)}: for features of another kind than {CONFIG} names; train again, "
+            f"or remove {PRESENCE_WORDS} to do without"
+        )
+    return presence
+
+
+def load_weights(model: keras.Model, path: str) -> None:
+    """Gives the model the weights that `save_weights` wrote into the directory `path`.
+
+    Raises:
+      UserError: there are none, or they are of another model.
+    """
+    weights = posixpath.join(path, WEIGHTS)
+    if not tf.io.gfile.exists(weights):
+        raise UserError(f"--captioner {path}: no {WEIGHTS} yet; let its training finish an epoch")
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+        local = os.path.join(directory, WEIGHTS)
+        with writing(local, "TMPDIR can name another place"):
+            tf.io.gfile.copy(weights, local)
+        try:
+            model.load_weights(local)
+        except (ValueError, OSError, KeyError) as error:
+            raise UserError(
+                f"{weights}: does not fit {CONFIG} ({str(error).strip().partition(chr(10))[0]}); train again"
+            ) from error
+
+
+def _model_id(
+    model: keras.Model | Ensemble, vocabulary: Vocabulary, encoder: EncoderIdentity, presence: PresenceHead | None
+) -> str:
+    # Of the values and not of the file: HDF5 stores times and layout too.
+    digest = hashlib.sha256(encoder.id.encode())
+    for variable in model.variables:
+        digest.update(variable.path.encode() + variable.numpy().tobytes())
+    digest.update("\n".join(vocabulary.words).encode())
+    if presence is not None:
+        digest.update(presence.fingerprint())
+    return digest.hexdigest()[:12]

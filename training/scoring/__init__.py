@@ -1,0 +1,1 @@
+"""How good captions, confidence and word estimates are."""

@@ -1,0 +1,111 @@
+"""Captions in COCO's results form, `[{"image_id": "a.jpg", "caption": "a dog"}, ...]`: read, matched, refused."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Mapping
+
+import tensorflow as tf
+
+from training.data.caption_files import normalized_name
+from training.errors import UserError
+from training.files import read_json, write_json
+
+FORM = '[{"image_id": "name.jpg", "caption": "a dog runs"}, ...]'
+
+_NAMES = "start|end|startofseq|endofseq|startseq|endseq|start_of_text|end_of_text|endoftext|unk|pad|bos|eos|sos|s|mask"
+_MARK = re.compile(rf"<\s*[/|]?\s*(?:{_NAMES})\s*[/|]?\s*>|\[(?:{_NAMES}|cls|sep)\]|\b(?:startseq|endseq|unk)\b", re.I)
+
+
+def write_results(path: str, generated: Mapping[str, str]) -> None:
+    """Picture -> caption, written in the order of the names."""
+    write_json(path, [{"image_id": name, "caption": caption} for name, caption in sorted(generated.items())])
+
+
+def read_results(path: str) -> dict[str, str]:
+    """File in COCO's results form -> image_id -> caption; a numeric image_id becomes its digits.
+
+    Raises:
+      UserError: the file cannot be read, is of another form, or gives two captions of one picture.
+    """
+    try:
+        document = read_json(path)
+    except tf.errors.OpError as error:
+        raise UserError(f"--captions {path}: cannot be read ({str(error).partition(chr(10))[0]})") from error
+    except ValueError as error:
+        raise UserError(f"--captions {path}: not JSON ({error}); expected {FORM}") from error
+    if not isinstance(document, list) or not document:
+        raise UserError(f"--captions {path}: not a list of captions; expected {FORM}")
+    found: dict[str, str] = {}
+    for number, entry in enumerate(document, start=1):
+        name, caption = (entry.get("image_id"), entry.get("caption")) if isinstance(entry, dict) else (None, None)
+        if isinstance(name, bool) or not isinstance(name, (str, int)) or not isinstance(caption, str):
+            raise UserError(f"--captions {path}: entry {number} has no image_id with a caption; expected {FORM}")
+        name = normalized_name(str(name))
+        if name in found:
+            raise UserError(f"--captions {path}: entry {number} is a second caption of {name}; leave one a picture")
+        found[name] = caption
+    return found
+
+
+def match_results(
+    results: Mapping[str, str], names: Collection[str], path: str, list_path: str
+) -> tuple[dict[str, str], list[str]]:
+    """Captions by image_id -> captions by listed name, and the ids that fit no listed name.
+
+    An id fits a name that it equals, whole, without its folder, or without folder and ending.
+
+    Args:
+      results: what `read_results` gave.
+      names: the pictures to score, as the list has them.
+      path, list_path: of both files, for messages.
+
+    Raises:
+      UserError: an id fits several names or a name several ids, or pictures have no caption.
+    """
+    fitting: dict[str, set[str]] = {}
+    for name in names:
+        whole = normalized_name(name)
+        base = posixpath.basename(whole)
+        for key in {whole, base, posixpath.splitext(base)[0]}:
+            fitting.setdefault(key, set()).add(name)
+    exact = {normalized_name(name): name for name in names}
+    generated: dict[str, str] = {}
+    left_over = []
+    for key, caption in results.items():
+        fits = {exact[key]} if key in exact else fitting.get(key, set())
+        if not fits:
+            left_over.append(key)
+            continue
+        if len(fits) > 1:
+            raise UserError(
+                f"--captions {path}: image_id {key} fits {' and '.join(sorted(fits)[:2])} of {list_path}; "
+                "write the whole names"
+            )
+        (name,) = fits
+        if name in generated:
+            raise UserError(f"--captions {path}: image_id {key} is a second caption of {name}; leave one a picture")
+        generated[name] = caption
+    missing = sorted(set(names) - generated.keys())
+    if missing:
+        raise UserError(
+            f"--captions {path}: no caption for {len(missing)} of the {len(names)} pictures of {list_path}, "
+            f"such as {missing[0]}; caption them all, or list only those that are captioned"
+        )
+    return generated, left_over
+
+
+def refuse_marks(generated: Mapping[str, str], source: str) -> None:
+    """Refuses captions that hold a mark of some decoder, such as <end>, which scorers would count as a word.
+
+    Raises:
+      UserError: names the source, how many captions, and one of them.
+    """
+    marked = {name: match.group() for name, caption in generated.items() if (match := _MARK.search(caption))}
+    if marked:
+        name, mark = min(marked.items())
+        raise UserError(
+            f"{source}: {len(marked)} of {len(generated)} captions hold a mark that is no word, such as {mark} in that "
+            f"of {name}; take the marks out, for they would be scored as words"
+        )

@@ -1,0 +1,165 @@
+"""Scores of captions by the COCO protocol (Chen et al. 2015), and how far the choice of pictures may have moved them.
+
+Each metric is kept as what every picture gives to it, and as a function of the sums. So a bootstrap (Efron and
+Tibshirani 1993), which draws the pictures again and again, is one matrix product and not a thousand evaluations.
+
+Letters: N pictures, S statistics of a metric, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.text.tokenizer import tokenize
+
+Captions = Mapping[str, str]  # picture -> generated caption
+References = Mapping[str, Sequence[str]]  # picture -> what people wrote
+Cut = dict[str, list[str]]  # picture -> captions, each its tokens joined by spaces: what pycocoevalcap's scorers take
+
+NGRAMS = 4
+RESAMPLES = 1000
+SEED = 0
+LEVEL = 0.95
+_DRAWN_AT_ONCE = 1 << 22  # pictures drawn in one block of resamples: 32 MiB, whatever the number of pictures
+
+ONE_PICTURE_HAS_NO_CIDER = "it weighs words by how few of the scored pictures use them, so one picture has no CIDEr"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Captions to score, one for each picture, and what they are compared with; both for the same pictures."""
+
+    hypotheses: Cut
+    truths: Cut
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What each picture gives to one metric, or to several that share it.
+
+    Attributes:
+      names: the metrics, in order.
+      values: float64 [N, S].
+      metric: sums of `values` over pictures, float64 [..., S] -> scores, float64 [..., len(names)].
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    metric: Callable[[np.ndarray], np.ndarray]
+
+
+def cut(captions: References) -> Cut:
+    """Captions of pictures -> the same cut into tokens, pictures in the order of their names."""
+    return {name: [" ".join(tokenize(text)) for text in captions[name]] for name in sorted(captions)}
+
+
+def make_row(generated: Captions, references: References) -> Row:
+    """One caption and the references of each picture -> Row; references of other pictures are left out."""
+    return Row(
+        cut({name: [text] for name, text in generated.items()}), cut({name: references[name] for name in generated})
+    )
+
+
+def statistics_of(row: Row) -> list[Statistics]:
+    """BLEU-1 to 4, ROUGE-L and, for two pictures or more, CIDEr-D, by pycocoevalcap's own counting."""
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    _, rouge = Rouge().compute_score(row.truths, row.hypotheses)
+    found = [
+        Statistics(tuple(f"BLEU-{n + 1}" for n in range(NGRAMS)), bleu_statistics(row), bleu_of),
+        mean_statistics("ROUGE-L", rouge),
+    ]
+    if len(row.hypotheses) > 1:
+        found.append(mean_statistics("CIDEr", cider_of_pictures(row)))
+    return found
+
+
+def scores_of(statistics: Sequence[Statistics]) -> dict[str, float]:
+    """Metric -> score of all pictures: CIDEr 0 to 10, the others 0 to 1."""
+    return {
+        name: float(value)
+        for one in statistics
+        for name, value in zip(one.names, one.metric(one.values.sum(axis=0)), strict=True)
+    }
+
+
+def intervals_of(
+    statistics: Sequence[Statistics], resamples: int = RESAMPLES, seed: int = SEED, level: float = LEVEL
+) -> dict[str, tuple[float, float]]:
+    """Metric -> percentile bootstrap interval, from as many resamples of the pictures; empty for a single picture.
+
+    CIDEr's document frequencies stay those of the whole set: a resample weighs each picture's score anew, not words.
+    Rows of equally many pictures are resampled alike.
+    """
+    pictures = len(statistics[0].values)
+    if pictures < 2:
+        return {}
+    generator = np.random.default_rng(seed)
+    block = max(1, _DRAWN_AT_ONCE // pictures)
+    drawn: list[list[np.ndarray]] = [[] for _ in statistics]
+    for begin in range(0, resamples, block):
+        times = _times_drawn(generator, min(block, resamples - begin), pictures)
+        for one, found in zip(statistics, drawn, strict=True):
+            found.append(one.metric(times @ one.values))
+    tail = 50 * (1 - level)
+    intervals: dict[str, tuple[float, float]] = {}
+    for one, found in zip(statistics, drawn, strict=True):
+        low, high = np.percentile(np.concatenate(found), [tail, 100 - tail], axis=0)
+        intervals |= {name: (float(begin), float(end)) for name, begin, end in zip(one.names, low, high, strict=True)}
+    return intervals
+
+
+def _times_drawn(generator: np.random.Generator, resamples: int, pictures: int) -> np.ndarray:
+    """How often each picture is in each resample: float64 [R, N], rows that sum to N."""
+    chosen = generator.integers(pictures, size=(resamples, pictures))
+    chosen += pictures * np.arange(resamples)[:, None]
+    return np.bincount(chosen.ravel(), minlength=resamples * pictures).reshape(resamples, pictures).astype(np.float64)
+
+
+def bleu_statistics(row: Row) -> np.ndarray:
+    """float64 [N, 10]: n-grams that match (clipped) for n = 1 to 4, n-grams said, words said, words of the reference
+    that is closest in length."""
+    from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
+
+    rows = []
+    for name, (hypothesis,) in row.hypotheses.items():
+        counts = cook_test(hypothesis, cook_refs(row.truths[name], n=NGRAMS), eff="closest", n=NGRAMS)
+        rows.append([*counts["correct"], *counts["guess"], counts["testlen"], counts["reflen"]])
+    return np.array(rows, np.float64)
+
+
+def bleu_of(sums: np.ndarray, brevity_penalty: bool = True) -> np.ndarray:
+    """Sums of `bleu_statistics` over pictures, float64 [..., 10] -> corpus BLEU-1 to 4, float64 [..., 4].
+
+    The two small numbers are pycocoevalcap's, so that the results are its own.
+    """
+    small, tiny = 1e-9, 1e-15
+    precisions = (sums[..., :NGRAMS] + tiny) / (sums[..., NGRAMS : 2 * NGRAMS] + small)
+    bleu = np.cumprod(precisions, axis=-1) ** (1 / np.arange(1, NGRAMS + 1))
+    if not brevity_penalty:
+        return bleu
+    ratio = (sums[..., -2:-1] + tiny) / (sums[..., -1:] + small)
+    return bleu * np.exp(np.minimum(0.0, 1 - 1 / ratio))
+
+
+def mean_statistics(name: str, scores: Sequence[float] | np.ndarray) -> Statistics:
+    """A metric that is the mean of pictures' scores, float [N] -> Statistics."""
+    values = np.stack([np.asarray(scores, np.float64), np.ones(len(scores))], axis=1)
+    return Statistics((name,), values, lambda sums: sums[..., :1] / sums[..., 1:])
+
+
+def cider_of_pictures(row: Row) -> np.ndarray:
+    """CIDEr-D of each picture, float64 [N], 0 to 10 (Vedantam et al. 2015)."""
+    from pycocoevalcap.cider.cider import Cider
+
+    return Cider().compute_score(row.truths, row.hypotheses)[1]
+
+
+def cider(generated: Captions, references: References) -> float | None:
+    """CIDEr-D of the whole set, 0 to 10; None for a single picture, where it is undefined."""
+    if len(generated) < 2:
+        return None
+    return float(cider_of_pictures(make_row(generated, references)).mean())

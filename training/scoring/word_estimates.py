@@ -1,0 +1,181 @@
+"""`captionbeam evaluate --words`: estimates of the words in each picture, and how well they agree with people's."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from training.data.dataset import described_pictures
+from training.data.feature_set import FeatureSet
+from training.data.splits import TRAIN, Split
+from training.decoding.picture_words import WordArrays
+from training.files import write_json
+from training.models.captioner import Captioner
+from training.scoring.word_fidelity import (
+    People,
+    Spelling,
+    Themes,
+    fidelity,
+    fidelity_words,
+    theme_words,
+    training_rates,
+)
+from training.text.word_counts import WordCounts
+
+WORD_FIDELITY = "word_fidelity.json"
+COMBINED, SAID, EXPECTED, PRESENCE, GROUNDING = "combined", "said", "expected", "presence", "grounding"
+TRAINING = "training_frequencies"
+NO_HEAD = "the captioner has no word-presence head; train it again"
+
+
+class WordEstimates:
+    """Writes what is estimated of each picture, a file for each kind of evidence; these are what is measured later.
+
+    Args:
+      captioner: with or without a word-presence head.
+      counts: of its training captions; without them grounding has nothing to start from.
+      words: of the arrays that come.
+      directory: where the files go.
+    """
+
+    def __init__(self, captioner: Captioner, counts: WordCounts | None, words: Sequence[str], directory: str):
+        head = captioner.presence
+        # Words that were seen in training and cannot be learnt: every picture has them at their rate.
+        rest = [word for word in head.rare if word not in set(words)] if head else []
+        self._rest = np.array([head.rare[word] for word in rest] if head else [], np.float64)
+        self._said_spelling, self._spelling = Spelling(words), Spelling([*words, *rest])
+        self._rates = None
+        if counts is not None:
+            self._rates = np.array([counts.in_captions[word] for word in words]) / max(counts.captions, 1)
+        self.kinds = [SAID, EXPECTED]
+        self.left_out: dict[str, str] = {}
+        if head is None:
+            self.left_out |= dict.fromkeys((COMBINED, PRESENCE, GROUNDING), NO_HEAD)
+        else:
+            self.kinds += [PRESENCE, GROUNDING, COMBINED]
+        self.paths = {kind: posixpath.join(directory, _file_name(kind)) for kind in self.kinds}
+        self._directory = directory
+        self._files: dict[str, tf.io.gfile.GFile] = {}
+
+    def add(self, names: Sequence[str], caption: str, arrays: WordArrays, row: int) -> None:
+        """Takes note of a picture that the list calls by these names."""
+        if not self._files:  # where no listed picture is found, nothing is written
+            tf.io.gfile.makedirs(self._directory)
+            self._files = {kind: tf.io.gfile.GFile(path, "w") for kind, path in self.paths.items()}
+        estimates = {
+            SAID: dict.fromkeys(sorted(set(fidelity_words(caption))), 1.0),
+            EXPECTED: self._said_spelling.estimate(arrays.expected[row]),
+        }
+        if arrays.presence is not None and arrays.grounding is not None and arrays.head is not None:
+            estimates[COMBINED], estimates[PRESENCE] = (
+                self._spelling.estimate(np.concatenate([values[row], self._rest]))
+                for values in (arrays.presence, arrays.head)
+            )
+            rates = arrays.head[row] / np.exp(arrays.grounding[row]) if self._rates is None else self._rates
+            grounded = np.minimum(rates * np.exp(arrays.grounding[row]), 1.0)
+            estimates[GROUNDING] = self._said_spelling.estimate(grounded)
+        for kind, estimate in estimates.items():
+            line = "".join(json.dumps({"image": name, "words": estimate}) + "\n" for name in names)
+            self._files[kind].write(line)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+
+def _file_name(kind: str) -> str:
+    return "estimates.jsonl" if kind == COMBINED else f"estimates_{kind}.jsonl"
+
+
+def read_estimates(path: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """File of estimates -> (name of a picture, word -> probability)."""
+    with tf.io.gfile.GFile(path) as file:
+        for line in file:
+            record = json.loads(line)
+            yield record["image"], record["words"]
+
+
+def measure(
+    references: Mapping[str, Sequence[str]],
+    estimates: WordEstimates,
+    features: FeatureSet,
+    split: Split | None,
+    why_no_training: str,
+    output: str,
+    themes: Themes | None = None,
+) -> dict[str, Any]:
+    """Files of estimates and what people wrote -> `word_fidelity.json`; returns its content.
+
+    Args:
+      references: listed name -> captions by people.
+      split: which pictures train, or None and `why_no_training`.
+    """
+    people = People(references)
+    left_out = dict(estimates.left_out)
+    rows: dict[str, dict[str, Any]] = {}
+    document = {
+        "pictures": len(people.names),
+        "words": len(people.words),
+        "themes": theme_words(people, themes),
+        "rows": rows,
+        "rows_left_out": left_out,
+    }
+    if people.words:
+        place = {name: number for number, name in enumerate(people.names)}
+        for kind in (COMBINED, SAID, EXPECTED, PRESENCE, GROUNDING):
+            if kind in estimates.paths:
+                matrix = np.zeros([len(people.names), len(people.words)])
+                for name, estimate in read_estimates(estimates.paths[kind]):
+                    matrix[place[name]] = people.row(estimate)
+                rows[kind] = fidelity(people, matrix, themes=themes)
+        if split is None:
+            left_out[TRAINING] = why_no_training
+        else:
+            rates = training_rates(
+                captions
+                for path in features.shard_paths()
+                for sha256, uris, captions in described_pictures(path)
+                if captions and split.of(sha256, uris) == TRAIN
+            )
+            rows[TRAINING] = fidelity(people, np.tile(people.row(rates), (len(people.names), 1)), themes=themes)
+        captions = min(map(len, people.captions))
+        for number in range(captions if captions > 1 else 0):
+            rows[f"human_caption_{number}"] = fidelity(people, people.one_caption(number), number, themes)
+    write_json(posixpath.join(output, WORD_FIDELITY), document)
+    return document
+
+
+_COLUMNS = {
+    "contrast": "contrast",
+    "picture_average_precision": "AP",
+    "count_spearman": "Spearman",
+    "never_named": "never",
+    "median_count_ratio_error": "ratio",
+    "shirt_ratio": "shirt",
+    "calibration_error": "ECE",
+    "brier": "Brier",
+}
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """Content of `word_fidelity.json` -> the table that `captionbeam evaluate --words` prints."""
+    rows = document["rows"]
+    if not rows:
+        return "Words: no content word is used often enough to be measured"
+    width = max(map(len, rows))
+    lines = [f"Words: {document['words']:,} that people use, {len(document['themes'])} themes"]
+    lines.append(" " * width + "".join(f"{label:>10}" for label in _COLUMNS.values()))
+    for name, figures in rows.items():
+        cells = (figures[key] for key in _COLUMNS)
+        lines.append(f"{name:<{width}}" + "".join("         -" if one is None else f"{one:>10.4g}" for one in cells))
+    first = next(iter(rows.values()))
+    for label, key in (("most overstated", "most_overstated"), ("most understated", "most_understated")):
+        words = ", ".join(f"{one['word']} ({one['estimate']:.0f} for {one['people']:.0f})" for one in first[key][:8])
+        lines.append(f"{label}: {words or 'none'}")
+    lines += [f"{name}: left out, {why}" for name, why in document["rows_left_out"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""How often the training captions use each word: what a captioner carries to compare collections with."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+
+from training.errors import UserError
+from training.files import read_json, write_json
+from training.text.words import caption_words
+
+WORD_COUNTS = "word_counts.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class WordCounts:
+    """Word counts of captions that people wrote.
+
+    Attributes:
+      pictures, captions: how many were counted.
+      times: word -> times it stands in them.
+      in_captions: word -> captions that hold it.
+      in_pictures: word -> pictures of which a caption holds it.
+    """
+
+    pictures: int = 0
+    captions: int = 0
+    times: Counter[str] = field(default_factory=Counter)
+    in_captions: Counter[str] = field(default_factory=Counter)
+    in_pictures: Counter[str] = field(default_factory=Counter)
+
+    def add_picture(self, captions: Sequence[str]) -> None:
+        """Counts the captions of one picture."""
+        words = [caption_words(text) for text in captions]
+        self.pictures += 1
+        self.captions += len(captions)
+        for found in words:
+            self.times.update(found)
+            self.in_captions.update(set(found))
+        self.in_pictures.update({word for found in words for word in found})
+
+    def save(self, directory: str) -> None:
+        """Writes `word_counts.json`, the commonest word first."""
+        words = sorted(self.times, key=lambda word: (-self.times[word], word))
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "pictures": self.pictures,
+            "captions": self.captions,
+            "columns": ["times", "captions", "pictures"],
+            "words": {word: [self.times[word], self.in_captions[word], self.in_pictures[word]] for word in words},
+        }
+        write_json(posixpath.join(directory, WORD_COUNTS), document)
+
+
+def load_word_counts(directory: str) -> WordCounts | None:
+    """Captioner directory -> its WordCounts; None where it was trained before there were any.
+
+    Raises:
+      UserError: the file is damaged or of another schema version.
+    """
+    path = posixpath.join(directory, WORD_COUNTS)
+    if not tf.io.gfile.exists(path):
+        return None
+    try:
+        document = read_json(path)
+        if document["schema_version"] != SCHEMA_VERSION:
+            raise UserError(f"{path}: schema version {document['schema_version']}, not {SCHEMA_VERSION}; train again")
+        found = WordCounts(int(document["pictures"]), int(document["captions"]))
+        for word, (times, captions, pictures) in document["words"].items():
+            found.times[word], found.in_captions[word], found.in_pictures[word] = times, captions, pictures
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: damaged ({error!r}); restore it as training wrote it, or remove it") from error
+    return found
