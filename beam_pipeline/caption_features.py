@@ -11,7 +11,7 @@ import tensorflow as tf
 from apache_beam.pvalue import TaggedOutput
 
 from beam_pipeline.captions.decoder import DecoderSpec
-from beam_pipeline.captions.shard import caption_features, write_words
+from beam_pipeline.captions.shard import caption_features
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, MadeShards, count, tagged_outputs
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
@@ -23,6 +23,7 @@ from beam_pipeline.shards.run import Standing
 from beam_pipeline.shards.shard_id import ShardId, parse_shard
 from beam_pipeline.shards.tallies import SHARDS, Tallies
 from beam_pipeline.words.count_words import ledger_of_shard
+from beam_pipeline.words.shard_statistics import write_words
 from training.data.feature_records import deserialize
 from training.data.feature_set import REPAIR, FeatureSet, load_feature_set
 from training.errors import JobFailed

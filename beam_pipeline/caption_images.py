@@ -21,8 +21,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_features import captions_from_features, pictures_left
 from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
-from beam_pipeline.captions.shard import caption_features, write_words
-from beam_pipeline.encoders.base import Encoder, EncoderSpec, load_encoder
+from beam_pipeline.captions.shard import caption_features
+from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
 from beam_pipeline.inputs.sources import resolve_source
 from beam_pipeline.reports.page import begin_chart_library
@@ -30,26 +31,19 @@ from beam_pipeline.reports.report import report_of_caption
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, MadeShards
 from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.runtime.runner import run_pipeline
+from beam_pipeline.shards.balance import balance_in_words, check_balance, count_outcomes, write_rejected
 from beam_pipeline.shards.encoding import encode_pictures
 from beam_pipeline.shards.ledger import DONE, LedgerLine
 from beam_pipeline.shards.overlap import ENCODING, MakesShards
 from beam_pipeline.shards.planning import Picture, PlanShards, ShardKey, shard_key
 from beam_pipeline.shards.progress import Progress
-from beam_pipeline.shards.run import (
-    GatherResults,
-    balance_in_words,
-    check_balance,
-    commit_shard,
-    count_outcomes,
-    exclusive,
-    run_pipeline,
-    standing,
-    write_rejected,
-)
+from beam_pipeline.shards.run import GatherResults, commit_shard, exclusive, standing
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.shards.tallies import SHARDS, Tallies
 from beam_pipeline.words.count_words import CountWords
-from beam_pipeline.words.reference import SUMMARY, TABLES
+from beam_pipeline.words.shard_statistics import write_words
+from beam_pipeline.words.summary import SUMMARY, TABLES
 from beam_pipeline.words.terms import WORD
 from beam_pipeline.words.writer import ResultWriter
 from training.data.feature_set import load_feature_set

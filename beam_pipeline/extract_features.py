@@ -5,7 +5,6 @@ list -> join captions -> minus ledger -> fingerprint -> distinct pictures -> sha
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -19,37 +18,27 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.encoders import int8 as int8_encoder
-from beam_pipeline.encoders.base import Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
 from beam_pipeline.inputs.sources import Source, resolve_source
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS
 from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.runtime.runner import run_pipeline
+from beam_pipeline.shards.balance import add_up, balance_in_words, check_balance, count_outcomes, write_rejected
 from beam_pipeline.shards.encoding import EncodedPicture, encode_pictures, sample_pixels
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine
+from beam_pipeline.shards.manifest import read_manifest, summarize_shard, take_stock, write_manifest
 from beam_pipeline.shards.overlap import ENCODING, MakesShards
 from beam_pipeline.shards.planning import Picture, PlanShards, ShardKey
 from beam_pipeline.shards.progress import Progress
-from beam_pipeline.shards.run import (
-    GatherResults,
-    Results,
-    Standing,
-    add_up,
-    balance_in_words,
-    check_balance,
-    commit_shard,
-    count_outcomes,
-    exclusive,
-    run_pipeline,
-    standing,
-    write_rejected,
-)
+from beam_pipeline.shards.run import GatherResults, Results, commit_shard, exclusive
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.shards.tallies import SHARDS, Tallies
-from training.data import feature_set
 from training.data.caption_files import read_captions
-from training.data.feature_records import FeatureRecord, deserialize, serialize
-from training.data.feature_set import INT8_ENCODER, MANIFEST, EncoderIdentity, FeatureSet, Shard
+from training.data.feature_records import FeatureRecord, serialize
+from training.data.feature_set import INT8_ENCODER, EncoderIdentity, FeatureSet, Shard
 from training.errors import UserError
 
 log = logging.getLogger("captionbeam")
@@ -111,8 +100,8 @@ def extract(
     earlier = earlier_features(options, output)
     with exclusive(output):
         spec = _keep_encoder(encoder_of_options(options, source, earlier, output), output)
-        state, kept, unlisted = _take_stock(output, earlier, captions is not None or source.may_hold_captions)
-        _write_manifest(
+        state, kept, unlisted = take_stock(output, earlier, captions is not None or source.may_hold_captions)
+        write_manifest(
             output, FeatureSet(output, spec.identity, tuple(kept), options.augment)
         )  # from now on it refuses another encoder
         log.info("encoder %s", spec.identity)
@@ -229,47 +218,6 @@ def _other_encoder(output: str, there: EncoderIdentity, asked: str) -> UserError
     )
 
 
-def read_manifest(output: str) -> FeatureSet | None:
-    """Directory -> its FeatureSet, empty or not; None where there is no manifest.
-
-    Raises:
-      UserError: the manifest cannot be read.
-    """
-    path = storage.join(output, MANIFEST)
-    if not storage.exists(path):
-        return None
-    try:
-        document = json.loads(storage.read_bytes(path))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); remove it, and `captionbeam extract` rebuilds it") from error
-    return feature_set.from_json(output, document)
-
-
-def _write_manifest(output: str, features: FeatureSet) -> None:
-    storage.write_atomic(storage.join(output, MANIFEST), (json.dumps(features.to_json(), indent=1) + "\n").encode())
-
-
-def _take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tuple[Standing, list[Shard], list[ShardId]]:
-    """What can be kept: (standing, shards of the manifest, committed shards that it does not name yet)."""
-    sizes = storage.list_directory(output)
-    listed = {shard.name: shard for shard in earlier.shards} if earlier else {}
-
-    def is_whole(shard: ShardId) -> bool:
-        known = listed.get(shard.features())
-        if known is None or sizes.get(known.name, 0) == known.size_bytes:
-            return True
-        if known.captions and not captions:
-            raise UserError(f"{output}: {known.name} is damaged and held captions; give --captions again")
-        log.info(
-            "%s is damaged (%d bytes of %d) and is made again", known.name, sizes.get(known.name, 0), known.size_bytes
-        )
-        return False
-
-    state = standing(output, is_whole)
-    kept = [listed[shard.features()] for shard in state.committed if shard.features() in listed]
-    return state, kept, [shard for shard in state.committed if shard.features() not in listed]
-
-
 class EncodeShards(beam.PTransform):
     """(ShardKey, pictures) -> Shard each, its features and then its ledger written; counts every outcome."""
 
@@ -365,17 +313,7 @@ def feature_record(encoded: EncodedPicture) -> FeatureRecord:
     )
 
 
-def summarize_shard(shard: ShardId, output: str) -> Shard:
-    """A committed shard that no manifest names, because the run was killed before it wrote one -> its entry."""
-    path = storage.join(output, shard.features())
-    if not storage.exists(path):
-        return Shard(shard.features(), 0, 0, 0, "")
-    with storage.local_copy(path) as local:
-        captions = [len(deserialize(record.numpy()).captions) for record in tf.data.TFRecordDataset(local)]
-        return Shard(shard.features(), len(captions), sum(captions), os.path.getsize(local), storage.sha256(local))
-
-
 def finish_manifest(results: Results, output: str, identity: EncoderIdentity, kept: list[Shard], augment: int) -> None:
     """Writes the manifest of everything that the output now holds."""
     shards = tuple(sorted([*kept, *results.shards], key=lambda shard: shard.name))
-    _write_manifest(output, FeatureSet(output, identity, shards, augment, add_up(results.counts), results.notes))
+    write_manifest(output, FeatureSet(output, identity, shards, augment, add_up(results.counts), results.notes))

@@ -21,12 +21,14 @@ from apache_beam import coders
 from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.captions.shard import DECODER_BATCH, captioned
 from beam_pipeline.encoders import int8 as int8_encoder
-from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
+from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import UnreadableImage
 from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding, decoder_pool
-from beam_pipeline.inputs.input_file import TooLarge, reason
+from beam_pipeline.inputs.input_file import TooLarge
 from beam_pipeline.inputs.reader import PictureReader
 from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.runtime.text import reason
 from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
 from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError

@@ -30,15 +30,8 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from beam_pipeline.captions.decoder import encoder_of_captioner
-from beam_pipeline.encoders.base import (
-    ENCODER_BATCH,
-    ENGINES,
-    STATISTICS_PICTURES,
-    Encoder,
-    EncoderSpec,
-    load_encoder,
-    resolve_encoder,
-)
+from beam_pipeline.encoders.base import ENCODER_BATCH, STATISTICS_PICTURES, Encoder, EncoderSpec
+from beam_pipeline.encoders.registry import ENGINES, load_encoder, resolve_encoder
 from beam_pipeline.images.decode import decode_image
 from beam_pipeline.runtime import storage
 from training.data.caption_files import read_captions, read_image_list

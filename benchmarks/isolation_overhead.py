@@ -16,7 +16,8 @@ from beam_pipeline.images.decode import DecodedImage, decode_image
 from beam_pipeline.images.decoder_pool import DecoderPool, Decoding
 from beam_pipeline.inputs.sources import Listing, resolve_source
 from beam_pipeline.runtime.storage import read_bytes
-from beam_pipeline.shards.encoding import READING_THREADS, map_ahead
+from beam_pipeline.runtime.threads import map_ahead
+from beam_pipeline.shards.encoding import READING_THREADS
 
 
 def main() -> None:

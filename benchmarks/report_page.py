@@ -25,7 +25,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from beam_pipeline.captions.shard import write_words
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.images.decoder_pool import DEFAULT_DECODING
 from beam_pipeline.reports.page import chart_library
 from beam_pipeline.reports.report import REPORT, write_report
@@ -33,7 +33,7 @@ from beam_pipeline.reports.thumbnails import STORE
 from beam_pipeline.shards.ledger import DONE, LedgerLine
 from beam_pipeline.shards.run import Results, commit_shard
 from beam_pipeline.shards.shard_id import ShardId
-from beam_pipeline.words.statistics import CaptionedPicture
+from beam_pipeline.words.shard_statistics import write_words
 from beam_pipeline.words.writer import ResultWriter
 
 _WORDS = 1500  # of which captions are made; the commonest a thousand times as frequent as the rarest

@@ -139,7 +139,7 @@ def extract_job(place: Path, weights: str) -> Callable[..., object]:
 
 def caption_job(place: Path, weights: str) -> Callable[..., object]:
     from beam_pipeline.caption_images import CaptionOptions, caption
-    from beam_pipeline.encoders.base import resolve_encoder
+    from beam_pipeline.encoders.registry import resolve_encoder
     from training.models.caption_models import ModelConfig, build_model
     from training.models.captioner import save_weights, write_config
     from training.text.vocabulary import VOCABULARY, Vocabulary

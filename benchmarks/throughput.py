@@ -37,7 +37,8 @@ from one_by_one import describer, keras_model, load_picture
 from PIL import Image
 
 from beam_pipeline.caption_images import CaptionOptions, caption
-from beam_pipeline.encoders.base import ENCODER_BATCH, LAYERS, Encoder, EncoderSpec, load_encoder, resolve_encoder
+from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
+from beam_pipeline.encoders.registry import LAYERS, load_encoder, resolve_encoder
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.images.decode import INPUT_SIZE, decode_image
 from beam_pipeline.images.decoder_pool import Decoding

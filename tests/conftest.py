@@ -35,12 +35,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from beam_pipeline.captions.shard import write_words
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine, to_jsonl
 from beam_pipeline.shards.run import Results, commit_shard
 from beam_pipeline.shards.shard_id import ShardId
-from beam_pipeline.words.statistics import CaptionedPicture
+from beam_pipeline.words.shard_statistics import write_words
 from beam_pipeline.words.writer import ResultWriter
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from beam_pipeline.captions.shard import DECODER_BATCH
-from beam_pipeline.encoders.base import EncoderSpec, resolve_again
+from beam_pipeline.encoders.base import EncoderSpec
+from beam_pipeline.encoders.registry import resolve_again
 from beam_pipeline.runtime import storage
 from training.decoding.decoder import CaptionDecoder
 from training.decoding.guidance import effective_guidance

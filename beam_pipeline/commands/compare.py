@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from beam_pipeline.reports.comparison_page import comparison_page
-from beam_pipeline.reports.page import why
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import Column, Row, read_parquet, to_csv
+from beam_pipeline.runtime.text import why
 from beam_pipeline.words.log_odds import exact_p_values, log_odds, q_values
-from beam_pipeline.words.reference import TABLES, read_summary, require_same_captioner
+from beam_pipeline.words.reference import require_same_captioner
+from beam_pipeline.words.summary import TABLES, read_summary
 from beam_pipeline.words.terms import WORD, is_stop, lemma
 from training.errors import JobFailed
 

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from beam_pipeline.inputs.input_file import uri_key
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, parse_shard, unfinished_runs
-from beam_pipeline.words.reference import SUMMARY
+from beam_pipeline.words.summary import SUMMARY
 from training.data.feature_set import MANIFEST
 from training.errors import UserError
 

@@ -24,8 +24,9 @@ from apache_beam.pvalue import AsDict, AsIter
 from beam_pipeline.caption_features import pictures_left, read_features
 from beam_pipeline.caption_images import CaptionOptions, choose
 from beam_pipeline.captions.decoder import encoder_of_captioner
-from beam_pipeline.captions.shard import DECODER_BATCH, captioned, files_of_pictures, to_line, to_words
-from beam_pipeline.encoders.base import Encoder, EncoderSpec, load_encoder
+from beam_pipeline.captions.shard import DECODER_BATCH, captioned, to_line
+from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.extract_features import (
     ExtractOptions,
     earlier_features,
@@ -33,17 +34,19 @@ from beam_pipeline.extract_features import (
     feature_record,
 )
 from beam_pipeline.images.decoder_pool import Decoding
-from beam_pipeline.inputs.input_file import InputFile, uri_key
+from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Source, resolve_source
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, tagged_outputs
+from beam_pipeline.runtime.runner import run_pipeline
+from beam_pipeline.runtime.text import duration, size_in_words, uri_key
 from beam_pipeline.shards.caption_join import CaptionedFile
 from beam_pipeline.shards.encoding import EncodedPicture, encode_pictures
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, LedgerLine, read_ledger, to_jsonl
 from beam_pipeline.shards.planning import Picture, SubtractLedger, fingerprint_file, list_inputs, read_ledger_in_order
-from beam_pipeline.shards.progress import duration
-from beam_pipeline.shards.run import Standing, run_pipeline, standing
+from beam_pipeline.shards.run import Standing, standing
 from beam_pipeline.shards.shard_id import parse_shard, shard_count
+from beam_pipeline.words.shard_statistics import files_of_pictures, to_words
 from beam_pipeline.words.statistics import shard_statistics
 from training.data.feature_records import serialize
 from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, load_feature_set
@@ -289,15 +292,6 @@ def _of_trial(trial: Trial | None, new: int) -> list[Row]:
     if trial.rejected:
         rows.append(("rejected", f"{trial.rejected} of those {trial.pictures} give nothing new or cannot be read"))
     return rows
-
-
-def size_in_words(size: float) -> str:
-    """Bytes -> text for a person, in powers of 1000."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.5 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _tell(stage: str, output: str, rows: list[Row]) -> list[Row]:

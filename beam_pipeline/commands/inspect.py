@@ -16,7 +16,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, content_part
-from beam_pipeline.words.reference import TABLES, read_summary
+from beam_pipeline.words.summary import TABLES, read_summary
 from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.errors import UserError

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from beam_pipeline.commands.directories import CAPTIONS, FEATURES, Ledgers, is_locked, kind_of, read_ledgers
-from beam_pipeline.extract_features import read_manifest
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
-from beam_pipeline.shards.progress import duration
-from beam_pipeline.words.reference import SUMMARY
+from beam_pipeline.shards.manifest import read_manifest
+from beam_pipeline.words.summary import SUMMARY
 from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
 

@@ -16,18 +16,20 @@ import tensorflow as tf
 
 from beam_pipeline.caption_features import read_features
 from beam_pipeline.captions.decoder import decoder_of_captioner, encoder_of_captioner
-from beam_pipeline.captions.shard import DECODER_BATCH, batched, captioned, read_captions
+from beam_pipeline.captions.picture import CaptionedPicture
+from beam_pipeline.captions.shard import DECODER_BATCH, captioned, read_captions
 from beam_pipeline.commands.directories import CAPTIONS, FEATURES, kind_of
-from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec, load_encoder, resolve_again
+from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
+from beam_pipeline.encoders.registry import load_encoder, resolve_again
 from beam_pipeline.images.decode import UnreadableImage
 from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding, decoder_pool
 from beam_pipeline.inputs.reader import PictureReader
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.threads import batched
 from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
-from beam_pipeline.words.reference import read_summary
-from beam_pipeline.words.statistics import CaptionedPicture
+from beam_pipeline.words.summary import read_summary
 from training.data.feature_records import FEATURE_DTYPE, FeatureRecord, deserialize
 from training.data.feature_set import REPAIR, FeatureSet, load_feature_set
 from training.errors import JobFailed, UserError

@@ -14,7 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import WORDS, CaptionOptions, caption
 from beam_pipeline.demo.contact_sheet import draw_contact_sheet
-from beam_pipeline.demo.scenes import Scene, SceneScores, draw_collection, read_truth, score_captions, true_word_counts
+from beam_pipeline.demo.scene import Scene
+from beam_pipeline.demo.scenes import SceneScores, draw_collection, read_truth, score_captions, true_word_counts
 from beam_pipeline.encoders.weights import keras_imagenet_weights
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.reports.report import REPORT

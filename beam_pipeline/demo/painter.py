@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:  # scenes.py draws with this file
-    from beam_pipeline.demo.scenes import Scene
+    from beam_pipeline.demo.scene import Scene
 
 COLOURS = {
     "red": (214, 40, 44),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:  # scenes.py describes with this file
-    from beam_pipeline.demo.scenes import Scene
+    from beam_pipeline.demo.scene import Scene
 
 _SIZES = {
     "small": ("small", "small", "little", "tiny"),

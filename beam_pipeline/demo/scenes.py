@@ -25,37 +25,13 @@ import numpy as np
 from PIL import Image
 
 from beam_pipeline.demo.painter import BACKGROUNDS, COLOURS, POSITIONS, SHAPES, SIZES, TEXTURES, draw_scene
+from beam_pipeline.demo.scene import Scene
 from beam_pipeline.demo.scene_captions import describe
 from training.errors import UserError
 
 _COUNT_ODDS = (0.76, 0.17, 0.07)  # of one, two and three shapes: most photos have one subject
 _SPLITS = {"train": 0.8, "dev": 0.1, "test": 0.1}
 _CAPTIONS = 5
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What one picture shows.
-
-    Attributes:
-      image: file name in `images/`.
-      colour: a key of COLOURS.
-      shape: one of SHAPES.
-      count: 1 to 3 shapes.
-      size: a key of SIZES; "medium" for several shapes.
-      position: a key of POSITIONS; "middle" for several shapes and for a large one.
-      background: a key of BACKGROUNDS.
-      texture: one of TEXTURES, of the background.
-    """
-
-    image: str
-    colour: str
-    shape: str
-    count: int
-    size: str
-    position: str
-    background: str
-    texture: str
 
 
 @dataclass(frozen=True)

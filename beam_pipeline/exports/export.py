@@ -14,13 +14,14 @@ from beam_pipeline.exports.picture_metadata import MetadataWriter, UnwritableMet
 from beam_pipeline.exports.sidecars import APPEND, MODES, SKIP, add_line, relative_name, sidecar, xmp_packet
 from beam_pipeline.exports.tables import write_coco, write_csv, write_parquet
 from beam_pipeline.exports.webdataset import holds, shard_name, write_shard
-from beam_pipeline.inputs.input_file import reason, split_member_uri, utf8
+from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.inputs.reader import PictureReader, require_captioned
 from beam_pipeline.results.caption_index import CaptionedFile, CaptionIndex
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.text import reason, utf8
 from beam_pipeline.shards.ledger import DUPLICATE, REJECTED
 from beam_pipeline.shards.run import exclusive
-from beam_pipeline.words.reference import read_summary
+from beam_pipeline.words.summary import read_summary
 from training.errors import JobFailed, UserError
 
 log = logging.getLogger("captionbeam")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
+
+from beam_pipeline.runtime.text import stem
 
 SKIP, APPEND, OVERWRITE = MODES = ("skip", "append", "overwrite")
 
@@ -21,11 +22,6 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>
 """
-
-
-def stem(uri: str) -> str:
-    """Address of a file -> the same without the ending of its name."""
-    return os.path.splitext(uri)[0]
 
 
 def sidecar(uri: str, ending: str, shares_stem: bool) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from beam_pipeline.inputs.input_file import utf8
 from beam_pipeline.results.caption_index import CaptionedFile
 from beam_pipeline.runtime.tables import escape_cell
+from beam_pipeline.runtime.text import utf8
 
 COLUMNS = ("uri", "sha256", "caption", "score", "confidence", "flags", "keywords", "duplicate")
 PARQUET_SCHEMA = pyarrow.schema(

@@ -10,8 +10,8 @@ import tarfile
 from collections.abc import Callable
 from typing import BinaryIO
 
-from beam_pipeline.images.decode import IMAGE_SUFFIXES
 from beam_pipeline.results.caption_index import CaptionedFile
+from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
 
 
 def shard_name(number: int) -> str:

@@ -26,11 +26,6 @@ DEFAULT_MAX_MEGAPIXELS = 100
 # Raster formats whose decoders Pillow ships and maintains; PostScript and other interpreters stay out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA", "SUN")
 
-_SUFFIXES = """
-    .jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .heic .heif .ico
-    .jp2 .j2k .jpx .ppm .pgm .pbm .pnm .tga .ras
-"""
-IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 
 AVIF_BRANDS = (b"avif", b"avis")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

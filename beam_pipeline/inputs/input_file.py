@@ -7,8 +7,9 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from beam_pipeline.images.decode import IMAGE_SUFFIXES
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
+from beam_pipeline.runtime.text import uri_key
 
 UNKNOWN = -1  # size or modification time of a file that could not be asked
 # Between a container and the name of a member, as in Java's jar addresses: `//` occurs inside object names and in
@@ -74,26 +75,6 @@ class TooLarge(OSError):
     def __init__(self, size: int | None, max_bytes: int):
         have = f"{size} bytes" if size else f"more than {max_bytes} bytes"
         super().__init__(f"{have}, over the limit of {max_bytes}; --max-bytes raises it")
-
-
-def reason(error: OSError) -> str:
-    """Why a file cannot be read, for a person."""
-    return error.strerror.lower() if error.strerror else str(error)
-
-
-def utf8(text: str) -> str:
-    """The same text, but a lone surrogate, which stands for a byte of a name that is not UTF-8, is spelt \\udcXX."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def uri_key(uri: str) -> bytes:
-    """A uri as Beam can group by it: names that are not UTF-8 have no place in its coder of strings."""
-    return uri.encode(errors="surrogatepass")
-
-
-def uri_of(key: bytes) -> str:
-    """The inverse of `uri_key`."""
-    return key.decode(errors="surrogatepass")
 
 
 def is_container(path: str) -> bool:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from beam_pipeline.images.decode import IMAGE_SUFFIXES
 from beam_pipeline.inputs.containers import list_container
 from beam_pipeline.inputs.input_file import (
     UNKNOWN,
@@ -24,10 +23,11 @@ from beam_pipeline.inputs.input_file import (
     clean_captions,
     is_container,
     not_an_input,
-    reason,
     split_member_uri,
 )
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
+from beam_pipeline.runtime.text import reason
 from training.errors import UserError
 
 FOLDER, PATTERN, LIST = "folder", "pattern", "list"

@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from beam_pipeline.inputs.input_file import utf8
 from beam_pipeline.reports.charts import EACH_SIDE, comparison_chart
 from beam_pipeline.reports.page import render
 from beam_pipeline.reports.wording import captioner_in_words
 from beam_pipeline.runtime.tables import Row
+from beam_pipeline.runtime.text import utf8
 from beam_pipeline.words.intervals import Z
 
 WORDS_SHOWN = 2000  # those that differ most surely

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from beam_pipeline.inputs.input_file import reason, utf8
+from beam_pipeline.runtime.text import utf8
 from training import __version__
 
 # Nothing but the page's own scripts may run, so a file name could not run even if it got into the markup, and nothing
@@ -92,13 +92,6 @@ def _take_out() -> str:
 def safe_script(source: str) -> str:
     r"""JavaScript -> the same, without what would end a script element or hide its end; `\/` is / and `\!` is !."""
     return source.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def why(error: Exception) -> str:
-    """What a page could not be written for, in a line."""
-    if isinstance(error, OSError):
-        return reason(error)
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _digest(script: str) -> str:

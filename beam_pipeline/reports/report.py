@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
-from beam_pipeline.inputs.input_file import utf8
 from beam_pipeline.reports.charts import BARS, importance_chart
-from beam_pipeline.reports.page import render, why
+from beam_pipeline.reports.page import render
 from beam_pipeline.reports.report_data import (
     Example,
     Rejected,
@@ -31,8 +30,9 @@ from beam_pipeline.reports.report_data import (
 from beam_pipeline.reports.thumbnails import ThumbnailStore, Wanted, update_thumbnails
 from beam_pipeline.reports.wording import flags_in_words, settings_in_words
 from beam_pipeline.runtime import storage
-from beam_pipeline.shards.run import balance_in_words
-from beam_pipeline.words.reference import read_summary
+from beam_pipeline.runtime.text import utf8, why
+from beam_pipeline.shards.balance import balance_in_words
+from beam_pipeline.words.summary import read_summary
 from training.errors import JobFailed, UserError
 
 log = logging.getLogger("captionbeam")

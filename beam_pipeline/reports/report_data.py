@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from beam_pipeline.inputs.input_file import SEPARATOR, split_member_uri, utf8
+from beam_pipeline.inputs.input_file import SEPARATOR, split_member_uri
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
+from beam_pipeline.runtime.text import utf8
 from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
 from beam_pipeline.shards.shard_id import committed_shards, content_key, ledger_paths
-from beam_pipeline.words.reference import TABLES
 from beam_pipeline.words.statistics import DOUBTFUL
+from beam_pipeline.words.summary import TABLES
 from beam_pipeline.words.terms import WORD
 from beam_pipeline.words.writer import EVIDENCE
 

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from beam_pipeline.inputs.input_file import utf8
+from beam_pipeline.runtime.text import utf8
 
 _SETTINGS = {
     "model_id": "Captioner",

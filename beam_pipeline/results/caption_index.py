@@ -15,19 +15,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.captions.shard import read_captions
-from beam_pipeline.exports.sidecars import stem
-from beam_pipeline.inputs.input_file import uri_key, uri_of
+from beam_pipeline.results.keywords import keywords_of
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.text import stem, uri_key, uri_of
 from beam_pipeline.shards.ledger import DUPLICATE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.shard_id import committed_shards
-from beam_pipeline.words.statistics import CaptionedPicture
-from beam_pipeline.words.terms import content_words, is_stop
 from training.errors import JobFailed
 from training.models.confidence import LOW
 
-# More words than this say nothing of a picture; few captioners know of so many that are likely.
-MOST_KEYWORDS = 32
 _CACHE_KIB = 64 << 10
 
 _SCHEMA = """
@@ -70,19 +67,6 @@ class CaptionedFile:
     duplicate: bool
     confidence: float | None = None
     withheld: bool = False
-
-
-def keywords_of(picture: CaptionedPicture, least: float) -> tuple[str, ...]:
-    """Captioned picture -> its content words with a presence of `least` or more, the likeliest first.
-
-    Where the captioner knows no presence they are the content words of the caption, in its order.
-    """
-    evidence = picture.evidence or {}
-    if "presence" not in evidence.get("kinds", ()):
-        return tuple(dict.fromkeys(content_words(picture.caption)))[:MOST_KEYWORDS]
-    likely = {word: known["presence"] for word, known in evidence["words"].items() if known["presence"] >= least}
-    found = sorted((word for word in likely if not is_stop(word)), key=lambda word: (-likely[word], word))
-    return tuple(found[:MOST_KEYWORDS])
 
 
 class CaptionIndex:

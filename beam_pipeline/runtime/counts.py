@@ -14,7 +14,7 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_pipeline.inputs.input_file import utf8
+from beam_pipeline.runtime.text import utf8
 
 COUNTS, NOTES = "counts", "notes"
 NOTES_KEPT = 100  # examples of a kind that the manifest lists; the counts beside them are exact

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from beam_pipeline.inputs.input_file import utf8
+from beam_pipeline.runtime.text import utf8
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_pipeline.inputs.input_file import InputFile, uri_key
+from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.runtime.counts import COUNTS, NOTES, Outputs, count, note, tagged_outputs
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
+from beam_pipeline.runtime.text import uri_key
 from training.data.caption_files import CaptionFile, CaptionRow, normalized_name
 
 

@@ -9,13 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import heapq
-import itertools
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -23,16 +19,15 @@ from beam_pipeline.encoders.base import ENCODER_BATCH, STATISTICS_PICTURES, Enco
 from beam_pipeline.images.decode import DecodedImage, UnreadableImage
 from beam_pipeline.images.decoder_pool import Decoding, decoder_pool
 from beam_pipeline.inputs.containers import read_input
-from beam_pipeline.inputs.input_file import InputFile, reason, uri_key
+from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Listing, Source
 from beam_pipeline.runtime.interrupts import leave_if_stopping
+from beam_pipeline.runtime.text import reason, uri_key
+from beam_pipeline.runtime.threads import map_ahead
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.shards.planning import Picture
 from training.data.feature_records import FEATURE_DTYPE
 from training.errors import UserError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _BATCHES_AHEAD = 2  # decoded batches that wait for the encoder: 4.3 MB each
 READING_THREADS = max(2, os.cpu_count() or 1)
@@ -145,21 +140,6 @@ def _line(file: InputFile, sha256: str, outcome: str, stage: str = "", reason: s
 
 def _rejected(files: Iterable[InputFile], sha256: str, stage: str, reason: str) -> tuple[LedgerLine, ...]:
     return tuple(_line(file, sha256, REJECTED, stage, reason) for file in files)
-
-
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
-    """Like `map`, with up to `ahead` results computed on threads before they are asked for; order is kept."""
-    with ThreadPoolExecutor(threads) as pool:
-        source = iter(items)
-        pending = deque(pool.submit(function, item) for item in itertools.islice(source, ahead))
-        try:
-            while pending:
-                result = pending.popleft().result()
-                pending.extend(pool.submit(function, item) for item in itertools.islice(source, 1))
-                yield result
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def sample_pixels(source: Source, decoding: Decoding) -> np.ndarray:

@@ -18,10 +18,11 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, PCollection
 
 from beam_pipeline.inputs.containers import fingerprint
-from beam_pipeline.inputs.input_file import InputFile, neighbourhood, reason, uri_key, uri_of
+from beam_pipeline.inputs.input_file import InputFile, neighbourhood
 from beam_pipeline.inputs.sources import Listing, Source
 from beam_pipeline.runtime.counts import COUNTS, NOTES, count, tagged_outputs
 from beam_pipeline.runtime.grouping import Block, CoGroupInBuckets, Pack, Packer, unpack
+from beam_pipeline.runtime.text import reason, uri_key, uri_of
 from beam_pipeline.shards.caption_join import CaptionedFile, JoinCaptions
 from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, assign_shard, content_part, shard_count

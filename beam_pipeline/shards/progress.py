@@ -24,6 +24,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.interrupts import leaving
+from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
 from beam_pipeline.shards.tallies import HASHED, LISTED, NEW, SHARDS, Tallies
@@ -99,17 +100,6 @@ class Speed:
 def _slope(begin: tuple[float, int], end: tuple[float, int]) -> float | None:
     seconds, number = end[0] - begin[0], end[1] - begin[1]
     return number / seconds if seconds >= 1 and number > 0 else None
-
-
-def duration(seconds: float) -> str:
-    """Seconds -> text for a person, to two units."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{round(minutes / 60 / 24)} days"
 
 
 def sentence(state: State, speed: float | None) -> str:

@@ -13,14 +13,14 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from beam_pipeline.captions.shard import files_of_pictures, statistics_of_shard
-from beam_pipeline.inputs.input_file import uri_key
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, Outputs, count
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
+from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, LedgerLine
 from beam_pipeline.shards.planning import ShardKey, read_ledger_in_order
 from beam_pipeline.shards.shard_id import ShardId
+from beam_pipeline.words.shard_statistics import files_of_pictures, statistics_of_shard
 from beam_pipeline.words.statistics import WordStatistics
 
 OWN = "own"

@@ -9,12 +9,11 @@ from typing import Any
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
-from beam_pipeline.words.terms import BIGRAM, WORD
+from beam_pipeline.words.summary import TABLES, read_summary
+from beam_pipeline.words.terms import WORD
 from training.errors import UserError
 from training.text.word_counts import load_word_counts
 
-SUMMARY = "summary.json"
-TABLES = {WORD: "word_importance", BIGRAM: "bigram_importance"}  # kind of term -> name of its tables, without ending
 PRESENCE_TAIL = "presence_tail.json"
 _SAME = ("model_id", "encoder_id", "beam_width", "min_words", "guidance")
 
@@ -64,26 +63,6 @@ def captions_reference(directory: str, option: str) -> Reference:
         if "presence" in summary["evidence"]:
             estimated[kind] = {row["word"]: row["estimate"] for row in rows}
     return Reference(directory, summary["pictures"], said, estimated, summary["made_with"])
-
-
-def read_summary(directory: str, option: str) -> dict[str, Any]:
-    """Captions directory -> its `summary.json`.
-
-    Raises:
-      UserError: there is none, or the run that makes it has not ended.
-    """
-    path = storage.join(directory, SUMMARY)
-    if not storage.exists(path):
-        raise UserError(f"{option} {directory}: no {SUMMARY} here; give a directory that `captionbeam caption` made")
-    try:
-        summary = json.loads(storage.read_bytes(path))
-        ended = "pictures" in summary
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); run captionbeam caption again") from error
-    tables = [storage.join(directory, f"{name}.parquet") for name in TABLES.values()]
-    if not ended or not all(map(storage.exists, tables)):
-        raise UserError(f"{option} {directory}: its captioning has not ended; run captionbeam caption again")
-    return summary
 
 
 def require_same_captioner(first: Mapping[str, Any], second: Mapping[str, Any], what: str) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import to_csv, to_parquet
-from beam_pipeline.shards.run import Results, add_up
+from beam_pipeline.shards.balance import add_up
+from beam_pipeline.shards.run import Results
 from beam_pipeline.words.reference import (
-    SUMMARY,
-    TABLES,
     Reference,
     captions_reference,
     load_presence_tail,
@@ -20,6 +19,7 @@ from beam_pipeline.words.reference import (
     training_reference,
 )
 from beam_pipeline.words.statistics import WordStatistics
+from beam_pipeline.words.summary import SUMMARY, TABLES
 from beam_pipeline.words.table import COLUMNS, Collection, evidence_lines, importance_table
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD, Term
 from training.errors import UserError

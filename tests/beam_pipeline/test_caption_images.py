@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import CaptionOptions, caption
 from beam_pipeline.captions.decoder import _at_hand, decoder_of_captioner
-from beam_pipeline.encoders.base import LAYERS, resolve_encoder
+from beam_pipeline.encoders.registry import LAYERS, resolve_encoder
 from beam_pipeline.exports.export import WITHHELD, ExportOptions, export
 from beam_pipeline.runtime.tables import read_parquet, unescape_cell
 from beam_pipeline.shards.ledger import read_ledger

@@ -4,17 +4,11 @@ import json
 
 import numpy as np
 
-from beam_pipeline.captions.shard import (
-    DECODER_BATCH,
-    caption_features,
-    read_captions,
-    read_words,
-    statistics_of_shard,
-    write_words,
-)
+from beam_pipeline.captions.shard import DECODER_BATCH, caption_features, read_captions
 from beam_pipeline.shards.ledger import LedgerLine
 from beam_pipeline.shards.run import commit_shard
 from beam_pipeline.shards.shard_id import ShardId
+from beam_pipeline.words.shard_statistics import read_words, statistics_of_shard, write_words
 from beam_pipeline.words.statistics import WordSums
 from beam_pipeline.words.terms import WORD
 from training.decoding.decoder import Hypothesis

@@ -5,11 +5,12 @@ import json
 
 import pytest
 
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.commands.compare import CompareOptions, WordTable, compare, comparison
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.shards.run import Results
 from beam_pipeline.words.reference import captions_reference, training_reference
-from beam_pipeline.words.statistics import CaptionedPicture, shard_statistics
+from beam_pipeline.words.statistics import shard_statistics
 from beam_pipeline.words.terms import BIGRAM, WORD
 from beam_pipeline.words.writer import ResultWriter
 from training.errors import UserError

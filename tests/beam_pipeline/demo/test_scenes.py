@@ -10,15 +10,9 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.demo.painter import BACKGROUNDS, COLOURS, SHAPES, SIDE, draw_scene
+from beam_pipeline.demo.scene import Scene
 from beam_pipeline.demo.scene_captions import describe
-from beam_pipeline.demo.scenes import (
-    Scene,
-    caption_word_counts,
-    draw_collection,
-    read_truth,
-    score_captions,
-    true_word_counts,
-)
+from beam_pipeline.demo.scenes import caption_word_counts, draw_collection, read_truth, score_captions, true_word_counts
 from training.data.caption_files import read_captions, read_image_list
 from training.errors import UserError
 

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.exports.export import ExportOptions, export
 from beam_pipeline.shards.ledger import DONE, LedgerLine
-from beam_pipeline.words.statistics import CaptionedPicture
 
 TEXTS = ["a dog, running", "null", "007", "=now()", 'says "größe"\nhere']
 

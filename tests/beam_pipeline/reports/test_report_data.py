@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.images.decode import DecodedImage
 from beam_pipeline.reports.charts import comparison_chart, importance_chart
 from beam_pipeline.reports.comparison_page import distinct_names, shown_row
@@ -25,7 +26,6 @@ from beam_pipeline.reports.report_data import (
 from beam_pipeline.reports.thumbnails import SIDE, thumbnail
 from beam_pipeline.reports.wording import flags_in_words, settings_in_words
 from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine
-from beam_pipeline.words.statistics import CaptionedPicture
 
 
 def picture(number) -> CaptionedPicture:

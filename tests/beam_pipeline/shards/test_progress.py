@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards import progress as module
 from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
-from beam_pipeline.shards.progress import Progress, Speed, State, duration, sentence, state_of
+from beam_pipeline.shards.progress import Progress, Speed, State, sentence, state_of
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.shards.tallies import NOWHERE, Tallies
 

@@ -4,15 +4,9 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.shards.run import (
-    add_up,
-    balance_in_words,
-    check_balance,
-    exclusive,
-    one_line,
-    run_pipeline,
-    standing,
-)
+from beam_pipeline.runtime.runner import one_line, run_pipeline
+from beam_pipeline.shards.balance import add_up, balance_in_words, check_balance
+from beam_pipeline.shards.run import exclusive, standing
 from beam_pipeline.shards.shard_id import ShardId
 from training.errors import JobFailed, UserError
 

@@ -8,7 +8,7 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from beam_pipeline.captions.shard import write_words
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS
 from beam_pipeline.shards.ledger import LedgerLine
@@ -16,7 +16,8 @@ from beam_pipeline.shards.planning import shard_key
 from beam_pipeline.shards.run import commit_shard
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
 from beam_pipeline.words.count_words import CountWords, MergeStatistics
-from beam_pipeline.words.statistics import CaptionedPicture, WordSums, shard_statistics
+from beam_pipeline.words.shard_statistics import write_words
+from beam_pipeline.words.statistics import WordSums, shard_statistics
 from beam_pipeline.words.terms import WORD
 
 LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.words.statistics import (
     EXAMPLES,
-    CaptionedPicture,
     WordStatistics,
     WordSums,
     sample_rank,

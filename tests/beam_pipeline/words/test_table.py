@@ -3,10 +3,11 @@ import math
 
 import pytest
 
+from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.runtime.tables import to_csv
 from beam_pipeline.words.intervals import poisson_binomial, wilson
 from beam_pipeline.words.reference import Reference
-from beam_pipeline.words.statistics import CaptionedPicture, WordStatistics, shard_statistics
+from beam_pipeline.words.statistics import WordStatistics, shard_statistics
 from beam_pipeline.words.table import (
     COLUMNS,
     Collection,
