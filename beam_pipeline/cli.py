@@ -109,14 +109,16 @@ def _extract(settings: dict[str, Any], beam_options) -> None:
 
 def _train(settings: dict[str, Any], _) -> None:
     with first_import("tensorflow"):
-        from training.train import TrainOptions, train
+        from training.options import TrainOptions
+        from training.train import train
 
     train(_fill(TrainOptions, settings))
 
 
 def _evaluate(settings: dict[str, Any], _) -> None:
     with first_import("tensorflow"):
-        from training.evaluate import EvaluateOptions, evaluate
+        from training.evaluate import evaluate
+        from training.options import EvaluateOptions
 
     evaluate(_fill(EvaluateOptions, settings))
 

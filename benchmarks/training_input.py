@@ -27,8 +27,8 @@ from training.data.feature_set import FeatureSet, load_feature_set
 from training.data.splits import make_split
 from training.fitting.trainer import Trainer
 from training.models.caption_models import ModelConfig, build_model
+from training.options import TrainOptions, with_defaults
 from training.text.vocabulary import build_vocabulary
-from training.train import TrainOptions, with_defaults
 
 _ROUNDS = 5
 _SHARDS = 4  # that are compressed

@@ -39,9 +39,9 @@ from beam_pipeline.inputs.sources import Listing, resolve_source
 from beam_pipeline.runtime.storage import read_bytes
 from beam_pipeline.words.statistics import shard_statistics
 from training.decoding.decoder import CaptionDecoder
-from training.fitting.presence import PresenceOptions
 from training.models.captioner import Captioner, load_captioner
 from training.models.presence import PresenceHead, inputs_of
+from training.options import PresenceOptions
 
 _SIZE = 299
 _ENCODING = "encoding"

@@ -7,20 +7,20 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from training import __version__
 from training.data.caption_files import normalized_name, read_image_list
 from training.data.feature_set import FeatureSet, load_feature_set
-from training.decoding.decoder import CaptionDecoder
+from training.decoding.decoder import BEAM_WIDTH, CaptionDecoder
 from training.decoding.guidance import effective_guidance
 from training.errors import UserError
 from training.files import reach, write_json
 from training.models.captioner import load_captioner, member_paths, read_config
+from training.options import EvaluateOptions
 from training.scoring.baselines import (
     ScoredPictures,
     TrainingCaptions,
@@ -57,40 +57,7 @@ from training.text.word_counts import load_word_counts
 
 log = logging.getLogger("captionbeam")
 
-BEAM_WIDTH = 3
 _MODEL = "model"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """Settings of `captionbeam evaluate`.
-
-    Attributes:
-      features: feature set that holds the split and its captions.
-      list: file of the split's image names, one a line.
-      output: directory for `scores.json` and, with a captioner, `captions.json`.
-      captioner: directory that train made, or several separated by commas, an ensemble; or None, and `captions` says
-        what to score.
-      beam_width: hypotheses kept while decoding; None for 3.
-      min_words: words of a caption at least; None for the captioner's own.
-      guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
-      captions: file in COCO's results form with captions made elsewhere; or None.
-      train_list: file of the training pictures' names; None for those that the captioner was trained on.
-      all_protocols: also score by the other habits of counting in `training.scoring.protocols`.
-      words: also estimate the words of each picture and measure the estimates; with a captioner only.
-    """
-
-    features: str
-    list: str
-    output: str
-    captioner: str | None = None
-    beam_width: int | None = None
-    min_words: int | None = None
-    guidance: float | None = None
-    captions: str | None = None
-    train_list: str | None = None
-    all_protocols: bool = False
-    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,13 +158,13 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
     generated: dict[str, str] = {}
     flagged = 0
     confidences = Confidences(captioner.confidence) if captioner.confidence else None
-    for picture, hypothesis, arrays, row in _decoded(decoder, pictures.read(features, listed)):
+    for picture, hypothesis, arrays, row in decoder.decode_pictures(pictures.read(features, listed)):
         flagged += bool(hypothesis.flags)
         names = pictures.names(picture, listed)
         generated |= dict.fromkeys(names, hypothesis.caption)
         if confidences:
             confidences.add(names, picture.sha256, hypothesis)
-        if estimates:
+        if estimates and arrays is not None:
             estimates.add(names, hypothesis.caption, arrays, row)
     if estimates:
         estimates.close()
@@ -250,22 +217,6 @@ def _require_pictures(pictures: ScoredPictures, options: EvaluateOptions, listed
         raise UserError(f"--list {options.list}: none of its {listed} pictures is in {options.features} with captions")
     if found < listed:
         log.info("%d of the %d listed pictures have no features or no captions", listed - found, listed)
-
-
-def caption_pictures(decoder: CaptionDecoder, pictures):
-    """(picture, feature) pairs -> (picture, Hypothesis) pairs, decoded batch by batch."""
-    for picture, hypothesis, _, _ in _decoded(decoder, pictures):
-        yield picture, hypothesis
-
-
-def _decoded(decoder: CaptionDecoder, pictures):
-    """(picture, feature) pairs -> (picture, Hypothesis, WordArrays of its batch or None, its row there)."""
-    remaining = iter(pictures)
-    while batch := list(islice(remaining, decoder.batch_size)):
-        features = np.stack([feature for _, feature in batch])
-        for hypotheses, arrays in decoder.decode_batches(features):
-            for row, ((picture, _), hypothesis) in enumerate(zip(batch, hypotheses, strict=True)):
-                yield picture, hypothesis, arrays, row
 
 
 def _rows_beside(

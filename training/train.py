@@ -11,7 +11,7 @@ import math
 import posixpath
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -25,108 +25,28 @@ from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, FeatureSe
 from training.data.splits import DEV, TRAIN, Split, make_split
 from training.decoding.decoder import CaptionDecoder
 from training.errors import UserError
-from training.evaluate import caption_pictures
 from training.files import content_hash, locked, reach, read_json, write_json, writing
 from training.fitting.confidence import fit_confidence
-from training.fitting.presence import PresenceOptions, fit_opinion_pool, fit_presence
+from training.fitting.presence import fit_opinion_pool, fit_presence
 from training.fitting.progress_bar import progress_bar
 from training.fitting.self_critical import CiderReward, SelfCritical
-from training.fitting.trainer import AVERAGING, Progress, Trainer
+from training.fitting.trainer import Progress, Trainer
 from training.models import captioner as store
 from training.models.caption_models import WORD_SPREAD, ModelConfig, build_model
 from training.models.captioner import Captioner, load_captioner
 from training.models.confidence import remove_confidence
 from training.models.presence import load_presence, remove_presence
+from training.options import TrainOptions, with_defaults
 from training.scoring.scores import cider
 from training.text.glove import load_glove, project
 from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary
 
 log = logging.getLogger("captionbeam")
 
-# What each model learns best with, where TrainOptions says None. The merge model's LSTM never sees the picture and its
-# image vector is one for all words: less has to be dropped.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "attention": {
-        "epochs": 7,
-        "batch_size": 16,
-        "learning_rate": 1.5e-3,
-        "feature_dropout": 0.2,
-        "word_dropout": 0.2,
-        "output_dropout": 0.4,
-        "position_dropout": 0.0,
-        "self_critical_epochs": 3,
-    },
-    "merge": {
-        "epochs": 7,
-        "batch_size": 16,
-        "learning_rate": 2e-3,
-        "feature_dropout": 0.1,
-        "word_dropout": 0.1,
-        "output_dropout": 0.3,
-        "position_dropout": 0.0,
-        "self_critical_epochs": 0,
-    },
-}
 _DROPOUTS = ("feature_dropout", "word_dropout", "output_dropout", "position_dropout")
 LABELS = ("loss", "reward")  # what the steps of each stage show
 _FILES = ("glove", "train_list", "dev_list")  # options that name a file
 STANDARDIZED_BY = 256  # training pictures whose channels are measured
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Settings of `captionbeam train`; where one is None, what `DEFAULTS` has for the model.
-
-    Attributes:
-      features: feature set with captions.
-      output: directory of the captioner.
-      model: "attention" or "merge".
-      glove: GloVe text file, or None for random word embeddings.
-      train_list, dev_list: files of image names; None for a split by content.
-      epochs: at most.
-      seed: of everything random.
-      batch_size: pictures a step, each with all its captions.
-      embedding_size, hidden_size: of the model.
-      min_count: how often a word must stand in the training captions to be learnt.
-      max_words: longer captions are cut.
-      learning_rate: peak, after the warm-up and before the cosine decay.
-      feature_dropout, word_dropout, output_dropout, position_dropout: see ModelConfig.
-      weight_decay: of AdamW.
-      label_smoothing: share of the target spread over the vocabulary.
-      averaging: what the running average of the weights keeps at each step; 0 for no average.
-      patience: epochs without a better CIDEr on the dev pictures before training stops.
-      checkpoint_steps: steps between checkpoints.
-      self_critical_epochs: at most, of the second stage; see `training.fitting.self_critical`.
-      self_critical_rate: learning rate at its start.
-      presence: of the word-presence head.
-    """
-
-    features: str
-    output: str
-    model: str = "attention"
-    glove: str | None = None
-    train_list: str | None = None
-    dev_list: str | None = None
-    epochs: int | None = None
-    seed: int = 0
-    batch_size: int | None = None
-    embedding_size: int = 128
-    hidden_size: int = 512
-    min_count: int = 5
-    max_words: int = 16
-    learning_rate: float | None = None
-    feature_dropout: float | None = None
-    word_dropout: float | None = None
-    output_dropout: float | None = None
-    position_dropout: float | None = None
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.1
-    averaging: float = AVERAGING
-    patience: int = 4
-    checkpoint_steps: int = 100
-    self_critical_epochs: int | None = None
-    self_critical_rate: float = 5e-5
-    presence: PresenceOptions = field(default_factory=PresenceOptions)
 
 
 def train(options: TrainOptions) -> dict[str, Any]:
@@ -210,12 +130,6 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
         f"best CIDEr on dev {100 * progress.best:.1f} (epoch {progress.best_epoch})"
     )
     return metrics
-
-
-def with_defaults(options: TrainOptions) -> TrainOptions:
-    """Fills in what is None with what the model learns best with."""
-    missing = {name: value for name, value in DEFAULTS[options.model].items() if getattr(options, name) is None}
-    return replace(options, **missing)
 
 
 class _Loop:
@@ -430,7 +344,7 @@ def _dev_cider(decoder: CaptionDecoder, features: FeatureSet, split: Split) -> f
     """CIDEr of greedy captions of the dev pictures, 0 to 10; one picture alone is compared by nothing and gives 0."""
     wanted = pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == DEV)
     generated, references = {}, {}
-    for picture, hypothesis in caption_pictures(decoder, (pair for pair in wanted if pair[0].captions)):
+    for picture, hypothesis, *_ in decoder.decode_pictures(pair for pair in wanted if pair[0].captions):
         generated[picture.sha256] = hypothesis.caption
         references[picture.sha256] = picture.captions
     return cider(generated, references) or 0.0

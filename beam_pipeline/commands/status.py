@@ -132,7 +132,7 @@ def _of_captioner(directory: str, running: bool | None) -> list[Row]:
     from training.fitting.trainer import read_progress
     from training.models.captioner import METRICS, read_config
     from training.models.presence import PRESENCE_WORDS
-    from training.train import TrainOptions, with_defaults
+    from training.options import TrainOptions, with_defaults
 
     config = read_config(directory)
     trained_with = config["trained_with"]

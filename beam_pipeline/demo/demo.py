@@ -21,9 +21,9 @@ from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.reports.report import REPORT
 from beam_pipeline.shards.shard_id import committed_shards
 from training.errors import UserError
-from training.evaluate import EvaluateOptions, evaluate
-from training.fitting.presence import PresenceOptions
-from training.train import TrainOptions, train
+from training.evaluate import evaluate
+from training.options import EvaluateOptions, PresenceOptions, TrainOptions
+from training.train import train
 
 log = logging.getLogger("captionbeam")
 

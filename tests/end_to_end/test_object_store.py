@@ -19,7 +19,8 @@ from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.run import standing
 from training.models.captioner import load_captioner
-from training.train import TrainOptions, train
+from training.options import TrainOptions
+from training.train import train
 
 boto3 = pytest.importorskip("boto3", reason="needs the extra s3")
 moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")

@@ -13,8 +13,9 @@ from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.shards.ledger import read_ledger
 from beam_pipeline.shards.shard_id import ledger_paths
 from training.data.caption_files import read_captions
-from training.evaluate import EvaluateOptions, evaluate
-from training.train import TrainOptions, train
+from training.evaluate import evaluate
+from training.options import EvaluateOptions, TrainOptions
+from training.train import train
 
 PHOTOS = 40
 

@@ -27,7 +27,8 @@ from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 from beam_pipeline.caption_images import CaptionOptions, caption  # noqa: E402
 from beam_pipeline.extract_features import ExtractOptions, extract  # noqa: E402
 from training.errors import UserError  # noqa: E402
-from training.train import TrainOptions, train  # noqa: E402
+from training.options import TrainOptions  # noqa: E402
+from training.train import train  # noqa: E402
 
 
 class MeanColour:

@@ -8,7 +8,8 @@ import pytest
 
 from training import __version__
 from training.errors import UserError
-from training.evaluate import EvaluateOptions, evaluate, score_rows, signature
+from training.evaluate import evaluate, score_rows, signature
+from training.options import EvaluateOptions
 from training.scoring.baselines import diversity
 from training.scoring.protocols import protocol_scores
 from training.scoring.scores import make_row

@@ -12,15 +12,15 @@ from training.data.dataset import pictures_of
 from training.data.splits import make_split
 from training.decoding.decoder import CaptionDecoder
 from training.errors import UserError
-from training.fitting.presence import PresenceOptions
 from training.fitting.self_critical import SelfCritical
 from training.fitting.trainer import Progress, Trainer
 from training.models.captioner import load_captioner, no_confidence
 from training.models.confidence import CONFIDENCE
 from training.models.presence import PRESENCE, PRESENCE_WORDS
+from training.options import PresenceOptions, TrainOptions
 from training.text.vocabulary import SPECIALS, load_vocabulary
 from training.text.word_counts import load_word_counts
-from training.train import TrainOptions, train
+from training.train import train
 
 STEPS = 42  # an epoch: a picture each
 

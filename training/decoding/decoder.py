@@ -7,9 +7,10 @@ vocabulary.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +25,10 @@ from training.models.layers import Silence
 from training.models.presence import PresenceGraph
 from training.text.tokenizer import detokenize
 from training.text.word_evidence import PictureEvidence
+
+BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
+
+Picture = TypeVar("Picture")
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ class CaptionDecoder:
     def __init__(
         self,
         captioner: Captioner,
-        beam_width: int = 3,
+        beam_width: int = BEAM_WIDTH,
         batch_size: int = 64,
         alternatives: int = 0,
         min_words: int | None = None,
@@ -160,6 +165,25 @@ class CaptionDecoder:
                 pictures = self.confidence.see(*(tensor.numpy()[: len(batch)] for tensor in judged))
                 hypotheses = [self._judge(*one) for one in zip(hypotheses, pictures, strict=True)]
             yield hypotheses, arrays
+
+    def decode_pictures(
+        self, pictures: Iterable[tuple[Picture, np.ndarray]]
+    ) -> Iterator[tuple[Picture, Hypothesis, WordArrays | None, int]]:
+        """Captions a stream of pictures, `batch_size` of them in memory at a time.
+
+        Args:
+          pictures: whatever stands for a picture, and its feature, float16 [P, C] or [C].
+
+        Returns:
+          in the same order: the picture, its Hypothesis, what is known of all words in its batch (None without
+          evidence), and the picture's row there.
+        """
+        remaining = iter(pictures)
+        while batch := list(islice(remaining, self.batch_size)):
+            features = np.stack([feature for _, feature in batch])
+            for hypotheses, arrays in self.decode_batches(features):
+                for row, ((picture, _), hypothesis) in enumerate(zip(batch, hypotheses, strict=True)):
+                    yield picture, hypothesis, arrays, row
 
     def _hypothesis(self, ids: np.ndarray, scores: np.ndarray, ended: np.ndarray) -> Hypothesis:
         """Ids [A, T], scores and whether they ended [A] of one picture."""

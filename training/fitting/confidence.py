@@ -12,8 +12,7 @@ import numpy as np
 from training.data.dataset import DevPicture, described_pictures, pictures_of
 from training.data.feature_set import FeatureSet
 from training.data.splits import DEV, TRAIN, Split
-from training.decoding.decoder import CaptionDecoder, Hypothesis
-from training.evaluate import BEAM_WIDTH, caption_pictures
+from training.decoding.decoder import BEAM_WIDTH, CaptionDecoder, Hypothesis
 from training.models.calibration import figures, fit_calibration, in_words, ranking
 from training.models.captioner import Captioner
 from training.models.confidence import FAMILIARITY, SIGNALS, Confidence, content_number, fingerprints, half_of
@@ -57,7 +56,7 @@ def fit_confidence(captioner: Captioner, features: FeatureSet, split: Split, cou
         familiarity = with_limit(known.familiarity, map(known.familiarity.distance, _looks(dev)))
         return replace(known, familiarity=familiarity, report={"why_not": why})
     decoder = CaptionDecoder(replace(captioner, confidence=known), beam_width=BEAM_WIDTH)
-    captioned = list(caption_pictures(decoder, dev))
+    captioned = [(picture, hypothesis) for picture, hypothesis, *_ in decoder.decode_pictures(dev)]
     decoder.close()
     distances = (-hypothesis.signals[FAMILIARITY] for _, hypothesis in captioned)
     return _calibrated(replace(known, familiarity=with_limit(known.familiarity, distances)), captioned)

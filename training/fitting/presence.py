@@ -32,6 +32,7 @@ from training.models.captioner import Captioner
 from training.models.layers import Noise
 from training.models.opinion_pool import pooled_scores
 from training.models.presence import PresenceHead, find, head_inputs, inputs_of
+from training.options import PresenceOptions
 from training.text.word_counts import WordCounts
 from training.text.word_evidence import FLOOR
 from training.text.words import caption_words
@@ -43,37 +44,6 @@ LEAST_OPINION_PICTURES = 100  # fewer say too little of a word's total
 _READ_AT_ONCE = 256  # pictures pooled together
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
 NATS = 15.0  # logits of a member beyond this are the same to a calibration
-
-
-@dataclass(frozen=True)
-class PresenceOptions:
-    """Settings of the head.
-
-    Attributes:
-      members: heads of the ensemble.
-      hidden_size: H of each.
-      epochs, batch_size, learning_rate, weight_decay: of AdamW with cosine decay.
-      input_dropout, hidden_dropout: shares dropped.
-      min_count: captions that must use a word for it to be learnt.
-      max_words: V at most; the commonest.
-      folds: the part that a member holds aside is one in this many.
-      aside: A of a member, at most; bounds the memory that calibration takes.
-      prior_captions: captions added to a word's count before its rate is taken, for words that are seldom seen.
-    """
-
-    members: int = 3
-    hidden_size: int = 1024
-    epochs: int = 12
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.1
-    input_dropout: float = 0.2
-    hidden_dropout: float = 0.5
-    min_count: int = 5
-    max_words: int = 8192
-    folds: int = 10
-    aside: int = 1024
-    prior_captions: float = 0.5
 
 
 @dataclass
@@ -221,7 +191,7 @@ def fit_head(
         if not len(kept):  # a handful of pictures, all of one part
             aside, kept = kept, aside
         members.append(fitter.fit(pictures, kept, [seed, member]))
-        aside = aside[: options.aside]
+        aside = aside[: options.held_out]
         asides.append((fitter.logits(pictures.inputs[pictures.first[aside]]), pictures.targets(aside, len(words))))
     logits, targets = (np.concatenate(parts) for parts in zip(*asides, strict=True))
     calibration = calibrate(logits, targets, rates)

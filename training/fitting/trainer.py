@@ -17,7 +17,6 @@ from training.text.vocabulary import PAD, START
 log = logging.getLogger("captionbeam")
 
 _CHECKPOINTS = "checkpoint"  # folder in the captioner
-AVERAGING = 0.998  # of the weights that are kept: about the last 500 steps (Polyak and Juditsky 1992)
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):

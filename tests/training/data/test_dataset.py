@@ -12,9 +12,10 @@ from training.data.dataset import DevPicture, Scan, checked, pictures_of, read_p
 from training.data.feature_set import load_feature_set
 from training.data.splits import DEV, Split
 from training.errors import JobFailed, UserError
+from training.options import TrainOptions
 from training.text.vocabulary import END, UNKNOWN, Vocabulary
 from training.text.word_counts import WordCounts
-from training.train import TrainOptions, train
+from training.train import train
 
 ALL_TRAIN = Split(None, frozenset({"judge.jpg"}), 0.0)
 PICTURES = 20

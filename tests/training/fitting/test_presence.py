@@ -10,7 +10,6 @@ from training.data.dataset import pictures_of, scan
 from training.data.splits import DEV, TRAIN, make_split
 from training.fitting.presence import (
     PooledPictures,
-    PresenceOptions,
     calibrate,
     fit_presence,
     mean_shift,
@@ -18,6 +17,7 @@ from training.fitting.presence import (
     presence_tail,
 )
 from training.models.presence import head_inputs
+from training.options import PresenceOptions
 
 SMALL = PresenceOptions(members=2, hidden_size=32, epochs=30, batch_size=8, folds=4, learning_rate=1e-2, min_count=2)
 

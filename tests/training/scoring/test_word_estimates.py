@@ -6,8 +6,9 @@ import pytest
 
 from training.data.dataset import pictures_of
 from training.errors import UserError
-from training.evaluate import EvaluateOptions, evaluate
+from training.evaluate import evaluate
 from training.models.presence import head_inputs
+from training.options import EvaluateOptions
 from training.scoring.word_estimates import NO_HEAD, read_estimates
 from training.scoring.word_fidelity import People, fidelity
 
