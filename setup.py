@@ -75,7 +75,7 @@ setup(
             "playwright>=1.49,<2",  # drives the Chromium of the system through the pages
             "pyexiv2>=2.15,<3",  # the extra metadata, tested
             "import-linter>=2.1,<3",  # who may import whom
-        "pytest>=9,<10",  # tests
+            "pytest>=9,<10",  # tests
             "pytest-xdist>=3.7,<4",  # tests on both cores
             "ruff==0.17.6",  # lint and format
             "webdataset>=1,<2",  # opens what export writes

@@ -24,8 +24,8 @@ from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, en
 from beam_pipeline.captions.shard import caption_features
 from beam_pipeline.encoders.base import Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder
-from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
 from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from beam_pipeline.reports.page import begin_chart_library
 from beam_pipeline.reports.report import report_of_caption
 from beam_pipeline.runtime import storage
@@ -75,7 +75,7 @@ class CaptionOptions:
       weights: encoder weights, where they lie elsewhere than when the features were extracted.
       shard_size: pictures a shard, on average at most (images only).
       report: whether to write `report.html` too, as the command does.
-      decoding, max_reject_rate, retry_rejected, remote_lists: as for extract.
+      decode_limits, max_reject_rate, retry_rejected, remote_lists: as for extract.
     """
 
     captioner: str
@@ -91,7 +91,7 @@ class CaptionOptions:
     weights: str | None = None
     shard_size: int = 512
     report: bool = False
-    decoding: Decoding = DEFAULT_DECODING
+    decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
     remote_lists: bool = False
@@ -206,7 +206,7 @@ def caption(
             f"{output}: {summary['captions']} captions, another number than {options.features} has pictures; run again"
         )
     if options.report:  # also of a job that rejected too much: the page shows what and why
-        report_of_caption(output, options.decoding)
+        report_of_caption(output, options.decode_limits)
     check_balance(summary["totals"], options.max_reject_rate, rejected_list)
     return summary
 
@@ -236,11 +236,11 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
             list(state.unfinished),
             state.next_run,
             options.shard_size,
-            options.decoding.max_bytes,
+            options.decode_limits.max_bytes,
             retry_rejected=options.retry_rejected,
             tallies=tallies,
         )
-        make = CaptionShards(spec, decoder, output, options.decoding, load, tallies)
+        make = CaptionShards(spec, decoder, output, options.decode_limits, load, tallies)
         captioned = plan.shards | "CaptionShards" >> make
         return MadeShards(captioned.main, [*plan.counts, captioned[COUNTS]], plan.notes)
 
@@ -251,10 +251,10 @@ class CaptionShards(beam.PTransform):
     """(ShardKey, pictures) -> ShardKey, its captions and then its ledger written; counts every outcome."""
 
     def __init__(
-        self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load, tallies: Tallies
+        self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, limits: DecodeLimits, load, tallies: Tallies
     ):
         super().__init__()
-        self.settings = (encoder, decoder, output, decoding, load, tallies)
+        self.settings = (encoder, decoder, output, limits, load, tallies)
 
     def expand(self, shards):
         return shards | "CaptionShard" >> beam.ParDo(CaptionShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -264,19 +264,19 @@ class CaptionShard(MakesShards):
     """(ShardKey, pictures) -> ShardKey, and its counts; encoder and captioner are loaded once per process."""
 
     def __init__(
-        self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, decoding: Decoding, load, tallies: Tallies
+        self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, limits: DecodeLimits, load, tallies: Tallies
     ):
         self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
         self.decoder = OncePerProcess(decoder.load, decoder)
         self.output = output
-        self.decoding = decoding
+        self.limits = limits
         self.tallies = tallies
 
     def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[ShardKey, list[LedgerLine]]:
         key, pictures = element
         shard = ShardId(*key)
         return key, caption_pictures(
-            shard, pictures, self.encoder, self.decoder, self.output, self.decoding, self.tallies
+            shard, pictures, self.encoder, self.decoder, self.output, self.limits, self.tallies
         )
 
     def outputs(self, made: tuple[ShardKey, list[LedgerLine]]) -> Iterator[Any]:
@@ -291,7 +291,7 @@ def caption_pictures(
     encoder: Callable[[], Encoder],
     decoder: Callable[[], CaptionDecoder],
     output: str,
-    decoding: Decoding,
+    limits: DecodeLimits,
     tallies: Tallies,
 ) -> list[LedgerLine]:
     """Encodes and captions a shard's pictures in sha256 order, writes captions, then ledger -> the ledger's lines."""
@@ -299,7 +299,7 @@ def caption_pictures(
 
     def features() -> Generator[tuple[str, str, np.ndarray]]:
         with ENCODING:
-            for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, decoding):
+            for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, limits):
                 lines.extend(encoded.read.lines)
                 tallies.add_lines(encoded.read.lines)
                 if encoded.feature is not None:

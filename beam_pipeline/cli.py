@@ -88,10 +88,10 @@ def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
 def _fill(options_class, settings: dict[str, Any]):
     """Settings -> the stage's options; None leaves a field at its default."""
     fields = {field.name for field in dataclasses.fields(options_class)}
-    if "decoding" in fields:
-        from beam_pipeline.images.decoder_pool import Decoding
+    if "decode_limits" in fields:
+        from beam_pipeline.options.limits import DecodeLimits
 
-        settings = {**settings, "decoding": _fill(Decoding, settings)}
+        settings = {**settings, "decode_limits": _fill(DecodeLimits, settings)}
     return options_class(**{name: value for name, value in settings.items() if name in fields and value is not None})
 
 

@@ -20,8 +20,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.encoders import int8 as int8_encoder
 from beam_pipeline.encoders.base import Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
-from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
 from beam_pipeline.inputs.sources import Source, resolve_source
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS
 from beam_pipeline.runtime.once_per_process import OncePerProcess
@@ -59,7 +59,7 @@ class ExtractOptions:
       engine: "tensorflow", or "openvino" of the extra.
       augment: further views of each picture, mirrored and cropped, to train on.
       shard_size: pictures a shard, on average at most.
-      decoding: what one picture may cost.
+      decode_limits: what one picture may cost.
       max_reject_rate: share of rejected inputs above which the job fails, 0 to 1.
       retry_rejected: take inputs up again that an earlier run rejected.
       remote_lists: whether a list may name addresses on file systems other than its own.
@@ -75,7 +75,7 @@ class ExtractOptions:
     engine: str = "tensorflow"
     augment: int = 0
     shard_size: int = 512
-    decoding: Decoding = DEFAULT_DECODING
+    decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS
     max_reject_rate: float = 0.10
     retry_rejected: bool = False
     remote_lists: bool = False
@@ -105,7 +105,7 @@ def extract(
             output, FeatureSet(output, spec.identity, tuple(kept), options.augment)
         )  # from now on it refuses another encoder
         log.info("encoder %s", spec.identity)
-        decoding = replace(options.decoding, views=options.augment)
+        limits = replace(options.decode_limits, views=options.augment)
         progress = Progress("extract", output, state.committed)
         if captions and state.committed:
             log.info("pictures of earlier runs keep the captions that were stored with them")
@@ -119,12 +119,12 @@ def extract(
                 list(state.unfinished),
                 state.next_run,
                 options.shard_size,
-                options.decoding.max_bytes,
+                options.decode_limits.max_bytes,
                 captions,
                 options.retry_rejected,
                 progress.tallies,
             )
-            encode = EncodeShards(spec, output, decoding, load, progress.tallies)
+            encode = EncodeShards(spec, output, limits, load, progress.tallies)
             encoded = plan.shards | "EncodeShards" >> encode
             adopted = (
                 pipeline
@@ -186,7 +186,7 @@ def encoder_of_options(
     def sample() -> np.ndarray:
         if earlier and earlier.encoder.precision == "int8":
             int8_encoder.kept(storage.join(earlier.path, INT8_ENCODER))  # another one would not be the same
-        return sample_pixels(source, options.decoding)
+        return sample_pixels(source, options.decode_limits)
 
     spec = resolve_encoder(
         options.weights,
@@ -225,12 +225,12 @@ class EncodeShards(beam.PTransform):
         self,
         spec: EncoderSpec,
         output: str,
-        decoding: Decoding,
+        limits: DecodeLimits,
         load: Callable[[EncoderSpec], Encoder],
         tallies: Tallies,
     ):
         super().__init__()
-        self.settings = (spec, output, decoding, load, tallies)
+        self.settings = (spec, output, limits, load, tallies)
 
     def expand(self, shards):
         return shards | "EncodeShard" >> beam.ParDo(EncodeShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -243,18 +243,18 @@ class EncodeShard(MakesShards):
         self,
         spec: EncoderSpec,
         output: str,
-        decoding: Decoding,
+        limits: DecodeLimits,
         load: Callable[[EncoderSpec], Encoder],
         tallies: Tallies,
     ):
         self.encoder = OncePerProcess(partial(load, spec), spec.identity.id)
         self.output = output
-        self.decoding = decoding
+        self.limits = limits
         self.tallies = tallies
 
     def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[Shard, list[LedgerLine]]:
         key, pictures = element
-        return encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.decoding, self.tallies)
+        return encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.limits, self.tallies)
 
     def outputs(self, made: tuple[Shard, list[LedgerLine]]) -> Iterator[Any]:
         shard, lines = made
@@ -267,7 +267,7 @@ def encode_shard(
     pictures: Iterable[Picture],
     encoder: Callable[[], Encoder],
     output: str,
-    decoding: Decoding,
+    limits: DecodeLimits,
     tallies: Tallies,
 ) -> tuple[Shard, list[LedgerLine]]:
     """Encodes a shard's pictures in sha256 order into its TFRecord file, then commits it with its ledger.
@@ -282,7 +282,7 @@ def encode_shard(
     digest = ""
     with storage.new_file(path) as local:
         with tf.io.TFRecordWriter(local) as writer, ENCODING:
-            for encoded in encode_pictures(work, encoder, decoding):
+            for encoded in encode_pictures(work, encoder, limits):
                 lines += encoded.read.lines
                 tallies.add_lines(encoded.read.lines)
                 if encoded.feature is not None:

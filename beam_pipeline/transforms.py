@@ -24,9 +24,10 @@ from beam_pipeline.encoders import int8 as int8_encoder
 from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import UnreadableImage
-from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding, decoder_pool
+from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.input_file import TooLarge
 from beam_pipeline.inputs.reader import PictureReader
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from beam_pipeline.runtime.once_per_process import OncePerProcess
 from beam_pipeline.runtime.text import reason
 from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
@@ -89,7 +90,7 @@ class ExtractFeatures(beam.PTransform):
       layer: block of InceptionV3.
       precision: "auto", "bfloat16", "float32" or, with OpenVINO, "int8".
       engine: "tensorflow", or "openvino" of the extra.
-      decoding: limits on what one picture may cost.
+      decode_limits: limits on what one picture may cost.
       load: makes the encoder on a worker.
 
     Raises:
@@ -103,7 +104,7 @@ class ExtractFeatures(beam.PTransform):
         layer: str = "mixed9",
         precision: str = "auto",
         engine: str = "tensorflow",
-        decoding: Decoding = DEFAULT_DECODING,
+        decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS,
         load: Callable[[EncoderSpec], Encoder] = load_encoder,
     ):
         super().__init__()
@@ -119,10 +120,10 @@ class ExtractFeatures(beam.PTransform):
                 f"give the path of its {INT8_ENCODER} as weights"
             )
         self._encoder = resolve_encoder(weights, feature_kind, layer, precision, "", no_sample, engine)
-        self._decoding, self._load = decoding, load
+        self._limits, self._load = decode_limits, load
 
     def expand(self, pictures):
-        make = _MakeFeatures(self._encoder, self._decoding, self._load)
+        make = _MakeFeatures(self._encoder, self._limits, self._load)
         batches = pictures | "BatchPictures" >> beam.BatchElements(ENCODER_BATCH, ENCODER_BATCH)
         return batches | "EncodePictures" >> beam.ParDo(make).with_output_types(Feature)
 
@@ -136,7 +137,7 @@ class CaptionImages(beam.PTransform):
       beam_width: hypotheses kept while decoding.
       min_words: words of a caption at least; None for the captioner's own.
       guidance: weight of the word-presence head; None for the default.
-      decoding: limits on what one picture may cost.
+      decode_limits: limits on what one picture may cost.
       load: makes the encoder on a worker.
 
     Raises:
@@ -150,17 +151,17 @@ class CaptionImages(beam.PTransform):
         beam_width: int = 3,
         min_words: int | None = None,
         guidance: float | None = None,
-        decoding: Decoding = DEFAULT_DECODING,
+        decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS,
         load: Callable[[EncoderSpec], Encoder] = load_encoder,
     ):
         super().__init__()
         loaded = load_captioner(captioner)
         self._encoder = encoder_of_captioner(loaded, captioner, weights)
         self._decoder = decoder_of_captioner(loaded, captioner, beam_width, min_words, guidance)
-        self._decoding, self._load = decoding, load
+        self._limits, self._load = decode_limits, load
 
     def expand(self, pictures):
-        make = _MakeCaptions(self._encoder, self._decoder, self._decoding, self._load)
+        make = _MakeCaptions(self._encoder, self._decoder, self._limits, self._load)
         batches = pictures | "BatchPictures" >> beam.BatchElements(DECODER_BATCH, DECODER_BATCH)
         return batches | "CaptionPictures" >> beam.ParDo(make).with_output_types(Captioned)
 
@@ -168,9 +169,9 @@ class CaptionImages(beam.PTransform):
 class _Encodes(beam.DoFn):
     """Reads and encodes a batch; the encoder is loaded once per process."""
 
-    def __init__(self, encoder: EncoderSpec, decoding: Decoding, load: Callable[[EncoderSpec], Encoder]):
+    def __init__(self, encoder: EncoderSpec, limits: DecodeLimits, load: Callable[[EncoderSpec], Encoder]):
         self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
-        self.decoding = decoding
+        self.limits = limits
 
     def encoded(self, batch: Iterable[Element]) -> tuple[list[tuple[str, str, str]], list[np.ndarray]]:
         """Elements -> (uri, sha256, why it was rejected or "") of each, and features of those that were not."""
@@ -179,11 +180,11 @@ class _Encodes(beam.DoFn):
             uri, content = (element, None) if isinstance(element, str) else element
             sha256 = ""
             try:
-                data = reader.read(uri, self.decoding.max_bytes) if content is None else content
-                if len(data) > self.decoding.max_bytes:
-                    raise TooLarge(len(data), self.decoding.max_bytes)
+                data = reader.read(uri, self.limits.max_bytes) if content is None else content
+                if len(data) > self.limits.max_bytes:
+                    raise TooLarge(len(data), self.limits.max_bytes)
                 sha256 = hashlib.sha256(data).hexdigest()
-                pixels.append(decoder_pool(self.decoding, READING_THREADS).decode(data).pixels)
+                pixels.append(decoder_pool(self.limits, READING_THREADS).decode(data).pixels)
                 read.append((uri, sha256, ""))
             except OSError as error:
                 read.append((uri, sha256, reason(error)))
@@ -205,8 +206,8 @@ class _MakeFeatures(_Encodes):
 
 
 class _MakeCaptions(_Encodes):
-    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, decoding: Decoding, load):
-        super().__init__(encoder, decoding, load)
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, limits: DecodeLimits, load):
+        super().__init__(encoder, limits, load)
         self.decoder = OncePerProcess(decoder.load, decoder)
 
     def process(self, batch: Sequence[Element]) -> Iterator[Captioned]:

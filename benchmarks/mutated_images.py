@@ -26,11 +26,12 @@ import numpy as np
 from PIL import Image, ImageCms, features
 
 from beam_pipeline.images.decode import UnreadableImage
-from beam_pipeline.images.decoder_pool import DecoderPool, Decoding
+from beam_pipeline.images.decoder_pool import DecoderPool
+from beam_pipeline.options.limits import DecodeLimits
 
 _EXTREMES = tuple(value.to_bytes(4, "big") for value in (0, 1, 1 << 16, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1))
 _FATAL = ("crashes its decoder", "took more than")
-_LIMITS = Decoding(max_seconds=30)
+_LIMITS = DecodeLimits(max_seconds=30)
 
 
 @dataclass

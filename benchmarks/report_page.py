@@ -26,7 +26,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.images.decoder_pool import DEFAULT_DECODING
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
 from beam_pipeline.reports.page import chart_library
 from beam_pipeline.reports.report import REPORT, write_report
 from beam_pipeline.reports.thumbnails import STORE
@@ -122,7 +122,7 @@ def build(directory: Path, number: int) -> None:
     for what in ("with thumbnails made from the pictures", "again, from the stored ones"):
         began = time.monotonic()
         summary = json.loads((directory / "summary.json").read_text())
-        write_report(str(directory), summary, str(directory / REPORT), DEFAULT_DECODING, remote=False)
+        write_report(str(directory), summary, str(directory / REPORT), DEFAULT_DECODE_LIMITS, remote=False)
         seconds = time.monotonic() - began
         print(f"page of {number:,} pictures built {what}: {seconds:.1f} s, {1000 * seconds / number:.2f} ms a picture")
     page, stored = (directory / REPORT).stat().st_size, (directory / STORE).stat().st_size

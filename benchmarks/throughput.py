@@ -41,8 +41,8 @@ from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import LAYERS, load_encoder, resolve_encoder
 from beam_pipeline.extract_features import ExtractOptions, extract
 from beam_pipeline.images.decode import INPUT_SIZE, decode_image
-from beam_pipeline.images.decoder_pool import Decoding
 from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.storage import read_bytes
 from beam_pipeline.shards.encoding import sample_pixels
 from training.models.captioner import load_captioner
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, work: Path) -> None:
         LAYERS[0],
         options.precision,
         str(work),
-        lambda: sample_pixels(source, Decoding()),
+        lambda: sample_pixels(source, DecodeLimits()),
         options.engine,
     )
     began = time.monotonic()

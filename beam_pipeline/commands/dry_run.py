@@ -33,9 +33,9 @@ from beam_pipeline.extract_features import (
     encoder_of_options,
     feature_record,
 )
-from beam_pipeline.images.decoder_pool import Decoding
 from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Source, resolve_source
+from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, tagged_outputs
 from beam_pipeline.runtime.runner import run_pipeline
@@ -110,8 +110,8 @@ def dry_run_extract(
         there = any(storage.exists(storage.join(output, name)) for name in (RANDOM_STATISTICS, INT8_ENCODER))
         spec = encoder_of_options(options, source, earlier, output if there else scratch)
         if work.drawn:
-            decoding = replace(options.decoding, views=options.augment)
-            trial = try_pictures(work.drawn, lambda: load(spec), decoding, _size_of_features)
+            limits = replace(options.decode_limits, views=options.augment)
+            trial = try_pictures(work.drawn, lambda: load(spec), limits, _size_of_features)
     return _tell("extract", output, _of_listing(work, state, options.shard_size) + _of_trial(trial, work.new))
 
 
@@ -141,7 +141,7 @@ def dry_run_caption(
         def size_of(encoded: list[EncodedPicture]) -> int:
             return _size_of_captions(decoder, list(_to_caption(encoded)))
 
-        trial = try_pictures(work.drawn, lambda: load(spec), options.decoding, size_of)
+        trial = try_pictures(work.drawn, lambda: load(spec), options.decode_limits, size_of)
     return _tell("caption", chosen.output, _of_listing(work, state, options.shard_size) + _of_trial(trial, work.new))
 
 
@@ -186,7 +186,7 @@ def _keep(path: str, counts: dict[str, int], drawn: Iterable[list[CaptionedFile]
 def try_pictures(
     files: list[InputFile],
     load: Callable[[], Encoder],
-    decoding: Decoding,
+    limits: DecodeLimits,
     size_of: Callable[[list[EncodedPicture]], int],
 ) -> Trial:
     """Reads and encodes pictures as a run does, and measures it.
@@ -198,14 +198,14 @@ def try_pictures(
 
     def pictures(some: list[InputFile]) -> Iterator[Picture]:
         for file in some:
-            yield fingerprint_file(CaptionedFile(file, ()), decoding.max_bytes)[1]
+            yield fingerprint_file(CaptionedFile(file, ()), limits.max_bytes)[1]
 
     began = time.monotonic()
     encoder = load()
     # Starts the decoder processes, and builds the graphs of what comes after.
-    size_of(list(encode_pictures(pictures(files[:1]), lambda: encoder, decoding)))
+    size_of(list(encode_pictures(pictures(files[:1]), lambda: encoder, limits)))
     loaded = time.monotonic()
-    encoded = list(encode_pictures(pictures(files), lambda: encoder, decoding))
+    encoded = list(encode_pictures(pictures(files), lambda: encoder, limits))
     size = size_of(encoded) + len(to_jsonl(line for one in encoded for line in one.read.lines))
     rejected = sum(one.feature is None for one in encoded)
     return Trial(len(files), rejected, loaded - began, time.monotonic() - loaded, size)

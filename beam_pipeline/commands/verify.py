@@ -22,8 +22,9 @@ from beam_pipeline.commands.directories import CAPTIONS, FEATURES, kind_of
 from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder, resolve_again
 from beam_pipeline.images.decode import UnreadableImage
-from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding, decoder_pool
+from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.reader import PictureReader
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.threads import batched
 from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
@@ -51,7 +52,7 @@ class VerifyOptions:
       captioner: that made the captions, or several separated by commas.
       features: that the captions were made from, where they were made from features.
       weights: encoder weights, where they lie elsewhere than then.
-      decoding: limits on a picture.
+      decode_limits: limits on a picture.
     """
 
     directory: str
@@ -59,7 +60,7 @@ class VerifyOptions:
     captioner: str | None = None
     features: str | None = None
     weights: str | None = None
-    decoding: Decoding = DEFAULT_DECODING
+    decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS
 
 
 @dataclass
@@ -178,7 +179,7 @@ def _verify_features(options: VerifyOptions, load) -> tuple[str, Findings]:
         findings.problems += _match_ledger(path, found, own)
         records += len(found)
         if encoder:
-            _compare_features(sampled, encoder, replace(options.decoding, views=features.augment), findings)
+            _compare_features(sampled, encoder, replace(options.decode_limits, views=features.augment), findings)
     if not findings.problems and records != len(done):
         findings.problems.append(f"{features.path}: {records} pictures in shards, {len(done)} done by the ledgers")
     return f"{len(listed)} shard{'s' * (len(listed) != 1)} with {records} pictures", findings
@@ -215,13 +216,13 @@ def _encoder_of(features: FeatureSet, weights: str | None, load) -> Encoder:
 
 
 def _compare_features(
-    records: Iterable[FeatureRecord], encoder: Encoder, decoding: Decoding, findings: Findings
+    records: Iterable[FeatureRecord], encoder: Encoder, limits: DecodeLimits, findings: Findings
 ) -> None:
     for batch in batched(records, ENCODER_BATCH):
         pictures = [
             (record, pixels)
             for record in batch
-            if (pixels := _pixels(record.uris, record.sha256, decoding, findings)) is not None
+            if (pixels := _pixels(record.uris, record.sha256, limits, findings)) is not None
         ]
         again = encode_pixels([view for _, pixels in pictures for view in pixels], lambda: encoder)
         for record, pixels in pictures:
@@ -245,12 +246,12 @@ def cosine(one: np.ndarray, two: np.ndarray) -> float:
     return float(a @ b) / lengths if lengths else float(not a.any() and not b.any())
 
 
-def _pixels(uris: Iterable[str], sha256: str, decoding: Decoding, findings: Findings) -> Pixels | None:
+def _pixels(uris: Iterable[str], sha256: str, limits: DecodeLimits, findings: Findings) -> Pixels | None:
     """The picture from the first of its files that still holds it; None, and counted as gone, where there is none."""
     reader = PictureReader()
     for uri in uris:
         try:
-            image = decoder_pool(decoding, READING_THREADS).decode(reader.read_captioned(uri, sha256))
+            image = decoder_pool(limits, READING_THREADS).decode(reader.read_captioned(uri, sha256))
         except (OSError, UnreadableImage):
             continue
         return np.stack([image.pixels, *image.views])
@@ -328,7 +329,7 @@ def _recaption(
             pixels = [
                 (row, found[0])
                 for row in batch
-                if (found := _pixels([row.uri], row.sha256, options.decoding, findings)) is not None
+                if (found := _pixels([row.uri], row.sha256, options.decode_limits, findings)) is not None
             ]
             features = encode_pixels([picture for _, picture in pixels], lambda: encoder)
             yield from zip((row for row, _ in pixels), features, strict=True)

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
 
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
+
 INPUT_SIZE = 299  # pixels of a side that InceptionV3 was trained on
 # A JPEG is decoded at the smallest of its DCT scales (1/1, 1/2, 1/4, 1/8) that still leaves twice the input size,
 # so that the final resize still averages over source pixels: 12-megapixel photos then cost a fraction.
 REDUCED_SIZE = 2 * INPUT_SIZE
 RESIZE = f"pillow-bilinear-antialias, JPEG DCT scale >= {REDUCED_SIZE}"
-DEFAULT_MAX_MEGAPIXELS = 100
 
 # Raster formats whose decoders Pillow ships and maintains; PostScript and other interpreters stay out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA", "SUN")
@@ -73,7 +74,9 @@ class DecodedImage:
     views: np.ndarray = field(default_factory=lambda: np.zeros([0, INPUT_SIZE, INPUT_SIZE, 3], np.uint8))
 
 
-def decode_image(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, views: int = 0) -> DecodedImage:
+def decode_image(
+    data: bytes, max_megapixels: float = DEFAULT_DECODE_LIMITS.max_megapixels, views: int = 0
+) -> DecodedImage:
     """File content -> DecodedImage.
 
     Args:

@@ -16,37 +16,15 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
 from beam_pipeline.images import decoder_process as protocol
-from beam_pipeline.images.decode import DEFAULT_MAX_MEGAPIXELS, INPUT_SIZE, DecodedImage, UnreadableImage
+from beam_pipeline.images.decode import INPUT_SIZE, DecodedImage, UnreadableImage
+from beam_pipeline.options.limits import DecodeLimits
 
 _START = "import json, sys; path, *rest = json.loads(sys.argv[1]); sys.path[:] = path; from {} import main; main(*rest)"
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """What one file may cost, and who decodes it.
-
-    Attributes:
-      max_bytes: size of a file.
-      max_megapixels: pixels / 10**6 when decoded; with the size of the file it bounds the memory of a decoder.
-      max_seconds: processor time to decode it; ten times as many seconds by the clock.
-      views: further views of every picture, see `images.decode_image`.
-      decoder: `module:function` of (bytes, max_megapixels, views) -> DecodedImage.
-    """
-
-    max_bytes: int = 256 << 20
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
-    max_seconds: float = 30.0
-    views: int = 0
-    decoder: str = "beam_pipeline.images.decode:decode_image"
-
-
-DEFAULT_DECODING = Decoding()
 
 
 class DecoderDied(Exception):
@@ -61,12 +39,12 @@ class DecoderPool:
     """Decoder processes, started as they are needed; any number of threads may use it.
 
     Args:
-      decoding: the limits.
+      limits: what one picture may cost.
       processes: how many at most.
     """
 
-    def __init__(self, decoding: Decoding, processes: int):
-        self.decoding = decoding
+    def __init__(self, limits: DecodeLimits, processes: int):
+        self.limits = limits
         # Slots, the used ones on top: processes that are not needed are not started.
         self._slots: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
         for _ in range(processes):
@@ -82,13 +60,13 @@ class DecoderPool:
         decoder = self._slots.get()
         try:
             try:
-                decoder = decoder or _Decoder(self.decoding)
+                decoder = decoder or _Decoder(self.limits)
                 return decoder.decode(data)
             except DecoderDied as death:
                 decoder = None
                 self._refuse_slow(death)
                 # Perhaps a picture before it did the harm. What happens in a fresh process is its own doing.
-                decoder = _Decoder(self.decoding)
+                decoder = _Decoder(self.limits)
                 return decoder.decode(data)
         except DecoderDied as death:
             decoder = None
@@ -107,7 +85,7 @@ class DecoderPool:
     def _refuse_slow(self, death: DecoderDied) -> None:
         if death.status in protocol.TOO_SLOW:
             raise UnreadableImage(
-                f"took more than {self.decoding.max_seconds:g} seconds to decode; --max-seconds raises the limit"
+                f"took more than {self.limits.max_seconds:g} seconds to decode; --max-seconds raises the limit"
             ) from death
 
     def close(self) -> None:
@@ -127,8 +105,8 @@ def _cause(status: int) -> str:
 class _Decoder:
     """One decoder process."""
 
-    def __init__(self, decoding: Decoding):
-        arguments = [sys.path, decoding.decoder, decoding.max_megapixels, decoding.max_seconds, decoding.views]
+    def __init__(self, limits: DecodeLimits):
+        arguments = [sys.path, limits.decoder, limits.max_megapixels, limits.max_seconds, limits.views]
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START.format(protocol.__name__), json.dumps(arguments)],
             stdin=subprocess.PIPE,
@@ -187,14 +165,14 @@ class _Decoder:
 _lock = threading.Lock()
 
 
-def decoder_pool(decoding: Decoding, processes: int) -> DecoderPool:
+def decoder_pool(limits: DecodeLimits, processes: int) -> DecoderPool:
     """The process-wide pool for these limits; its decoders outlive a shard and end with the interpreter."""
     with _lock:  # lru_cache alone might make two
-        return _decoder_pool(decoding, processes)
+        return _decoder_pool(limits, processes)
 
 
 @functools.lru_cache
-def _decoder_pool(decoding: Decoding, processes: int) -> DecoderPool:
-    pool = DecoderPool(decoding, processes)
+def _decoder_pool(limits: DecodeLimits, processes: int) -> DecoderPool:
+    pool = DecoderPool(limits, processes)
     atexit.register(pool.close)
     return pool

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from beam_pipeline.reports.charts import BARS, importance_chart
 from beam_pipeline.reports.page import render
 from beam_pipeline.reports.report_data import (
@@ -68,7 +68,7 @@ def report(options: ReportOptions) -> str:
     summary = read_summary(directory, "DIR")
     page = storage.absolute(options.output) if options.output else storage.join(directory, REPORT)
     try:
-        said = write_report(directory, summary, page, DEFAULT_DECODING, remote=False)
+        said = write_report(directory, summary, page, DEFAULT_DECODE_LIMITS, remote=False)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory}: damaged results ({error!r}); run captionbeam caption again") from error
     except OSError as error:
@@ -77,17 +77,17 @@ def report(options: ReportOptions) -> str:
     return page
 
 
-def report_of_caption(directory: str, decoding: Decoding) -> None:
+def report_of_caption(directory: str, limits: DecodeLimits) -> None:
     """Writes the page of captions that have just been made, or says in a line why there is none: the job is done."""
     page = storage.join(directory, REPORT)
     try:
-        print(write_report(directory, read_summary(directory, "--output"), page, decoding, remote=True))
+        print(write_report(directory, read_summary(directory, "--output"), page, limits, remote=True))
     except Exception as error:  # whatever it is, the captions are committed, and a page is no reason to fail now
         log.debug("no report", exc_info=True)
         log.warning("%s: not written (%s); `captionbeam report %s` tries again", page, why(error), directory)
 
 
-def write_report(directory: str, summary: dict[str, Any], page: str, decoding: Decoding, remote: bool) -> str:
+def write_report(directory: str, summary: dict[str, Any], page: str, limits: DecodeLimits, remote: bool) -> str:
     """Captions directory -> its page, and beside it the thumbnails where they are too many; returns what to say.
 
     Args:
@@ -100,7 +100,7 @@ def write_report(directory: str, summary: dict[str, Any], page: str, decoding: D
     pictures = _each_once(sample, examples)
     wanted = [Wanted(picture.sha256, picture.uri) for picture in pictures]
     try:
-        update_thumbnails(directory, wanted, decoding, remote)
+        update_thumbnails(directory, wanted, limits, remote)
     except (OSError, UserError, RuntimeError) as error:  # results that cannot be written to, or no decoder
         log.warning("%s: no new thumbnails (%s)", directory, error)
     folder = os.path.dirname(page) if storage.is_local(page) else page.rpartition("/")[0]

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from PIL import Image
 
 from beam_pipeline.images.decode import DecodedImage, UnreadableImage
-from beam_pipeline.images.decoder_pool import Decoding, decoder_pool
+from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.inputs.reader import PictureReader, require_captioned
+from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 
 log = logging.getLogger("captionbeam")
@@ -85,7 +86,7 @@ class ThumbnailStore:
         return self._archive.read(f"{sha256}.jpg")
 
 
-def update_thumbnails(directory: str, wanted: Iterable[Wanted], decoding: Decoding, remote: bool) -> None:
+def update_thumbnails(directory: str, wanted: Iterable[Wanted], limits: DecodeLimits, remote: bool) -> None:
     """Brings the store up to date: what it lacks is made from the pictures, what nobody wants is left out.
 
     A picture that cannot be read, or is not what was captioned, has no thumbnail. Where nothing is lacking, no picture
@@ -99,7 +100,7 @@ def update_thumbnails(directory: str, wanted: Iterable[Wanted], decoding: Decodi
         kept = sorted(by_sha256.keys() & store.sizes.keys())
         lacking = [one for one in by_sha256.values() if one.sha256 not in store.sizes]
         openable = [one for one in lacking if remote or storage.is_local(one.uri)]
-        made = make_thumbnails(sorted(openable, key=lambda one: one.uri), decoding)
+        made = make_thumbnails(sorted(openable, key=lambda one: one.uri), limits)
         first = next(made, None)
         if first is None and len(kept) == len(store.sizes):
             return
@@ -114,18 +115,18 @@ def _add(archive: zipfile.ZipFile, sha256: str, data: bytes) -> None:
     archive.writestr(zipfile.ZipInfo(f"{sha256}.jpg", _NO_TIME), data)
 
 
-def make_thumbnails(wanted: Iterable[Wanted], decoding: Decoding) -> Iterator[tuple[str, bytes]]:
+def make_thumbnails(wanted: Iterable[Wanted], limits: DecodeLimits) -> Iterator[tuple[str, bytes]]:
     """Pictures, by address -> (sha256, JPEG) of those that can still be read; gives up where none of a batch can."""
     containers, lock = PictureReader(), threading.Lock()
 
     def make(one: Wanted) -> tuple[str, bytes | None]:
         try:
             if split_member_uri(one.uri) is None:
-                data = PictureReader().read(one.uri, decoding.max_bytes)
+                data = PictureReader().read(one.uri, limits.max_bytes)
             else:
                 with lock:  # the reader keeps the list of one container
-                    data = containers.read(one.uri, decoding.max_bytes)
-            picture = decoder_pool(decoding, _THREADS).decode(require_captioned(data, one.sha256))
+                    data = containers.read(one.uri, limits.max_bytes)
+            picture = decoder_pool(limits, _THREADS).decode(require_captioned(data, one.sha256))
             return one.sha256, thumbnail(picture)
         except (OSError, UnreadableImage) as error:
             log.debug("%s: no thumbnail (%s)", one.uri, error)

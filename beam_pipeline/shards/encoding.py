@@ -17,10 +17,11 @@ import numpy as np
 
 from beam_pipeline.encoders.base import ENCODER_BATCH, STATISTICS_PICTURES, Encoder
 from beam_pipeline.images.decode import DecodedImage, UnreadableImage
-from beam_pipeline.images.decoder_pool import Decoding, decoder_pool
+from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.containers import read_input
 from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Listing, Source
+from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.interrupts import leave_if_stopping
 from beam_pipeline.runtime.text import reason, uri_key
 from beam_pipeline.runtime.threads import map_ahead
@@ -60,12 +61,12 @@ class EncodedPicture:
 
 
 def encode_pictures(
-    pictures: Iterable[Picture], encoder: Callable[[], Encoder], decoding: Decoding
+    pictures: Iterable[Picture], encoder: Callable[[], Encoder], limits: DecodeLimits
 ) -> Iterator[EncodedPicture]:
     """Pictures -> EncodedPicture each, in the same order; `encoder` is called once there is something to encode."""
     leave_if_stopping()
     read = map_ahead(
-        lambda picture: read_picture(picture, decoding), pictures, READING_THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
+        lambda picture: read_picture(picture, limits), pictures, READING_THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
     )
     for batch in map_ahead(lambda batch: encode_batch(batch, encoder), _batches(read), threads=1, ahead=1):
         leave_if_stopping()
@@ -104,7 +105,7 @@ def encode_pixels(pixels: Sequence[np.ndarray], encoder: Callable[[], Encoder]) 
         yield from encoder().encode(np.stack(pixels[begin : begin + ENCODER_BATCH]))
 
 
-def read_picture(picture: Picture, decoding: Decoding) -> ReadPicture:
+def read_picture(picture: Picture, limits: DecodeLimits) -> ReadPicture:
     """Reads and decodes one distinct picture from the first of its files that can still be read."""
     if picture.problem:
         stage = "list" if picture.files[0].problem else "read"
@@ -118,7 +119,7 @@ def read_picture(picture: Picture, decoding: Decoding) -> ReadPicture:
     for position, file in enumerate(picture.files):
         others = picture.files[position:]
         try:
-            data = read_input(file, decoding.max_bytes)
+            data = read_input(file, limits.max_bytes)
         except OSError as error:
             lost += _rejected([file], picture.sha256, "read", reason(error))
             continue
@@ -126,7 +127,7 @@ def read_picture(picture: Picture, decoding: Decoding) -> ReadPicture:
             lost += _rejected([file], picture.sha256, "read", "changed while the job ran; run again to take it up")
             continue
         try:
-            image = decoder_pool(decoding, READING_THREADS).decode(data)
+            image = decoder_pool(limits, READING_THREADS).decode(data)
         except UnreadableImage as error:
             return ReadPicture(picture, None, lost + _rejected(others, picture.sha256, "decode", str(error)))
         duplicates = tuple(_line(other, picture.sha256, DUPLICATE) for other in others[1:])
@@ -142,7 +143,7 @@ def _rejected(files: Iterable[InputFile], sha256: str, stage: str, reason: str) 
     return tuple(_line(file, sha256, REJECTED, stage, reason) for file in files)
 
 
-def sample_pixels(source: Source, decoding: Decoding) -> np.ndarray:
+def sample_pixels(source: Source, limits: DecodeLimits) -> np.ndarray:
     """Source -> uint8 [n <= STATISTICS_PICTURES, 299, 299, 3], drawn by the hash of the file names.
 
     Raises:
@@ -156,8 +157,8 @@ def sample_pixels(source: Source, decoding: Decoding) -> np.ndarray:
     pixels: list[np.ndarray] = []
     for file in drawn:
         with contextlib.suppress(OSError, UnreadableImage):
-            data = read_input(file, decoding.max_bytes)
-            pixels.append(decoder_pool(decoding, READING_THREADS).decode(data).pixels)
+            data = read_input(file, limits.max_bytes)
+            pixels.append(decoder_pool(limits, READING_THREADS).decode(data).pixels)
         if len(pixels) == STATISTICS_PICTURES:
             break
     if not pixels:

@@ -6,7 +6,7 @@ import pytest
 from beam_pipeline.caption_images import CaptionOptions
 from beam_pipeline.cli import _RUN, _fill, build_parser, main, stage_parser
 from beam_pipeline.extract_features import ExtractOptions
-from beam_pipeline.images.decoder_pool import DEFAULT_DECODING, Decoding
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from training import __version__
 
 
@@ -98,16 +98,16 @@ def test_a_wrong_call_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, ar
 
 @pytest.mark.parametrize("stage", ["extract --weights x", "caption --captioner c"])
 @pytest.mark.parametrize(
-    ("flags", "decoding"),
+    ("flags", "limits"),
     [
-        ("", DEFAULT_DECODING),
-        ("--max-bytes 5 --max-megapixels 0.5 --max-seconds 2.5", Decoding(5, max_megapixels=0.5, max_seconds=2.5)),
+        ("", DEFAULT_DECODE_LIMITS),
+        ("--max-bytes 5 --max-megapixels 0.5 --max-seconds 2.5", DecodeLimits(5, max_megapixels=0.5, max_seconds=2.5)),
     ],
 )
-def test_limits_reach_the_decoder(stage, flags, decoding):
+def test_limits_reach_the_decoder(stage, flags, limits):
     settings = build_parser().parse_args(f"{stage} --images x --output y {flags}".split())
     options = CaptionOptions if stage.startswith("caption") else ExtractOptions
-    assert _fill(options, vars(settings)).decoding == decoding
+    assert _fill(options, vars(settings)).decode_limits == limits
 
 
 @pytest.mark.parametrize(("flags", "report"), [([], True), (["--no-report"], False)])

@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from beam_pipeline.images.decoder_pool import Decoding
 from beam_pipeline.inputs.sources import ask_file
+from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.shards.caption_join import CaptionedFile
 from beam_pipeline.shards.encoding import read_picture
 from beam_pipeline.shards.ledger import read_ledger
@@ -106,8 +106,8 @@ def test_hostile_pictures_cost_a_line_each_and_not_the_job(run_extract, good, mo
     for data in (b"crash", b"sleep", b"allocate"):
         (good / f"{data.decode()}.jpg").write_bytes(data)
     (good / "large.jpg").write_bytes(bytes(100_001))
-    decoding = Decoding(100_000, max_megapixels=1, max_seconds=0.5, decoder="hostile_decoders:obey")
-    features = run_extract(decoding=decoding, max_reject_rate=0.5)
+    limits = DecodeLimits(100_000, max_megapixels=1, max_seconds=0.5, decoder="hostile_decoders:obey")
+    features = run_extract(decode_limits=limits, max_reject_rate=0.5)
     assert (features.totals["done"], features.totals["rejected"]) == (20, 4)
     reasons = {Path(uri).name: (line.stage, line.reason) for uri, line in ledger_of(features).items() if line.reason}
     assert reasons == {
@@ -138,7 +138,7 @@ def read_after(change, tmp_path, jpeg):
     path.write_bytes(jpeg("red"))
     sha256, picture = fingerprint_file(CaptionedFile(ask_file(str(path))), 1 << 20)
     change(path)
-    read = read_picture(Picture(sha256, picture.files), Decoding())
+    read = read_picture(Picture(sha256, picture.files), DecodeLimits())
     assert read.image is None
     (line,) = read.lines
     return line.outcome, line.stage, line.reason

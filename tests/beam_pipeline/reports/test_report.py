@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 from beam_pipeline.cli import main
-from beam_pipeline.images.decoder_pool import DEFAULT_DECODING
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
 from beam_pipeline.reports import report as report_module
 from beam_pipeline.reports.report import REPORT, ReportOptions, report, report_of_caption
 from beam_pipeline.reports.thumbnails import STORE, PictureReader
@@ -212,7 +212,7 @@ def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, t
     with pytest.raises(JobFailed, match="cannot be written"):
         report(ReportOptions(str(collection), str(tmp_path / "file" / "report.html")))
     (collection / REPORT).mkdir()
-    report_of_caption(str(collection), DEFAULT_DECODING)  # no exception: the captions are committed
+    report_of_caption(str(collection), DEFAULT_DECODE_LIMITS)  # no exception: the captions are committed
     (record,) = caplog.records
     said = record.getMessage()
     assert f"{REPORT}: not written (is a directory)" in said and "captionbeam report" in said and "\n" not in said
