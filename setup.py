@@ -38,7 +38,7 @@ setup(
         "pyarrow>=14.0.1",  # Parquet tables; apache-beam brings it and narrows it further
         "pycocoevalcap==1.2",  # BLEU, ROUGE-L, CIDEr and METEOR as the COCO caption challenge counts them
         "regex>=2024.4",  # Unicode's word boundaries (UAX #29) and scripts, which re does not know
-        "scipy>=1.11,<2",  # binomial quantiles and the Benjamini-Hochberg procedure
+        "scipy>=1.11,<2",  # binomial and beta distributions, optimizers
         "shtab>=1.13,<2",  # completion scripts for shells, from the parser itself
         "simplemma>=2,<3",  # lemmas of English words, from a dictionary
         "tqdm>=4.66,<5",  # progress with a time to go

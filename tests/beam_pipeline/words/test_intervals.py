@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
-from beam_pipeline.words.intervals import poisson_binomial, wilson
+from beam_pipeline.words.intervals import binomial_quantile, poisson_binomial, wilson
 
 
 @pytest.mark.parametrize(("said", "pictures"), [(0, 10), (1, 10), (5, 10), (10, 10), (37, 1000)])
@@ -40,6 +40,13 @@ def test_the_interval_of_many_pictures_is_the_normal_one():
     low, high = poisson_binomial(chances.sum(), (chances**2).sum())
     half = 1.96 * np.sqrt((chances * (1 - chances)).sum())
     assert (low, high) == pytest.approx((chances.sum() - half, chances.sum() + half), abs=2)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 7, 100, 12_345, 10_000_000])
+@pytest.mark.parametrize("chance", [1e-9, 0.001, 0.1, 0.5, 0.9, 0.999_999, 1.0])
+def test_binomial_quantiles_are_scipy_s(trials, chance):
+    found = [binomial_quantile(tail, trials, chance) for tail in (0.025, 0.975)]
+    assert found == binom.ppf((0.025, 0.975), trials, chance).tolist()
 
 
 def test_certainty_has_no_width():

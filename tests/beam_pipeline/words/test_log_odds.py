@@ -2,6 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
 
 from beam_pipeline.words.log_odds import exact_p_values, log_odds, q_values
 
@@ -53,3 +56,8 @@ def test_where_nothing_differs_nothing_is_found(sizes):
 def test_q_values_are_benjamini_and_hochberg_s():
     assert q_values(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.02, 0.04, 0.04, 0.02])
     assert q_values(np.zeros(0)).tolist() == []
+
+
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.01, 0.5, 1.0]), min_size=1, max_size=50))
+def test_q_values_are_scipy_s_to_the_last_bit(p_values):
+    assert q_values(np.array(p_values)).tolist() == false_discovery_control(p_values, method="bh").tolist()
