@@ -17,11 +17,11 @@ from beam_pipeline.runtime.counts import COUNTS, MadeShards, count, tagged_outpu
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
 from beam_pipeline.runtime.once_per_process import OncePerProcess
 from beam_pipeline.shards.ledger import DONE, read_ledger
+from beam_pipeline.shards.live_counts import SHARDS, LiveCounts
 from beam_pipeline.shards.overlap import MakesShards
 from beam_pipeline.shards.planning import ShardKey, shard_key
 from beam_pipeline.shards.run import Standing
 from beam_pipeline.shards.shard_id import ShardId, parse_shard
-from beam_pipeline.shards.tallies import SHARDS, Tallies
 from beam_pipeline.words.count_words import ledger_of_shard
 from beam_pipeline.words.shard_statistics import write_words
 from training.data.feature_records import deserialize
@@ -37,7 +37,7 @@ def pictures_left(features: FeatureSet, state: Standing) -> int:
 
 
 def captions_from_features(path: str, captioner: Captioner, decoder: DecoderSpec):
-    """How a pipeline captions the shards of a feature set: (pipeline, output, Standing, Tallies) -> MadeShards.
+    """How a pipeline captions the shards of a feature set: (pipeline, output, Standing, LiveCounts) -> MadeShards.
 
     Raises:
       UserError: the features are of another encoder, or damaged.
@@ -46,7 +46,7 @@ def captions_from_features(path: str, captioner: Captioner, decoder: DecoderSpec
     captioner.require_encoder(features.encoder)
     features.shard_paths()  # a damaged shard is better found before the job than in it
 
-    def made(pipeline: beam.Pipeline, output: str, state, tallies: Tallies) -> MadeShards:
+    def made(pipeline: beam.Pipeline, output: str, state, live_counts: LiveCounts) -> MadeShards:
         present = [shard for entry in features.shards if (shard := parse_shard(entry.name, "features"))]
         committed = set(state.committed)
         missing = [shard_key(shard) for shard in present if shard not in committed]
@@ -54,7 +54,7 @@ def captions_from_features(path: str, captioner: Captioner, decoder: DecoderSpec
             pipeline
             | "FeatureShards" >> beam.Create(missing)
             | "SpreadFeatures" >> beam.Reshuffle()
-            | "CaptionFeatures" >> beam.ParDo(CaptionFeatures(decoder, features.path, output, tallies))
+            | "CaptionFeatures" >> beam.ParDo(CaptionFeatures(decoder, features.path, output, live_counts))
         )
         old = pipeline | "OldShards" >> beam.Create([shard_key(shard) for shard in state.committed])
         lines = (
@@ -75,20 +75,20 @@ def captions_from_features(path: str, captioner: Captioner, decoder: DecoderSpec
 class CaptionFeatures(MakesShards):
     """ShardKey of a feature shard -> the same, its captions written and its ledger copied."""
 
-    def __init__(self, decoder: DecoderSpec, features: str, output: str, tallies: Tallies):
+    def __init__(self, decoder: DecoderSpec, features: str, output: str, live_counts: LiveCounts):
         self.decoder = OncePerProcess(decoder.load, decoder)
         self.features = features
         self.output = output
-        self.tallies = tallies
+        self.live_counts = live_counts
 
     def make(self, key: ShardKey) -> ShardKey:
         shard = ShardId(*key)
         features = read_features(storage.join(self.features, shard.features()))
-        captioned = caption_features(shard, features, self.decoder, self.output, partial(self.tallies.add, DONE))
+        captioned = caption_features(shard, features, self.decoder, self.output, partial(self.live_counts.add, DONE))
         ledger = storage.join(self.features, shard.ledger())
         write_words(shard, captioned, read_ledger(ledger), self.output)
         storage.write_atomic(storage.join(self.output, shard.ledger()), storage.read_bytes(ledger))
-        self.tallies.add(SHARDS)
+        self.live_counts.add(SHARDS)
         return key
 
     def outputs(self, made: ShardKey) -> Iterator[ShardKey]:

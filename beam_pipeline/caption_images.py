@@ -35,12 +35,12 @@ from beam_pipeline.runtime.runner import run_pipeline
 from beam_pipeline.shards.balance import balance_in_words, check_balance, count_outcomes, write_rejected
 from beam_pipeline.shards.encoding import encode_pictures
 from beam_pipeline.shards.ledger import DONE, LedgerLine
+from beam_pipeline.shards.live_counts import SHARDS, LiveCounts
 from beam_pipeline.shards.overlap import ENCODING, MakesShards
 from beam_pipeline.shards.planning import Picture, PlanShards, ShardKey, shard_key
-from beam_pipeline.shards.progress import Progress
+from beam_pipeline.shards.progress import ProgressDisplay
 from beam_pipeline.shards.run import GatherResults, commit_shard, exclusive, standing
 from beam_pipeline.shards.shard_id import ShardId
-from beam_pipeline.shards.tallies import SHARDS, Tallies
 from beam_pipeline.words.count_words import CountWords
 from beam_pipeline.words.shard_statistics import write_words
 from beam_pipeline.words.summary import SUMMARY, TABLES
@@ -177,10 +177,10 @@ def caption(
         state = standing(output)
         writer.begin()
         pictures = None if options.images else pictures_left(load_feature_set(options.features or ""), state)
-        progress = Progress("caption", output, state.committed, pictures)
+        progress = ProgressDisplay("caption", output, state.committed, pictures)
 
         def build(pipeline: beam.Pipeline) -> None:
-            made = from_source(pipeline, output, state, progress.tallies)
+            made = from_source(pipeline, output, state, progress.live_counts)
             earlier = pipeline | "EarlierShards" >> beam.Create([shard_key(shard) for shard in state.committed])
             shards = (earlier, made.shards) | "EveryShard" >> beam.Flatten() | "SpreadShards" >> beam.Reshuffle()
             words = shards | "CountWords" >> CountWords(output)
@@ -229,7 +229,7 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
     source = resolve_source(options.images, options.remote_lists)
     spec = encoder_of_captioner(captioner, options.captioner, options.weights)
 
-    def made(pipeline: beam.Pipeline, output: str, state, tallies: Tallies) -> MadeShards:
+    def made(pipeline: beam.Pipeline, output: str, state, live_counts: LiveCounts) -> MadeShards:
         plan = pipeline | "PlanShards" >> PlanShards(
             source,
             list(state.ledgers),
@@ -238,9 +238,9 @@ def _from_images(options: CaptionOptions, captioner: Captioner, decoder: Decoder
             options.shard_size,
             options.decode_limits.max_bytes,
             retry_rejected=options.retry_rejected,
-            tallies=tallies,
+            live_counts=live_counts,
         )
-        make = CaptionShards(spec, decoder, output, options.decode_limits, load, tallies)
+        make = CaptionShards(spec, decoder, output, options.decode_limits, load, live_counts)
         captioned = plan.shards | "CaptionShards" >> make
         return MadeShards(captioned.main, [*plan.counts, captioned[COUNTS]], plan.notes)
 
@@ -251,10 +251,16 @@ class CaptionShards(beam.PTransform):
     """(ShardKey, pictures) -> ShardKey, its captions and then its ledger written; counts every outcome."""
 
     def __init__(
-        self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, limits: DecodeLimits, load, tallies: Tallies
+        self,
+        encoder: EncoderSpec,
+        decoder: DecoderSpec,
+        output: str,
+        limits: DecodeLimits,
+        load,
+        live_counts: LiveCounts,
     ):
         super().__init__()
-        self.settings = (encoder, decoder, output, limits, load, tallies)
+        self.settings = (encoder, decoder, output, limits, load, live_counts)
 
     def expand(self, shards):
         return shards | "CaptionShard" >> beam.ParDo(CaptionShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -264,19 +270,25 @@ class CaptionShard(MakesShards):
     """(ShardKey, pictures) -> ShardKey, and its counts; encoder and captioner are loaded once per process."""
 
     def __init__(
-        self, encoder: EncoderSpec, decoder: DecoderSpec, output: str, limits: DecodeLimits, load, tallies: Tallies
+        self,
+        encoder: EncoderSpec,
+        decoder: DecoderSpec,
+        output: str,
+        limits: DecodeLimits,
+        load,
+        live_counts: LiveCounts,
     ):
         self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
         self.decoder = OncePerProcess(decoder.load, decoder)
         self.output = output
         self.limits = limits
-        self.tallies = tallies
+        self.live_counts = live_counts
 
     def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[ShardKey, list[LedgerLine]]:
         key, pictures = element
         shard = ShardId(*key)
         return key, caption_pictures(
-            shard, pictures, self.encoder, self.decoder, self.output, self.limits, self.tallies
+            shard, pictures, self.encoder, self.decoder, self.output, self.limits, self.live_counts
         )
 
     def outputs(self, made: tuple[ShardKey, list[LedgerLine]]) -> Iterator[Any]:
@@ -292,7 +304,7 @@ def caption_pictures(
     decoder: Callable[[], CaptionDecoder],
     output: str,
     limits: DecodeLimits,
-    tallies: Tallies,
+    live_counts: LiveCounts,
 ) -> list[LedgerLine]:
     """Encodes and captions a shard's pictures in sha256 order, writes captions, then ledger -> the ledger's lines."""
     lines: list[LedgerLine] = []
@@ -301,7 +313,7 @@ def caption_pictures(
         with ENCODING:
             for encoded in encode_pictures(sorted(pictures, key=lambda picture: picture.sha256), encoder, limits):
                 lines.extend(encoded.read.lines)
-                tallies.add_lines(encoded.read.lines)
+                live_counts.add_lines(encoded.read.lines)
                 if encoded.feature is not None:
                     uri = next(line.uri for line in encoded.read.lines if line.outcome == DONE)
                     yield encoded.read.picture.sha256, uri, encoded.feature
@@ -310,5 +322,5 @@ def caption_pictures(
         captioned = caption_features(shard, remaining, decoder, output)
     write_words(shard, captioned, lines, output)
     commit_shard(output, shard, lines)
-    tallies.add(SHARDS)
+    live_counts.add(SHARDS)
     return lines

@@ -29,13 +29,13 @@ from beam_pipeline.runtime.runner import run_pipeline
 from beam_pipeline.shards.balance import add_up, balance_in_words, check_balance, count_outcomes, write_rejected
 from beam_pipeline.shards.encoding import EncodedPicture, encode_pictures, sample_pixels
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine
+from beam_pipeline.shards.live_counts import SHARDS, LiveCounts
 from beam_pipeline.shards.manifest import read_manifest, summarize_shard, take_stock, write_manifest
 from beam_pipeline.shards.overlap import ENCODING, MakesShards
 from beam_pipeline.shards.planning import Picture, PlanShards, ShardKey
-from beam_pipeline.shards.progress import Progress
+from beam_pipeline.shards.progress import ProgressDisplay
 from beam_pipeline.shards.run import GatherResults, Results, commit_shard, exclusive
 from beam_pipeline.shards.shard_id import ShardId
-from beam_pipeline.shards.tallies import SHARDS, Tallies
 from training.data.caption_files import read_captions
 from training.data.feature_records import FeatureRecord, serialize
 from training.data.feature_set import INT8_ENCODER, EncoderIdentity, FeatureSet, Shard
@@ -106,7 +106,7 @@ def extract(
         )  # from now on it refuses another encoder
         log.info("encoder %s", spec.identity)
         limits = replace(options.decode_limits, views=options.augment)
-        progress = Progress("extract", output, state.committed)
+        progress = ProgressDisplay("extract", output, state.committed)
         if captions and state.committed:
             log.info("pictures of earlier runs keep the captions that were stored with them")
         if earlier and earlier.captions and not captions and not source.may_hold_captions:
@@ -122,9 +122,9 @@ def extract(
                 options.decode_limits.max_bytes,
                 captions,
                 options.retry_rejected,
-                progress.tallies,
+                progress.live_counts,
             )
-            encode = EncodeShards(spec, output, limits, load, progress.tallies)
+            encode = EncodeShards(spec, output, limits, load, progress.live_counts)
             encoded = plan.shards | "EncodeShards" >> encode
             adopted = (
                 pipeline
@@ -227,10 +227,10 @@ class EncodeShards(beam.PTransform):
         output: str,
         limits: DecodeLimits,
         load: Callable[[EncoderSpec], Encoder],
-        tallies: Tallies,
+        live_counts: LiveCounts,
     ):
         super().__init__()
-        self.settings = (spec, output, limits, load, tallies)
+        self.settings = (spec, output, limits, load, live_counts)
 
     def expand(self, shards):
         return shards | "EncodeShard" >> beam.ParDo(EncodeShard(*self.settings)).with_outputs(COUNTS, main="main")
@@ -245,16 +245,16 @@ class EncodeShard(MakesShards):
         output: str,
         limits: DecodeLimits,
         load: Callable[[EncoderSpec], Encoder],
-        tallies: Tallies,
+        live_counts: LiveCounts,
     ):
         self.encoder = OncePerProcess(partial(load, spec), spec.identity.id)
         self.output = output
         self.limits = limits
-        self.tallies = tallies
+        self.live_counts = live_counts
 
     def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[Shard, list[LedgerLine]]:
         key, pictures = element
-        return encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.limits, self.tallies)
+        return encode_shard(ShardId(*key), pictures, self.encoder, self.output, self.limits, self.live_counts)
 
     def outputs(self, made: tuple[Shard, list[LedgerLine]]) -> Iterator[Any]:
         shard, lines = made
@@ -268,7 +268,7 @@ def encode_shard(
     encoder: Callable[[], Encoder],
     output: str,
     limits: DecodeLimits,
-    tallies: Tallies,
+    live_counts: LiveCounts,
 ) -> tuple[Shard, list[LedgerLine]]:
     """Encodes a shard's pictures in sha256 order into its TFRecord file, then commits it with its ledger.
 
@@ -284,7 +284,7 @@ def encode_shard(
         with tf.io.TFRecordWriter(local) as writer, ENCODING:
             for encoded in encode_pictures(work, encoder, limits):
                 lines += encoded.read.lines
-                tallies.add_lines(encoded.read.lines)
+                live_counts.add_lines(encoded.read.lines)
                 if encoded.feature is not None:
                     writer.write(serialize(feature_record(encoded)))
                     records += 1
@@ -294,7 +294,7 @@ def encode_shard(
         storage.remove(path)
         size_bytes, digest = 0, ""
     commit_shard(output, shard, lines)
-    tallies.add(SHARDS)
+    live_counts.add(SHARDS)
     return Shard(shard.features(), records, captions, size_bytes, digest), lines
 
 

@@ -40,7 +40,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, tagged_outputs
 from beam_pipeline.runtime.runner import run_pipeline
 from beam_pipeline.runtime.text import duration, size_in_words, uri_key
-from beam_pipeline.shards.caption_join import CaptionedFile
+from beam_pipeline.shards.caption_join import InputWithCaptions
 from beam_pipeline.shards.encoding import EncodedPicture, encode_pictures
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, LedgerLine, read_ledger, to_jsonl
 from beam_pipeline.shards.planning import Picture, SubtractLedger, fingerprint_file, list_inputs, read_ledger_in_order
@@ -156,7 +156,7 @@ def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, draw
 
         def build(pipeline: beam.Pipeline) -> None:
             listed = tagged_outputs(pipeline | "Source" >> beam.Create([source]), "ListInputs", list_inputs)
-            files = listed.main | "NoCaptions" >> beam.Map(lambda file: CaptionedFile(file, ()))
+            files = listed.main | "NoCaptions" >> beam.Map(lambda file: InputWithCaptions(file, ()))
             lines = (
                 pipeline | "Ledgers" >> beam.Create(list(ledgers)) | "ReadLedger" >> beam.FlatMap(read_ledger_in_order)
             )
@@ -174,11 +174,11 @@ def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, draw
     return Work(counts, counts.pop("new"), some)
 
 
-def _place(captioned: CaptionedFile) -> bytes:
+def _place(captioned: InputWithCaptions) -> bytes:
     return hashlib.sha256(uri_key(captioned.file.uri)).digest()
 
 
-def _keep(path: str, counts: dict[str, int], drawn: Iterable[list[CaptionedFile]]) -> None:
+def _keep(path: str, counts: dict[str, int], drawn: Iterable[list[InputWithCaptions]]) -> None:
     with open(path, "wb") as file:
         pickle.dump((counts, [captioned.file for some in drawn for captioned in some]), file)
 
@@ -198,7 +198,7 @@ def try_pictures(
 
     def pictures(some: list[InputFile]) -> Iterator[Picture]:
         for file in some:
-            yield fingerprint_file(CaptionedFile(file, ()), limits.max_bytes)[1]
+            yield fingerprint_file(InputWithCaptions(file, ()), limits.max_bytes)[1]
 
     began = time.monotonic()
     encoder = load()

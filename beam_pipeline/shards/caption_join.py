@@ -17,7 +17,7 @@ from training.data.caption_files import CaptionFile, CaptionRow, normalized_name
 
 
 @dataclass(frozen=True)
-class CaptionedFile:
+class InputWithCaptions:
     """An input and what people wrote of it."""
 
     file: InputFile
@@ -25,7 +25,7 @@ class CaptionedFile:
 
 
 class JoinCaptions(beam.PTransform):
-    """InputFile -> CaptionedFile, joined by image name.
+    """InputFile -> InputWithCaptions, joined by image name.
 
     Counts caption rows, rows whose picture is missing, pictures without a caption, repeated rows and unreadable lines.
     """
@@ -62,7 +62,7 @@ def read_caption_rows(captions: CaptionFile) -> Iterator[Any]:
 
 
 def match_captions(group: tuple[bytes, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-    """Files and caption rows of one base name -> CaptionedFile for every file.
+    """Files and caption rows of one base name -> InputWithCaptions for every file.
 
     A row names its picture exactly, by file name or by the end of its path; where no file is called exactly so, one
     whose name is the same in Unicode's composed form takes it. What a container says of its picture comes first and
@@ -90,7 +90,7 @@ def match_captions(group: tuple[bytes, dict[str, Iterable[Any]]]) -> Iterator[An
         if not texts[file.uri]:
             yield count("pictures_without_caption")
             yield note("pictures_without_caption", file.uri)
-        yield CaptionedFile(file, tuple(texts[file.uri]))
+        yield InputWithCaptions(file, tuple(texts[file.uri]))
 
 
 def _files_named(row: CaptionRow, files: list[InputFile]) -> list[InputFile]:

@@ -23,10 +23,10 @@ from beam_pipeline.inputs.sources import Listing, Source
 from beam_pipeline.runtime.counts import COUNTS, NOTES, count, tagged_outputs
 from beam_pipeline.runtime.grouping import Block, CoGroupInBuckets, Pack, Packer, unpack
 from beam_pipeline.runtime.text import reason, uri_key, uri_of
-from beam_pipeline.shards.caption_join import CaptionedFile, JoinCaptions
+from beam_pipeline.shards.caption_join import InputWithCaptions, JoinCaptions
 from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine, read_ledger
+from beam_pipeline.shards.live_counts import HASHED, LISTED, NEW, LiveCounts
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, assign_shard, content_part, shard_count
-from beam_pipeline.shards.tallies import HASHED, LISTED, NEW, NOWHERE, Tallies
 from training.data.caption_files import CaptionFile
 
 _READERS = 8  # threads that hash files: enough to hide the latency of a network disk
@@ -79,7 +79,7 @@ class PlanShards(beam.PTransform):
       max_bytes: size of one input.
       captions: caption file to join by image name, or None.
       retry_rejected: take inputs up again that an earlier run rejected.
-      tallies: where to count for who watches.
+      live_counts: where to count for who watches.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class PlanShards(beam.PTransform):
         max_bytes: int,
         captions: CaptionFile | None = None,
         retry_rejected: bool = False,
-        tallies: Tallies = NOWHERE,
+        live_counts: LiveCounts | None = None,
     ):
         super().__init__()
         self.source = source
@@ -103,19 +103,19 @@ class PlanShards(beam.PTransform):
         self.max_bytes = max_bytes
         self.captions = captions
         self.retry_rejected = retry_rejected
-        self.tallies = tallies
+        self.live_counts = live_counts or LiveCounts()
 
     def expand(self, pipeline) -> Plan:
         listed = tagged_outputs(pipeline | "Source" >> beam.Create([self.source]), "ListInputs", list_inputs)
         counts, notes = [listed[COUNTS]], [listed[NOTES]]
-        files = listed.main | "TallyListed" >> beam.Map(self.tallies.passing, LISTED)
+        files = listed.main | "CountListedLive" >> beam.Map(self.live_counts.count_element, LISTED)
         if self.captions is not None:
             joined = files | JoinCaptions(self.captions)
             files = joined.main
             counts += [joined[COUNTS]]
             notes += [joined[NOTES]]
         else:
-            files = files | "NoCaptions" >> beam.Map(lambda file: CaptionedFile(file, file.captions))
+            files = files | "NoCaptions" >> beam.Map(lambda file: InputWithCaptions(file, file.captions))
 
         ledger = (
             pipeline
@@ -124,9 +124,11 @@ class PlanShards(beam.PTransform):
         )
         work = files | SubtractLedger(ledger, self.retry_rejected)
         counts += [work[COUNTS]]
-        new = work.main | "TallyNew" >> beam.Map(self.tallies.passing, NEW)
+        new = work.main | "CountNewLive" >> beam.Map(self.live_counts.count_element, NEW)
         hashed = new | "FingerprintFiles" >> FingerprintFiles(self.max_bytes)
-        distinct = hashed | "TallyHashed" >> beam.Map(self.tallies.passing, HASHED) | DistinctPictures(ledger)
+        distinct = (
+            hashed | "CountHashedLive" >> beam.Map(self.live_counts.count_element, HASHED) | DistinctPictures(ledger)
+        )
         shards = distinct | AssignShards(self.unfinished, self.next_run, self.shard_size)
         return Plan(shards, counts, notes)
 
@@ -152,7 +154,7 @@ def read_ledger_in_order(path: str) -> Iterator[tuple[str, LedgerLine]]:
 
 
 class SubtractLedger(beam.PTransform):
-    """CaptionedFile -> those that no ledger line accounts for: unknown, changed since, or rejected where retried.
+    """InputWithCaptions -> those that no ledger line accounts for: unknown, changed since, or rejected where retried.
 
     Counts `listed` once for every distinct input and `earlier_OUTCOME` for what is accounted for.
     """
@@ -170,7 +172,7 @@ class SubtractLedger(beam.PTransform):
 
 
 def keep_unaccounted(group: tuple[str, dict[str, Iterable[Any]]], retry_rejected: bool) -> Iterator[Any]:
-    """Listing and ledger lines of one uri -> the CaptionedFile if it is work."""
+    """Listing and ledger lines of one uri -> the InputWithCaptions if it is work."""
     _, grouped = group
     # Of members of one name the last counts, as for tar and unzip.
     listed = sorted(grouped["files"], key=lambda captioned: (_place(captioned.file), captioned.captions), reverse=True)
@@ -196,7 +198,7 @@ def last_outcome(file: InputFile, lines: Iterable[tuple[str, LedgerLine]]) -> st
 
 
 class FingerprintFiles(beam.PTransform):
-    """CaptionedFile -> (sha256 of its bytes, Picture of that one file)."""
+    """InputWithCaptions -> (sha256 of its bytes, Picture of that one file)."""
 
     def __init__(self, max_bytes: int):
         super().__init__()
@@ -215,13 +217,13 @@ class FingerprintFiles(beam.PTransform):
         )
 
 
-def fingerprint_files(files: list[CaptionedFile], max_bytes: int) -> Iterator[tuple[str, Picture]]:
+def fingerprint_files(files: list[InputWithCaptions], max_bytes: int) -> Iterator[tuple[str, Picture]]:
     """Hashes a batch of files side by side."""
     with ThreadPoolExecutor(_READERS) as pool:
         yield from pool.map(fingerprint_file, files, itertools.repeat(max_bytes))
 
 
-def fingerprint_file(captioned: CaptionedFile, max_bytes: int) -> tuple[str, Picture]:
+def fingerprint_file(captioned: InputWithCaptions, max_bytes: int) -> tuple[str, Picture]:
     """One file -> (key, Picture); a file that cannot be read gets a key of its own and the reason."""
     file, problem, digest = captioned.file, captioned.file.problem, ""
     if not problem:

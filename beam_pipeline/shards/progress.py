@@ -1,7 +1,7 @@
-"""How far a pipeline is: a live line on a terminal, a line now and then in a log.
+"""Progress of a pipeline: one live line on a terminal, a line every half minute in a log.
 
-A thread of the launching process looks at what the workers counted (`tallies.py`). Where they run on other machines and
-their counts cannot be seen, it reads the ledgers that appear in the output instead.
+A thread of the launching process reads the live counts of the workers (`live_counts.py`). Where workers run on other
+machines and their counts cannot be seen, it reads the ledgers that appear in the output directory instead.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.interrupts import leaving
-from beam_pipeline.runtime.text import duration
+from beam_pipeline.runtime.text import duration, plural
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, REJECTED, read_ledger
+from beam_pipeline.shards.live_counts import HASHED, LISTED, NEW, SHARDS, LiveCounts
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
-from beam_pipeline.shards.tallies import HASHED, LISTED, NEW, SHARDS, Tallies
 
 log = logging.getLogger("captionbeam")
 
-LIVE_SECONDS = 0.5  # between two looks on a terminal
-LOG_SECONDS = 30.0  # between two lines in a log, and between two looks at the output's ledgers
-WINDOW_SECONDS = 60.0  # that the speed is taken over
+LIVE_SECONDS = 0.5  # between two updates of the line on a terminal
+LOG_SECONDS = 30.0  # between two lines in a log, and between two looks at the ledgers
+WINDOW_SECONDS = 60.0  # that the recent speed is taken over
 
 
 @dataclass(frozen=True)
-class State:
-    """Where a run stands.
+class ProgressState:
+    """How far a run is.
 
     Attributes:
       activity: "listing", "reading", "loading" the models, or "" for the work itself.
-      position: how many are done of what is counted now.
-      total: how many there are, or None while that is unknown.
+      position: inputs that the activity has finished.
+      total: inputs that it has to do, or None while that is unknown.
       rejected: inputs rejected in this run.
       shards: shards finished in this run.
     """
@@ -55,45 +55,47 @@ class State:
     shards: int = 0
 
 
-def state_of(counts: Counter[str], pictures: int | None = None) -> State:
-    """What workers counted -> State.
+def progress_state(counts: Counter[str], pictures: int | None = None) -> ProgressState:
+    """Live counts by name -> ProgressState.
 
     Args:
-      pictures: how many there are to do, where that is known from the start; else listing tells.
+      pictures: number of pictures to do, where it is known from the start; else the listing tells.
     """
     if pictures is not None:
-        return State("", min(counts[DONE], pictures), pictures, 0, counts[SHARDS])
+        return ProgressState("", min(counts[DONE], pictures), pictures, 0, counts[SHARDS])
     finished = sum(counts[outcome] for outcome in OUTCOMES)
     if finished or counts[SHARDS]:
-        # Workers that count elsewhere leave ledgers alone, and those do not tell how many inputs there are.
+        # Where only the ledgers can be read, the number of inputs is unknown.
         total = counts[NEW] or None
         position = min(finished, total) if total else finished
-        return State("", position, total, counts[REJECTED], counts[SHARDS])
+        return ProgressState("", position, total, counts[REJECTED], counts[SHARDS])
     if counts[HASHED]:  # so the listing has ended
-        return State("reading" if counts[HASHED] < counts[NEW] else "loading", counts[HASHED], counts[NEW])
-    return State("listing", counts[LISTED], None)
+        activity = "reading" if counts[HASHED] < counts[NEW] else "loading"
+        return ProgressState(activity, counts[HASHED], counts[NEW])
+    return ProgressState("listing", counts[LISTED], None)
 
 
 @dataclass
-class Speed:
-    """Positions at times -> how fast it goes: over the last WINDOW_SECONDS, and from the first one on."""
+class SpeedMeter:
+    """Positions at times -> pictures a second: over the last WINDOW_SECONDS, and since the first position."""
 
     samples: deque[tuple[float, int]] = field(default_factory=deque)
     first: tuple[float, int] | None = None
 
-    def take(self, now: float, position: int) -> None:
-        """Takes note of a position; times are seconds of one clock and ascend."""
+    def add(self, seconds: float, position: int) -> None:
+        """Adds a position at a time; the times come from one clock and ascend."""
         if self.first is None:
-            self.first = (now, position)
-        self.samples.append((now, position))
-        while len(self.samples) > 2 and now - self.samples[1][0] >= WINDOW_SECONDS:
+            self.first = (seconds, position)
+        self.samples.append((seconds, position))
+        while len(self.samples) > 2 and seconds - self.samples[1][0] >= WINDOW_SECONDS:
             self.samples.popleft()
 
     def recent(self) -> float | None:
-        """A second; None while there is too little to tell."""
+        """Pictures a second over the last WINDOW_SECONDS; None before a second has passed, or without progress."""
         return _slope(self.samples[0], self.samples[-1]) if self.samples else None
 
     def overall(self) -> float | None:
+        """Pictures a second since the first position; None before a second has passed, or without progress."""
         return _slope(self.first, self.samples[-1]) if self.first and self.samples else None
 
 
@@ -102,12 +104,12 @@ def _slope(begin: tuple[float, int], end: tuple[float, int]) -> float | None:
     return number / seconds if seconds >= 1 and number > 0 else None
 
 
-def sentence(state: State, speed: float | None) -> str:
-    """State and pictures a second -> one line, without the stage's name."""
+def progress_line(state: ProgressState, speed: float | None) -> str:
+    """ProgressState and pictures a second -> text of the line, without the name of the stage."""
     if state.activity == "listing":
-        return f"{state.position:,} inputs found"
+        return f"{plural(state.position, 'input')} found"
     if state.activity == "loading":
-        return f"{state.position:,} new inputs read, loading the models"
+        return f"{plural(state.position, 'new input')} read, loading the models"
     done = f"{state.position:,}" if state.total is None else f"{state.position:,} of {state.total:,}"
     parts = [f"{done} new inputs read" if state.activity else done]
     if speed:
@@ -117,27 +119,30 @@ def sentence(state: State, speed: float | None) -> str:
     if not state.activity:
         parts.append(f"{state.rejected:,} rejected")
         if state.total is None:
-            parts.append(f"{state.shards:,} shard{'s' * (state.shards != 1)} finished")
+            parts.append(f"{plural(state.shards, 'shard')} finished")
     return ", ".join(parts)
 
 
-def _is_terminal() -> bool:
-    """Whether a line on standard error can be drawn anew; not where the terminal has no size, as some CI gives it."""
+def _can_redraw() -> bool:
+    """Whether a line on standard error can be redrawn; not where the terminal has no size, as in some CI systems."""
     try:
         return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > 0
     except (OSError, ValueError):
         return sys.stderr.isatty()
 
 
-class Progress:
-    """Shows how far a pipeline is, for as long as it is entered; whatever goes wrong here is no matter of the job's.
+class ProgressDisplay:
+    """Shows the progress of a pipeline for as long as it is entered; an error in here never fails the job.
 
     Args:
-      stage: its name, for the line.
-      output: directory whose ledgers are read where workers' counts cannot be seen.
-      committed: shards that were there before.
-      pictures: how many there are to do, where that is known.
+      stage: name that begins the line.
+      output: directory whose ledgers are read where the live counts cannot be.
+      committed: shards that were finished before this run.
+      pictures: number of pictures to do, where it is known.
       clock: gives seconds.
+
+    Attributes:
+      live_counts: for the workers to add to.
     """
 
     def __init__(
@@ -148,90 +153,94 @@ class Progress:
         pictures: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.tallies = Tallies()
+        self.live_counts = LiveCounts()
         self._stage, self._output, self._pictures, self._clock = stage, output, pictures, clock
-        self._known = set(committed)
-        self._ledgers: Counter[str] = Counter()
-        self._ledgers_read = self._said = clock()
-        self._state = State("listing", 0, None)
-        self._speed = Speed()
+        self._shards_read = set(committed)
+        self._ledger_counts: Counter[str] = Counter()
+        self._ledgers_read_at = self._logged_at = clock()
+        self._state = ProgressState("listing", 0, None)
+        self._speed = SpeedMeter()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._bar: tqdm | None = None
         self._cleanup = contextlib.ExitStack()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         with contextlib.suppress(OSError):
             directory = tempfile.mkdtemp(prefix="captionbeam-progress-")
             remove = partial(shutil.rmtree, directory, ignore_errors=True)
             self._cleanup.callback(remove)
             self._cleanup.enter_context(leaving(remove))
-            self.tallies = Tallies(directory)
+            self.live_counts = LiveCounts(directory)
         self._thread.start()
         return self
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stopped.set()
         self._thread.join(timeout=10)
         if kind is None and self._state.position and not self._state.activity:
-            self._tell(f"{self._stage}: {sentence(self._state, self._speed.overall())}")
+            self._log(self._speed.overall())
         self._cleanup.close()
 
     def _watch(self) -> None:
         try:
-            if _is_terminal():
+            if _can_redraw():
                 with (
                     logging_redirect_tqdm(loggers=[log]),
                     tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True) as self._bar,
                 ):
-                    self._look_until_stopped(LIVE_SECONDS)
+                    self._update_until_stopped(LIVE_SECONDS)
             else:
-                self._look_until_stopped(1.0)
+                self._update_until_stopped(1.0)
         except Exception as error:
-            log.debug("no progress can be shown any more: %s", error)
+            log.debug("progress cannot be shown any more: %s", error)
 
-    def _look_until_stopped(self, pause: float) -> None:
+    def _update_until_stopped(self, pause: float) -> None:
         while True:
             last = self._stopped.wait(pause)
-            self.look(last)
+            self.update(last)
             if last:
                 return
 
-    def look(self, last: bool = False) -> None:
-        """Looks at the counts, and says something if it is time."""
+    def update(self, last: bool = False) -> None:
+        """Reads the counts, redraws the live line, and logs a line where LOG_SECONDS have passed.
+
+        Args:
+          last: only read the counts; the line at the end follows.
+        """
         now = self._clock()
-        counts = self.tallies.read()
-        if not counts and (last or now - self._ledgers_read >= LOG_SECONDS):
-            self._ledgers_read = now
+        counts = self.live_counts.read()
+        if not counts and (last or now - self._ledgers_read_at >= LOG_SECONDS):
+            self._ledgers_read_at = now
             self._read_new_ledgers()
-        state = state_of(counts or self._ledgers, self._pictures)
+        state = progress_state(counts or self._ledger_counts, self._pictures)
         if state.activity != self._state.activity:
-            self._speed = Speed()
+            self._speed = SpeedMeter()
         self._state = state
         if state.position:
-            self._speed.take(now, state.position)
+            self._speed.add(now, state.position)
         if last:
             return
         if self._bar is not None:
             self._draw(self._bar, state)
-        elif state.position and now - self._said >= LOG_SECONDS:
-            self._said = now
-            self._tell(f"{self._stage}: {sentence(state, self._speed.recent())}")
+        elif state.position and now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
+            self._log(self._speed.recent())
 
-    def _draw(self, bar: tqdm, state: State) -> None:
+    def _draw(self, bar: tqdm, state: ProgressState) -> None:
         known = state.total is not None
         bar.bar_format = "{desc} |{bar:20}| {percentage:.0f} %" if known else "{desc}"
         bar.total, bar.n = state.total, state.position
-        bar.set_description_str(f"{self._stage}: {sentence(state, self._speed.recent())}", refresh=True)
+        bar.set_description_str(f"{self._stage}: {progress_line(state, self._speed.recent())}", refresh=True)
 
-    def _tell(self, line: str) -> None:
-        log.info("%s", line)
+    def _log(self, speed: float | None) -> None:
+        log.info("%s: %s", self._stage, progress_line(self._state, speed))
 
     def _read_new_ledgers(self) -> None:
-        """Counts what the ledgers of newly committed shards say; each is read once."""
+        """Adds the outcomes in the ledgers of newly committed shards; each ledger is read once."""
         for shard in committed_shards(storage.list_directory(self._output)):
-            if shard not in self._known:
-                self._known.add(shard)
-                self._ledgers[SHARDS] += 1
+            if shard not in self._shards_read:
+                self._shards_read.add(shard)
+                self._ledger_counts[SHARDS] += 1
                 lines = read_ledger(storage.join(self._output, shard.ledger()))
-                self._ledgers.update(line.outcome for line in lines)
+                self._ledger_counts.update(line.outcome for line in lines)

@@ -9,7 +9,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from beam_pipeline.inputs.input_file import InputFile, Member
 from beam_pipeline.inputs.sources import resolve_source
 from beam_pipeline.runtime.counts import COUNTS
-from beam_pipeline.shards.caption_join import CaptionedFile, match_captions
+from beam_pipeline.shards.caption_join import InputWithCaptions, match_captions
 from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
 from beam_pipeline.shards.planning import Picture, PlanShards, keep_unaccounted, merge_files
 from training.data.caption_files import CaptionRow, read_captions
@@ -42,7 +42,7 @@ COMPOSED, DECOMPOSED = "M\u00fcnchen.jpg", "Mu\u0308nchen.jpg"
 
 def test_captions_find_a_name_in_the_other_unicode_form():
     captioned, counts, _ = match([f"/p/{DECOMPOSED}"], [CaptionRow(COMPOSED, "a city", 2)])
-    assert captioned == [CaptionedFile(file(f"/p/{DECOMPOSED}"), ("a city",))]
+    assert captioned == [InputWithCaptions(file(f"/p/{DECOMPOSED}"), ("a city",))]
     assert counts == {}
 
 
@@ -60,7 +60,7 @@ def test_the_exact_spelling_wins_and_each_keeps_its_own():
 
 def test_unmatched_names_are_counted_and_listed():
     captioned, counts, notes = match(["/p/a.jpg"], [CaptionRow("b/a.jpg", "elsewhere", 2)])
-    assert captioned == [CaptionedFile(file("/p/a.jpg"))]
+    assert captioned == [InputWithCaptions(file("/p/a.jpg"))]
     assert counts == {"captions_without_picture": 1, "pictures_without_caption": 1}
     assert notes == [("captions_without_picture", "b/a.jpg"), ("pictures_without_caption", "/p/a.jpg")]
 
@@ -74,7 +74,7 @@ def test_what_a_container_says_comes_first_and_is_not_said_twice():
     own = InputFile("/p/a.tar!/a.jpg", 1, 1.0, captions=("a dog",))
     rows = [CaptionRow("a.jpg", "a dog", 2), CaptionRow("a.jpg", "a puppy", 3)]
     captioned, counts, _ = split(match_captions((b"a.jpg", {"files": [own], "rows": rows})))
-    assert captioned == [CaptionedFile(own, ("a dog", "a puppy"))]
+    assert captioned == [InputWithCaptions(own, ("a dog", "a puppy"))]
     assert counts == {}
 
 
@@ -108,14 +108,14 @@ def line(outcome: str, size: int = 1, mtime: float = 1.0) -> LedgerLine:
     ],
 )
 def test_work_is_the_listing_minus_the_ledger(lines, retry, work, counts):
-    captioned = CaptionedFile(file("/p/a.jpg"))
+    captioned = InputWithCaptions(file("/p/a.jpg"))
     main, counted, _ = split(keep_unaccounted(("/p/a.jpg", {"files": [captioned], "lines": lines}), retry))
     assert main == ([captioned] if work else [])
     assert counted == counts
 
 
 def test_an_input_listed_twice_is_one_input():
-    twice = [CaptionedFile(file("/p/a.jpg"))] * 2
+    twice = [InputWithCaptions(file("/p/a.jpg"))] * 2
     main, counts, _ = split(keep_unaccounted(("/p/a.jpg", {"files": twice, "lines": []}), False))
     assert len(main) == 1
     assert counts == {"listed": 1, "listed_repeatedly": 1}
@@ -123,7 +123,7 @@ def test_an_input_listed_twice_is_one_input():
 
 def test_of_members_of_one_name_the_last_counts():
     first, last = (
-        CaptionedFile(InputFile("/p/a.tar!/a.jpg", 1, 1.0, member=Member("/p/a.tar", "tar", (offset, 1))), captions)
+        InputWithCaptions(InputFile("/p/a.tar!/a.jpg", 1, 1.0, member=Member("/p/a.tar", "tar", (offset, 1))), captions)
         for offset, captions in ((512, ("a dog",)), (1536, ()))
     )
     for order in ([first, last], [last, first]):

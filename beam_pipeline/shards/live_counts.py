@@ -1,7 +1,7 @@
-"""Counts that workers leave for the process that shows progress, in memory that they share through a file each.
+"""Live counts for the progress display: workers leave them in memory that they share through one file a process.
 
-They are for the eye only: what was done is what the ledgers say. Workers on other machines find no such directory, and
-count into nothing.
+They are for the eye only; the ledgers say what was done. Workers on other machines find no such directory and count
+nothing.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from beam_pipeline.shards.ledger import OUTCOMES, LedgerLine
 LISTED, NEW, HASHED, SHARDS = "listed", "new", "hashed", "shards"
 _NAMES = (LISTED, NEW, HASHED, SHARDS, *OUTCOMES)
 _LAYOUT = struct.Struct(f"<{len(_NAMES)}q")
-_ENDING = ".tally"
+_ENDING = ".counts"
 
 Element = TypeVar("Element")
 
 
 @dataclass(frozen=True)
-class Tallies:
-    """Where a job's workers count; picklable, for a DoFn to hold.
+class LiveCounts:
+    """Counters that every worker of a job adds to and the launching process reads; picklable, for a DoFn to hold.
 
     Attributes:
-      directory: a local one that the launching process reads; "" to count into nothing.
+      directory: local directory with one file a worker process; "" to count nothing.
     """
 
     directory: str = ""
 
     def add(self, name: str, number: int = 1) -> None:
-        """Adds to one of the counts."""
+        """Adds to the counter `name`: an outcome of the ledger, LISTED, NEW, HASHED or SHARDS."""
         if self.directory:
-            _of_this_process(self.directory).add(name, number)
+            _counters_of_this_process(self.directory).add(name, number)
 
     def add_lines(self, lines: Iterable[LedgerLine]) -> None:
-        """Adds what became of inputs."""
+        """Adds the outcome of each ledger line."""
         for line in lines:
             self.add(line.outcome)
 
-    def passing(self, element: Element, name: str) -> Element:
-        """Counts an element on its way, for `beam.Map`."""
+    def count_element(self, element: Element, name: str) -> Element:
+        """Adds 1 to the counter `name` and returns the element, for `beam.Map`."""
         self.add(name)
         return element
 
     def read(self) -> Counter[str]:
-        """What all workers have counted so far."""
+        """Sums over all worker processes, by name; empty where nothing can be read."""
         total: Counter[str] = Counter()
         if not self.directory:
             return total
@@ -62,16 +62,13 @@ class Tallies:
                 if entry.name.endswith(_ENDING):
                     with open(entry.path, "rb") as file:
                         content = file.read()
-                    if len(content) == _LAYOUT.size:  # else it is being made
+                    if len(content) == _LAYOUT.size:  # else the worker is only making the file
                         total.update(dict(zip(_NAMES, _LAYOUT.unpack(content), strict=True)))
         return total
 
 
-NOWHERE = Tallies()
-
-
-class _Tally:
-    """The counts of one process."""
+class _ProcessCounters:
+    """The counters of one worker process, in a memory-mapped file; in plain memory where no file can be made."""
 
     def __init__(self, directory: str):
         self._counts = dict.fromkeys(_NAMES, 0)
@@ -88,14 +85,14 @@ class _Tally:
             struct.pack_into("<q", self._shared, 8 * _NAMES.index(name), self._counts[name])
 
 
-_tallies: dict[tuple[int, str], _Tally] = {}
+_counters: dict[tuple[int, str], _ProcessCounters] = {}
 _making = threading.Lock()
 
 
-def _of_this_process(directory: str) -> _Tally:
+def _counters_of_this_process(directory: str) -> _ProcessCounters:
     key = os.getpid(), directory  # a forked process counts for itself
-    tally = _tallies.get(key)
-    if tally is None:
+    counters = _counters.get(key)
+    if counters is None:
         with _making:
-            tally = _tallies.get(key) or _tallies.setdefault(key, _Tally(directory))
-    return tally
+            counters = _counters.get(key) or _counters.setdefault(key, _ProcessCounters(directory))
+    return counters
