@@ -34,7 +34,7 @@ setup(
         "h5py>=3.10,<4",  # tells the layouts of weight files apart; keras brings it
         "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3
         "numpy>=1.26,<3",  # features between Beam and TensorFlow; TensorFlow 2.16 narrows it to below 2
-        "pillow>=11,<13",  # decodes pictures
+        "pillow>=11.3,<14",  # decodes pictures; the first whose wheels bring AVIF
         "pyarrow>=14.0.1",  # Parquet tables; apache-beam brings it and narrows it further
         "pycocoevalcap==1.2",  # BLEU, ROUGE-L, CIDEr and METEOR as the COCO caption challenge counts them
         "regex>=2024.4",  # Unicode's word boundaries (UAX #29) and scripts, which re does not know

@@ -187,11 +187,10 @@ def _input_in_srgb(image: Image.Image, profile: bytes | None, box: Box) -> Image
 def _resize(image: Image.Image, box: Box) -> Image.Image:
     left, top, right, bottom, mirrored = box
     width, height = image.size
+    # One direction after the other: Pillow 13 resizes tall pictures vertically first, which rounds other values.
     small = image.resize(
-        (INPUT_SIZE, INPUT_SIZE),
-        Image.Resampling.BILINEAR,
-        box=(left * width, top * height, right * width, bottom * height),
-    )
+        (INPUT_SIZE, height), Image.Resampling.BILINEAR, box=(left * width, 0, right * width, height)
+    ).resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR, box=(0, top * height, INPUT_SIZE, bottom * height))
     return small.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else small
 
 

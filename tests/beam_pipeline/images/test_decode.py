@@ -33,6 +33,17 @@ def test_a_picture_becomes_the_encoders_input():
     assert (decoded.width, decoded.height) == (500, 375)
 
 
+def test_a_tall_picture_is_resized_horizontally_first():
+    tall = noise((310, 500))
+    rows = [tall.crop((0, y, 310, y + 1)).resize((INPUT_SIZE, 1), Image.Resampling.BILINEAR) for y in range(500)]
+    narrow = Image.fromarray(np.concatenate([np.asarray(row) for row in rows]))
+    columns = [
+        narrow.crop((x, 0, x + 1, 500)).resize((1, INPUT_SIZE), Image.Resampling.BILINEAR) for x in range(INPUT_SIZE)
+    ]
+    expected = np.concatenate([np.asarray(column) for column in columns], axis=1)
+    np.testing.assert_array_equal(decode_image(encoded(tall, "PNG")).pixels, expected)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "ICO", "PPM", "TGA"])
 def test_content_decides_the_format(kind):
     decoded = decode_image(encoded(Image.new("RGB", (64, 64), (200, 30, 30)), kind))
