@@ -25,7 +25,8 @@ from beam_pipeline.captions.shard import caption_features
 from beam_pipeline.encoders.base import Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.sources import resolve_source
-from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.reports.page import begin_chart_library
 from beam_pipeline.reports.report import report_of_caption
 from beam_pipeline.runtime import storage
@@ -55,46 +56,6 @@ from training.models.confidence import LOW
 log = logging.getLogger("captionbeam")
 
 WORDS = f"{TABLES[WORD]}.csv"
-
-
-@dataclass(frozen=True)
-class CaptionOptions:
-    """Settings of `captionbeam caption`; exactly one of images and features is given.
-
-    Attributes:
-      captioner: directory that `captionbeam train` made, or several separated by commas: an ensemble.
-      output: directory for captions, ledger and word importance.
-      images: folder, pattern, archive or list.
-      features: feature set.
-      beam_width: hypotheses kept while decoding.
-      min_words: words of a caption at least; None for the captioner's own.
-      guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
-      alternatives: captions beside the best one, fewer than `beam_width`.
-      min_confidence: captions below it are flagged, and left out of exports; None for none.
-      reference: captions directory of the same captioner to compare words with; None for the training captions.
-      weights: encoder weights, where they lie elsewhere than when the features were extracted.
-      shard_size: pictures a shard, on average at most (images only).
-      report: whether to write `report.html` too, as the command does.
-      decode_limits, max_reject_rate, retry_rejected, remote_lists: as for extract.
-    """
-
-    captioner: str
-    output: str
-    images: str | None = None
-    features: str | None = None
-    beam_width: int = 3
-    min_words: int | None = None
-    guidance: float | None = None
-    alternatives: int = 0
-    min_confidence: float | None = None
-    reference: str | None = None
-    weights: str | None = None
-    shard_size: int = 512
-    report: bool = False
-    decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS
-    max_reject_rate: float = 0.10
-    retry_rejected: bool = False
-    remote_lists: bool = False
 
 
 @dataclass(frozen=True)

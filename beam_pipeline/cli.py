@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import dataclasses
 import logging
 import os
 import sys
@@ -16,11 +15,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from beam_pipeline.commands.argument_parser import Parser, closest
-from beam_pipeline.commands.parser import build_parser, stage_parser
+from beam_pipeline.commands.parser import STAGES, build_parser, fill, stage_parser
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.completion import CompletionOptions
+from beam_pipeline.options.demo import DemoOptions
+from beam_pipeline.options.directories import InspectOptions, StatusOptions, VerifyOptions
+from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.options.results import CompareOptions, ExportOptions, ReportOptions
 from beam_pipeline.runtime.interrupts import stoppable
 from beam_pipeline.runtime.logs import set_up_logging
 from beam_pipeline.runtime.memory import first_import
 from training.errors import UserError
+from training.options import EvaluateOptions, TrainOptions
 
 _GO_ON = ("extract", "train", "caption", "export", "demo")  # stages that go on where they were stopped
 _STOPPED = ("stopped", "stopped; the same command goes on from what is finished")
@@ -32,19 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, unknown = build_parser().parse_known_args(argv)
     settings = vars(arguments)
-    stage, takes_beam = settings.pop("stage"), settings.pop("takes_beam")
-    verbose = settings.pop("verbose")
+    stage, verbose = settings["stage"], settings["verbose"]
     set_up_logging(verbose)
     with stoppable(f"captionbeam {stage}: {_STOPPED[stage in _GO_ON]}", silent=not verbose) as stop:
-        status = _run(stage, settings, unknown, takes_beam)
+        status = _run(stage, settings, unknown)
     return status if stop.status is None else stop.status
 
 
-def _run(stage: str, settings: dict[str, Any], unknown: list[str], takes_beam: bool) -> int:
+def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
+    takes_beam = STAGES[stage].takes_beam
     try:
         if unknown and not takes_beam:
             raise UserError(_unknown_option(stage, unknown[0], []))
-        _RUN[stage](settings, _beam_options(stage, unknown) if takes_beam else None)
+        options = fill(STAGES[stage].options, settings)
+        run = (_DRY_RUN if settings.get("dry_run") else RUN)[stage]
+        run(options, _beam_options(stage, unknown) if takes_beam else None)
         sys.stdout.flush()
     except UserError as error:
         logging.getLogger("captionbeam").debug("stack trace", exc_info=True)
@@ -85,106 +93,99 @@ def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
     return f"unknown option {option}" + (close or f" (see captionbeam {stage} --help)")
 
 
-def _fill(options_class, settings: dict[str, Any]):
-    """Settings -> the stage's options; None leaves a field at its default."""
-    fields = {field.name for field in dataclasses.fields(options_class)}
-    if "decode_limits" in fields:
-        from beam_pipeline.options.limits import DecodeLimits
-
-        settings = {**settings, "decode_limits": _fill(DecodeLimits, settings)}
-    return options_class(**{name: value for name, value in settings.items() if name in fields and value is not None})
-
-
-def _extract(settings: dict[str, Any], beam_options) -> None:
+def _extract(options: ExtractOptions, beam_options: Any) -> None:
     with first_import("tensorflow"):
-        from beam_pipeline.extract_features import ExtractOptions, extract
+        from beam_pipeline.extract_features import extract
 
-    if settings["dry_run"]:
+    extract(options, beam_options)
+
+
+def _dry_run_extract(options: ExtractOptions, beam_options: Any) -> None:
+    with first_import("tensorflow"):
         from beam_pipeline.commands.dry_run import dry_run_extract
 
-        dry_run_extract(_fill(ExtractOptions, settings), beam_options)
-    else:
-        extract(_fill(ExtractOptions, settings), beam_options)
+    dry_run_extract(options, beam_options)
 
 
-def _train(settings: dict[str, Any], _) -> None:
+def _train(options: TrainOptions, _: None) -> None:
     with first_import("tensorflow"):
-        from training.options import TrainOptions
         from training.train import train
 
-    train(_fill(TrainOptions, settings))
+    train(options)
 
 
-def _evaluate(settings: dict[str, Any], _) -> None:
+def _evaluate(options: EvaluateOptions, _: None) -> None:
     with first_import("tensorflow"):
         from training.evaluate import evaluate
-        from training.options import EvaluateOptions
 
-    evaluate(_fill(EvaluateOptions, settings))
+    evaluate(options)
 
 
-def _caption(settings: dict[str, Any], beam_options) -> None:
+def _caption(options: CaptionOptions, beam_options: Any) -> None:
     with first_import("tensorflow"):
-        from beam_pipeline.caption_images import CaptionOptions, caption
+        from beam_pipeline.caption_images import caption
 
-    if settings["dry_run"]:
+    caption(options, beam_options)
+
+
+def _dry_run_caption(options: CaptionOptions, beam_options: Any) -> None:
+    with first_import("tensorflow"):
         from beam_pipeline.commands.dry_run import dry_run_caption
 
-        dry_run_caption(_fill(CaptionOptions, settings), beam_options)
-    else:
-        caption(_fill(CaptionOptions, settings), beam_options)
+    dry_run_caption(options, beam_options)
 
 
-def _report(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.reports.report import ReportOptions, report
+def _report(options: ReportOptions, _: None) -> None:
+    from beam_pipeline.reports.report import report
 
-    report(_fill(ReportOptions, settings))
-
-
-def _compare(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.commands.compare import CompareOptions, compare
-
-    compare(_fill(CompareOptions, settings))
+    report(options)
 
 
-def _export(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.exports.export import ExportOptions, export
+def _compare(options: CompareOptions, _: None) -> None:
+    from beam_pipeline.commands.compare import compare
 
-    export(_fill(ExportOptions, settings))
-
-
-def _status(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.commands.status import StatusOptions, status
-
-    status(_fill(StatusOptions, settings))
+    compare(options)
 
 
-def _inspect(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.commands.inspect import InspectOptions, inspect
+def _export(options: ExportOptions, _: None) -> None:
+    from beam_pipeline.exports.export import export
 
-    inspect(_fill(InspectOptions, settings))
+    export(options)
 
 
-def _verify(settings: dict[str, Any], _) -> None:
+def _status(options: StatusOptions, _: None) -> None:
+    from beam_pipeline.commands.status import status
+
+    status(options)
+
+
+def _inspect(options: InspectOptions, _: None) -> None:
+    from beam_pipeline.commands.inspect import inspect
+
+    inspect(options)
+
+
+def _verify(options: VerifyOptions, _: None) -> None:
     with first_import("tensorflow"):
-        from beam_pipeline.commands.verify import VerifyOptions, verify
+        from beam_pipeline.commands.verify import verify
 
-    verify(_fill(VerifyOptions, settings))
-
-
-def _completion(settings: dict[str, Any], _) -> None:
-    from beam_pipeline.commands.completion import CompletionOptions, completion
-
-    completion(_fill(CompletionOptions, settings))
+    verify(options)
 
 
-def _demo(settings: dict[str, Any], beam_options) -> None:
-    from beam_pipeline.demo.demo import DemoOptions, demo
+def _demo(options: DemoOptions, beam_options: Any) -> None:
+    from beam_pipeline.demo.demo import demo
 
-    demo(_fill(DemoOptions, settings), beam_options)
+    demo(options, beam_options)
 
 
-_RUN: dict[str, Callable[[dict[str, Any], Any], None]] = {
+def _completion(options: CompletionOptions, _: None) -> None:
+    from beam_pipeline.commands.completion import completion
+
+    completion(options)
+
+
+# What a stage does with its options, and with Beam's if it takes them.
+RUN: dict[str, Callable[[Any, Any], None]] = {
     "extract": _extract,
     "train": _train,
     "evaluate": _evaluate,
@@ -198,6 +199,7 @@ _RUN: dict[str, Callable[[dict[str, Any], Any], None]] = {
     "demo": _demo,
     "completion": _completion,
 }
+_DRY_RUN: dict[str, Callable[[Any, Any], None]] = {"extract": _dry_run_extract, "caption": _dry_run_caption}
 
 
 def command() -> NoReturn:

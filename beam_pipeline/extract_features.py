@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,8 @@ from beam_pipeline.encoders import int8 as int8_encoder
 from beam_pipeline.encoders.base import Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.inputs.sources import Source, resolve_source
-from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
+from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS
 from beam_pipeline.runtime.once_per_process import OncePerProcess
@@ -42,43 +43,6 @@ from training.data.feature_set import INT8_ENCODER, EncoderIdentity, FeatureSet,
 from training.errors import UserError
 
 log = logging.getLogger("captionbeam")
-
-
-@dataclass(frozen=True)
-class ExtractOptions:
-    """Settings of `captionbeam extract`.
-
-    Attributes:
-      images: folder, pattern, archive or list.
-      output: directory of the feature set.
-      captions: caption file to store with the features, or None.
-      weights: "imagenet", "random" or a path; with "int8" also of the quantized graph of other features.
-      feature_kind: "grid" or "pooled".
-      layer: "mixed9" or "mixed10", the last but one block of InceptionV3 or the last.
-      precision: "auto", "bfloat16", "float32" or, with OpenVINO, "int8".
-      engine: "tensorflow", or "openvino" of the extra.
-      augment: further views of each picture, mirrored and cropped, to train on.
-      shard_size: pictures a shard, on average at most.
-      decode_limits: what one picture may cost.
-      max_reject_rate: share of rejected inputs above which the job fails, 0 to 1.
-      retry_rejected: take inputs up again that an earlier run rejected.
-      remote_lists: whether a list may name addresses on file systems other than its own.
-    """
-
-    images: str
-    output: str
-    captions: str | None = None
-    weights: str = "imagenet"
-    feature_kind: str = "grid"
-    layer: str = "mixed9"
-    precision: str = "auto"
-    engine: str = "tensorflow"
-    augment: int = 0
-    shard_size: int = 512
-    decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS
-    max_reject_rate: float = 0.10
-    retry_rejected: bool = False
-    remote_lists: bool = False
 
 
 def extract(

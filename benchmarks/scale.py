@@ -125,7 +125,8 @@ def run(stage: str, place: Path, beam: list[str]) -> None:
 
 
 def extract_job(place: Path, weights: str) -> Callable[..., object]:
-    from beam_pipeline.extract_features import ExtractOptions, extract
+    from beam_pipeline.extract_features import extract
+    from beam_pipeline.options.extract import ExtractOptions
 
     options = ExtractOptions(
         images=str(place / "pictures.tar"),
@@ -138,8 +139,9 @@ def extract_job(place: Path, weights: str) -> Callable[..., object]:
 
 
 def caption_job(place: Path, weights: str) -> Callable[..., object]:
-    from beam_pipeline.caption_images import CaptionOptions, caption
+    from beam_pipeline.caption_images import caption
     from beam_pipeline.encoders.registry import resolve_encoder
+    from beam_pipeline.options.caption import CaptionOptions
     from training.models.caption_models import ModelConfig, build_model
     from training.models.captioner import save_weights, write_config
     from training.text.vocabulary import VOCABULARY, Vocabulary

@@ -36,12 +36,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from one_by_one import describer, keras_model, load_picture
 from PIL import Image
 
-from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.caption_images import caption
 from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import LAYERS, load_encoder, resolve_encoder
-from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.extract_features import extract
 from beam_pipeline.images.decode import INPUT_SIZE, decode_image
 from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.storage import read_bytes
 from beam_pipeline.shards.encoding import sample_pixels

@@ -29,13 +29,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from batched_decoding import random_captioner
 
-from beam_pipeline.caption_images import CaptionOptions
 from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.captions.shard import DECODER_BATCH, captioned
 from beam_pipeline.encoders.base import ENCODER_BATCH
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import decode_image
 from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.runtime.storage import read_bytes
 from beam_pipeline.words.statistics import shard_statistics
 from training.decoding.decoder import CaptionDecoder

@@ -36,7 +36,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.extract_features import extract
+from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine, to_jsonl
 from beam_pipeline.shards.run import Results, commit_shard
 from beam_pipeline.shards.shard_id import ShardId

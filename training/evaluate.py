@@ -15,12 +15,12 @@ import tensorflow as tf
 from training import __version__
 from training.data.caption_files import normalized_name, read_image_list
 from training.data.feature_set import FeatureSet, load_feature_set
-from training.decoding.decoder import BEAM_WIDTH, CaptionDecoder
+from training.decoding.decoder import CaptionDecoder
 from training.decoding.guidance import effective_guidance
 from training.errors import UserError
 from training.files import reach, write_json
 from training.models.captioner import load_captioner, member_paths, read_config
-from training.options import EvaluateOptions
+from training.options import BEAM_WIDTH, EvaluateOptions
 from training.scoring.baselines import (
     ScoredPictures,
     TrainingCaptions,

@@ -1,9 +1,25 @@
-"""Settings of `captionbeam train` and `captionbeam evaluate`; light enough for `--help`: no TensorFlow, no Keras."""
+"""The options of `captionbeam train` and `captionbeam evaluate`; light enough for `--help`: no TensorFlow, no Keras."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from training.option_fields import (
+    Alias,
+    Option,
+    above_zero,
+    natural,
+    option,
+    positive,
+    share_below_one,
+    weight,
+    whole,
+)
+
+BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
+GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/caption-quality.md)
 
 AVERAGING = 0.998  # of the weights that are kept: about the last 500 steps (Polyak and Juditsky 1992)
 
@@ -64,58 +80,118 @@ class PresenceOptions:
     prior_captions: float = 0.5
 
 
+def _by_model(name: str) -> str:
+    """The default of a setting that `DEFAULTS` has, in words."""
+    values = {model: defaults[name] for model, defaults in DEFAULTS.items()}
+    if len(set(values.values())) == 1:
+        return f"{values['attention']:g}"
+    return ", ".join(f"{value:g} for {model}" for model, value in values.items())
+
+
+def _dropout(name: str, of: str) -> Mapping[str, Option]:
+    return option(f"dropout rate of {of}", "RATE", share_below_one, default_text=_by_model(name), group="training")
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """Settings of `captionbeam train`; where one is None, what `DEFAULTS` has for the model.
 
-    Attributes:
-      features: feature set with captions.
-      output: directory of the captioner.
-      model: "attention" or "merge".
-      glove: GloVe text file, or None for random word embeddings.
-      train_list, dev_list: files of image names; None for a split by content.
-      epochs: at most.
-      seed: of everything random.
-      batch_size: pictures a step, each with all its captions.
+    Attributes that are no options of the command:
       embedding_size, hidden_size: of the model.
-      min_count: how often a word must stand in the training captions to be learnt.
+      min_count: how often a word must occur in the training captions to be learnt.
       max_words: longer captions are cut.
-      learning_rate: peak, after the warm-up and before the cosine decay.
-      feature_dropout, word_dropout, output_dropout, position_dropout: see ModelConfig.
       weight_decay: of AdamW.
-      label_smoothing: share of the target spread over the vocabulary.
-      averaging: what the running average of the weights keeps at each step; 0 for no average.
-      patience: epochs without a better CIDEr on the dev pictures before training stops.
+      patience: epochs without a better CIDEr on the validation pictures before training stops.
       checkpoint_steps: steps between checkpoints.
-      self_critical_epochs: at most, of the second stage; see `training.fitting.self_critical`.
-      self_critical_rate: learning rate at its start.
+      self_critical_rate: learning rate at the start of the second stage; see `training.fitting.self_critical`.
       presence: of the word-presence head.
     """
 
-    features: str
-    output: str
-    model: str = "attention"
-    glove: str | None = None
-    train_list: str | None = None
-    dev_list: str | None = None
-    epochs: int | None = None
-    seed: int = 0
-    batch_size: int | None = None
+    features: str = field(metadata=option("feature set that extract made with --captions", "FEATURES"))
+    output: str = field(metadata=option("directory to write the captioner to", "CAPTIONER"))
+    model: str = field(
+        default="attention",
+        metadata=option(
+            "attention looks at the cells of the 8x8 feature grid, merge at their mean", choices=tuple(DEFAULTS)
+        ),
+    )
+    glove: str | None = field(
+        default=None,
+        metadata=option(
+            "GloVe vectors in text form, to start the word embeddings from", "FILE", default_text="random embeddings"
+        ),
+    )
+    train_list: str | None = field(
+        default=None,
+        metadata=option(
+            "names of the pictures to train on, one per line", "FILE", default_text="all but the validation pictures"
+        ),
+    )
+    dev_list: str | None = field(
+        default=None,
+        metadata=option(
+            "names of the validation pictures, one per line; they decide which epoch is the best",
+            "FILE",
+            default_text="one picture in ten, at most about 2000, chosen by content",
+        ),
+    )
+    epochs: int | None = field(
+        default=None, metadata=option("maximum number of epochs", "N", positive, default_text=_by_model("epochs"))
+    )
+    self_critical_epochs: int | None = field(
+        default=None,
+        metadata=option(
+            "maximum number of further epochs that reward sampled captions by their CIDEr; 0 for none",
+            "N",
+            natural,
+            default_text=_by_model("self_critical_epochs"),
+        ),
+    )
+    seed: int = field(default=0, metadata=option("random seed", "N", whole))
+    batch_size: int | None = field(
+        default=None,
+        metadata=option(
+            "pictures in a batch, each with all its captions",
+            "N",
+            positive,
+            default_text=_by_model("batch_size"),
+            group="training",
+        ),
+    )
+    learning_rate: float | None = field(
+        default=None,
+        metadata=option(
+            "peak learning rate", "X", above_zero, default_text=_by_model("learning_rate"), group="training"
+        ),
+    )
+    feature_dropout: float | None = field(default=None, metadata=_dropout("feature_dropout", "the projected features"))
+    word_dropout: float | None = field(default=None, metadata=_dropout("word_dropout", "the word embeddings"))
+    output_dropout: float | None = field(default=None, metadata=_dropout("output_dropout", "the last hidden layer"))
+    position_dropout: float | None = field(
+        default=None, metadata=_dropout("position_dropout", "the cells of the 8x8 grid (attention only)")
+    )
+    label_smoothing: float = field(
+        default=0.1,
+        metadata=option(
+            "share of the target probability that is spread over the vocabulary",
+            "SHARE",
+            share_below_one,
+            group="training",
+        ),
+    )
+    averaging: float = field(
+        default=AVERAGING,
+        metadata=option(
+            "decay of the running average of the weights; 0 for no average", "DECAY", share_below_one, group="training"
+        ),
+    )
     embedding_size: int = 128
     hidden_size: int = 512
     min_count: int = 5
     max_words: int = 16
-    learning_rate: float | None = None
-    feature_dropout: float | None = None
-    word_dropout: float | None = None
-    output_dropout: float | None = None
-    position_dropout: float | None = None
     weight_decay: float = 0.01
-    label_smoothing: float = 0.1
-    averaging: float = AVERAGING
     patience: int = 4
     checkpoint_steps: int = 100
-    self_critical_epochs: int | None = None
     self_critical_rate: float = 5e-5
     presence: PresenceOptions = field(default_factory=PresenceOptions)
 
@@ -126,33 +202,85 @@ def with_defaults(options: TrainOptions) -> TrainOptions:
     return replace(options, **missing)
 
 
+CAPTIONER_OPTION = option(
+    "directory that train made",
+    "CAPTIONER",
+    one_of="captioner",
+    alias=Alias(
+        "--ensemble",
+        "several captioners that work together: their predictions of the next word are averaged",
+        "A,B,...",
+    ),
+)
+BEAM_WIDTH_OPTION = option(
+    "number of hypotheses that the beam search keeps",
+    "N",
+    positive,
+    default_text=str(BEAM_WIDTH),
+    group="captions",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """Settings of `captionbeam evaluate`.
+class DecodingOptions:
+    """What `evaluate` and `caption` alike let a user say of the search for captions."""
 
-    Attributes:
-      features: feature set that holds the split and its captions.
-      list: file of the split's image names, one a line.
-      output: directory for `scores.json` and, with a captioner, `captions.json`.
-      captioner: directory that train made, or several separated by commas, an ensemble; or None, and `captions` says
-        what to score.
-      beam_width: hypotheses kept while decoding; None for 3.
-      min_words: words of a caption at least; None for the captioner's own.
-      guidance: weight of the word-presence head beside the decoder; None for `guidance.GUIDANCE`.
-      captions: file in COCO's results form with captions made elsewhere; or None.
-      train_list: file of the training pictures' names; None for those that the captioner was trained on.
-      all_protocols: also score by the other habits of counting in `training.scoring.protocols`.
-      words: also estimate the words of each picture and measure the estimates; with a captioner only.
-    """
+    min_words: int | None = field(
+        default=None,
+        metadata=option(
+            "minimum number of words in a caption",
+            "N",
+            positive,
+            default_text="the length that four in five training captions reach",
+            group="captions",
+        ),
+    )
+    guidance: float | None = field(
+        default=None,
+        metadata=option(
+            "how strongly to prefer words that the word-presence head sees in the picture, 0 to 10; 0 for not at all",
+            "WEIGHT",
+            weight,
+            default_text=f"{GUIDANCE:g} if the captioner has such a head",
+            group="captions",
+        ),
+    )
 
-    features: str
-    list: str
-    output: str
-    captioner: str | None = None
-    beam_width: int | None = None
-    min_words: int | None = None
-    guidance: float | None = None
-    captions: str | None = None
-    train_list: str | None = None
-    all_protocols: bool = False
-    words: bool = False
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(DecodingOptions):
+    """Settings of `captionbeam evaluate`; either captioner or captions is given."""
+
+    captioner: str | None = field(default=None, metadata=CAPTIONER_OPTION)
+    captions: str | None = field(
+        default=None,
+        metadata=option(
+            'captions made elsewhere, in the COCO results format: [{"image_id": name, "caption": ...}, ...]',
+            "FILE.json",
+            one_of="captioner",
+        ),
+    )
+    features: str = field(
+        metadata=option("feature set that contains the pictures of the split and their captions", "FEATURES")
+    )
+    list: str = field(metadata=option("names of the pictures to score, one per line", "FILE"))
+    output: str = field(metadata=option("directory to write scores.json and captions.json to", "DIR"))
+    train_list: str | None = field(
+        default=None,
+        metadata=option(
+            "names of the training pictures, one per line, for the baselines that need them",
+            "FILE",
+            default_text="those that the captioner was trained on",
+        ),
+    )
+    all_protocols: bool = field(
+        default=False, metadata=option("also score the same captions by other evaluation protocols")
+    )
+    words: bool = field(
+        default=False,
+        metadata=option(
+            "also estimate which words people would use for each picture, and score the estimates; "
+            "writes estimates*.jsonl and word_fidelity.json"
+        ),
+    )
+    beam_width: int | None = field(default=None, metadata=BEAM_WIDTH_OPTION)

@@ -1,4 +1,4 @@
-"""What the command line is parsed with: a parser whose errors are one line, and the numbers that options take."""
+"""What the command line is parsed with: a parser whose errors are one line."""
 
 from __future__ import annotations
 
@@ -49,53 +49,3 @@ def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 def _one_of(choices: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
-    return value
-
-
-def natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return value
-
-
-def above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
-def share(text: str) -> float:
-    return _from_zero_to(1, text)
-
-
-def weight(text: str) -> float:
-    return _from_zero_to(10, text)
-
-
-def _from_zero_to(most: int, text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {most}")
-    return value
-
-
-def sample(text: str) -> float | int:
-    """ "1%" -> 0.01; "50" -> 50."""
-    if text.endswith("%"):
-        return _from_zero_to(100, text[:-1]) / 100
-    return natural(text)
-
-
-def share_below_one(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and below 1")
-    return value

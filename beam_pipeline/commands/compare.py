@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from beam_pipeline.options.results import CompareOptions
 from beam_pipeline.reports.comparison_page import comparison_page
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import Column, Row, read_parquet, to_csv
@@ -37,20 +38,6 @@ COLUMNS = (
     Column("example_a", "string"),
     Column("example_b", "string"),
 )
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """Settings of `captionbeam compare`.
-
-    Attributes:
-      first, second: captions directories A and B.
-      output: CSV file to write.
-    """
-
-    first: str
-    second: str
-    output: str = "comparison.csv"
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 
 import shtab
 
 from beam_pipeline.commands.parser import build_parser, stages_of
+from beam_pipeline.options.completion import CompletionOptions
 
 _PATHS = ("DIR", "FILE", "PATH", "FEATURES", "CAPTIONER", "A", "B")  # metavars, or parts of them, that stand for paths
-
-
-@dataclass(frozen=True)
-class CompletionOptions:
-    """Settings of `captionbeam completion`.
-
-    Attributes:
-      shell: "bash", "zsh" or "fish".
-    """
-
-    shell: str
 
 
 def completion(options: CompletionOptions) -> str:

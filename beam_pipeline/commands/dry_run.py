@@ -22,19 +22,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsIter
 
 from beam_pipeline.caption_features import pictures_left, read_features
-from beam_pipeline.caption_images import CaptionOptions, choose
+from beam_pipeline.caption_images import choose
 from beam_pipeline.captions.decoder import encoder_of_captioner
 from beam_pipeline.captions.shard import DECODER_BATCH, captioned, to_line
 from beam_pipeline.encoders.base import Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder
-from beam_pipeline.extract_features import (
-    ExtractOptions,
-    earlier_features,
-    encoder_of_options,
-    feature_record,
-)
+from beam_pipeline.extract_features import earlier_features, encoder_of_options, feature_record
 from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Source, resolve_source
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, tagged_outputs

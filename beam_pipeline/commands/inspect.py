@@ -6,12 +6,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, kind_of, read_ledgers
+from beam_pipeline.options.directories import InspectOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
@@ -24,21 +25,6 @@ from training.errors import UserError
 TOP_WORDS = 10
 ROWS_SHOWN = 20
 _SHA256 = re.compile(r"[0-9a-f]{6,64}")
-
-
-@dataclass(frozen=True)
-class InspectOptions:
-    """Settings of `captionbeam inspect`.
-
-    Attributes:
-      directory: a feature set, a captions directory or a captioner.
-      picture: file name, address or (the beginning of) the sha256 of one picture in it; None for all of it.
-      json: print one JSON document.
-    """
-
-    directory: str
-    picture: str | None = None
-    json: bool = False
 
 
 def inspect(options: InspectOptions) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import json
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from beam_pipeline.commands.directories import CAPTIONS, FEATURES, Ledgers, is_locked, kind_of, read_ledgers
+from beam_pipeline.options.directories import StatusOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
@@ -21,17 +22,6 @@ from training.errors import UserError
 REASONS_SHOWN = 10
 
 Row = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class StatusOptions:
-    """Settings of `captionbeam status`.
-
-    Attributes:
-      directory: a feature set, a captions directory or a captioner.
-    """
-
-    directory: str
 
 
 def status(options: StatusOptions) -> list[Row]:

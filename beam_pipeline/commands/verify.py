@@ -24,7 +24,8 @@ from beam_pipeline.encoders.registry import load_encoder, resolve_again
 from beam_pipeline.images.decode import UnreadableImage
 from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.reader import PictureReader
-from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
+from beam_pipeline.options.directories import VerifyOptions
+from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.threads import batched
 from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
@@ -40,27 +41,6 @@ LEAST_COSINE = 0.999  # another processor rounds otherwise; another picture or e
 SHOWN = 20  # problems that are printed
 
 Pixels = np.ndarray  # uint8 [1 + V, 299, 299, 3] of one picture and its views
-
-
-@dataclass(frozen=True)
-class VerifyOptions:
-    """Settings of `captionbeam verify`.
-
-    Attributes:
-      directory: feature set or captions.
-      sample: share of the pictures to compute anew (a float below 1), or how many (an int).
-      captioner: that made the captions, or several separated by commas.
-      features: that the captions were made from, where they were made from features.
-      weights: encoder weights, where they lie elsewhere than then.
-      decode_limits: limits on a picture.
-    """
-
-    directory: str
-    sample: float | int = 0.01
-    captioner: str | None = None
-    features: str | None = None
-    weights: str | None = None
-    decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS
 
 
 @dataclass

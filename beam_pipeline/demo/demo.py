@@ -8,16 +8,18 @@ import logging
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.caption_images import WORDS, CaptionOptions, caption
+from beam_pipeline.caption_images import WORDS, caption
 from beam_pipeline.demo.contact_sheet import draw_contact_sheet
 from beam_pipeline.demo.scene import Scene
 from beam_pipeline.demo.scenes import SceneScores, draw_collection, read_truth, score_captions, true_word_counts
 from beam_pipeline.encoders.weights import keras_imagenet_weights
-from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.extract_features import extract
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.demo import DemoOptions
+from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.reports.report import REPORT
 from beam_pipeline.shards.shard_id import committed_shards
 from training.errors import UserError
@@ -26,23 +28,6 @@ from training.options import EvaluateOptions, PresenceOptions, TrainOptions
 from training.train import train
 
 log = logging.getLogger("captionbeam")
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """Settings of `captionbeam demo`.
-
-    Attributes:
-      output: directory for the drawn collection and what every stage makes of it.
-      pictures: scenes to draw.
-      weights: "auto" (imagenet where they can be had, else random), "imagenet", "random" or a path.
-      seed: of the drawing and of the training.
-    """
-
-    output: str = "output/demo"
-    pictures: int = 600
-    weights: str = "auto"
-    seed: int = 0
 
 
 def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:

@@ -8,14 +8,27 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from beam_pipeline.exports.picture_metadata import MetadataWriter, UnwritableMetadata, require_library
-from beam_pipeline.exports.sidecars import APPEND, MODES, SKIP, add_line, relative_name, sidecar, xmp_packet
+from beam_pipeline.exports.sidecars import add_line, relative_name, sidecar, xmp_packet
 from beam_pipeline.exports.tables import write_coco, write_csv, write_parquet
 from beam_pipeline.exports.webdataset import holds, shard_name, write_shard
 from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.inputs.reader import PictureReader, require_captioned
+from beam_pipeline.options.results import (
+    APPEND,
+    COCO,
+    CSV,
+    FORMATS,
+    METADATA,
+    MODES,
+    PARQUET,
+    SKIP,
+    TXT,
+    WEBDATASET,
+    XMP,
+    ExportOptions,
+)
 from beam_pipeline.results.caption_index import CaptionedFile, CaptionIndex
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import reason, utf8
@@ -26,41 +39,11 @@ from training.errors import JobFailed, UserError
 
 log = logging.getLogger("captionbeam")
 
-TABLES = {"csv": write_csv, "parquet": write_parquet, "coco": write_coco}
-SIDECARS = ("txt", "xmp")
-METADATA, WEBDATASET = "metadata", "webdataset"
-FORMATS = (*TABLES, *SIDECARS, METADATA, WEBDATASET)
-KEYWORD_PRESENCE = 0.3
+TABLES = {CSV: write_csv, PARQUET: write_parquet, COCO: write_coco}
+SIDECARS = (TXT, XMP)
 _IN_ARCHIVE = "lies in an archive, which is not written into; give --output"
 WRITTEN, LEFT, FAILED = "written", "left as they were", "failed"
 WITHHELD = "without caption for low confidence"
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Settings of `captionbeam export`.
-
-    Attributes:
-      captions: directory that `captionbeam caption` made.
-      format: one of `FORMATS`.
-      output: file to write (csv, parquet, coco) or folder (the others).
-      in_place: write sidecars beside the pictures, or metadata into them, instead of into `output`.
-      mode: what becomes of a sidecar or a description that is there already, one of `sidecars.MODES`; None for skip.
-      root: folder that a mirror leaves out of the names; None for the deepest one that holds all files.
-      keyword_presence: presence from which on a word is a keyword.
-      samples: pictures a WebDataset shard.
-      min_confidence: captions below it are withheld; None for those that were flagged when they were made.
-    """
-
-    captions: str
-    format: str
-    output: str | None = None
-    in_place: bool = False
-    mode: str | None = None
-    root: str | None = None
-    keyword_presence: float = KEYWORD_PRESENCE
-    samples: int = 1000
-    min_confidence: float | None = None
 
 
 def export(options: ExportOptions) -> dict[str, int]:
@@ -107,7 +90,7 @@ def _check(options: ExportOptions) -> None:
         raise UserError(f"--mode: goes with --format txt, xmp and metadata; {what} replaces its file")
     if options.mode not in (None, *MODES):
         raise UserError(f"--mode {options.mode}: expected one of {', '.join(MODES)}")
-    if options.format == "xmp" and options.mode == APPEND:
+    if options.format == XMP and options.mode == APPEND:
         raise UserError("--mode append: other programs' .xmp files are not merged; give skip or overwrite")
     if options.output and options.format == WEBDATASET and not storage.is_local(options.output):
         raise UserError(f"--output {options.output}: WebDataset shards are written to a local folder; copy them there")

@@ -13,7 +13,7 @@ import os
 from multiprocessing.connection import Connection
 from typing import Any
 
-from beam_pipeline.exports.sidecars import APPEND, OVERWRITE
+from beam_pipeline.options.results import APPEND, OVERWRITE
 from training.errors import UserError
 
 _SECONDS = 60  # for one picture; a 100 MB TIFF takes less than one
@@ -58,7 +58,7 @@ class MetadataWriter:
           caption: for its description. A description that is there is kept (skip), kept with the caption behind it
             (append), or replaced (overwrite).
           keywords: added to those that are there.
-          mode: one of `sidecars.MODES`.
+          mode: one of `options.results.MODES`.
 
         Raises:
           UnwritableMetadata: not a format that holds metadata, or a broken file.

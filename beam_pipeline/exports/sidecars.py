@@ -8,8 +8,6 @@ from xml.sax.saxutils import escape
 
 from beam_pipeline.runtime.text import stem
 
-SKIP, APPEND, OVERWRITE = MODES = ("skip", "append", "overwrite")
-
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">

@@ -1,1 +1,1 @@
-"""Every option once: dataclasses whose fields carry the help, light enough for --help."""
+"""The options of every command, each stated once: its default, its help and what it may be. Imports nothing heavy."""

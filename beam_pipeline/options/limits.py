@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from training.option_fields import above_zero, option, positive
+
+_MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class DecodeLimits:
     """What decoding one picture may cost, and which function decodes it.
 
-    Attributes:
-      max_bytes: size of a file.
-      max_megapixels: pixels / 10**6 when decoded; with the size of the file it bounds the memory of a decoder.
-      max_seconds: processor time to decode it; ten times as many seconds by the clock.
-      views: further views of every picture, see `images.decode_image`.
+    Attributes that are no options of the commands:
+      views: augmented views of every picture, see `images.decode.decode_image`.
       decoder: `module:function` of (bytes, max_megapixels, views) -> DecodedImage.
     """
 
-    max_bytes: int = 256 << 20
-    max_megapixels: float = 100
-    max_seconds: float = 30.0
+    max_bytes: int = field(
+        default=_MAX_BYTES,
+        metadata=option(
+            "reject files that have more bytes",
+            "N",
+            positive,
+            default_text=f"{_MAX_BYTES}, which is {_MAX_BYTES >> 20} MiB",
+            group="limits",
+        ),
+    )
+    max_megapixels: float = field(
+        default=100,
+        metadata=option(
+            "reject pictures that have more megapixels; this also limits the memory of a decoder",
+            "N",
+            above_zero,
+            group="limits",
+        ),
+    )
+    max_seconds: float = field(
+        default=30,
+        metadata=option(
+            "reject pictures that take more seconds of processor time to decode, or ten times as many by the clock",
+            "S",
+            above_zero,
+            group="limits",
+        ),
+    )
     views: int = 0
     decoder: str = "beam_pipeline.images.decode:decode_image"
 

@@ -6,11 +6,11 @@ import base64
 import logging
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
+from beam_pipeline.options.results import ReportOptions
 from beam_pipeline.reports.charts import BARS, importance_chart
 from beam_pipeline.reports.page import render
 from beam_pipeline.reports.report_data import (
@@ -40,19 +40,6 @@ log = logging.getLogger("captionbeam")
 REPORT = "report.html"
 MAX_PAGE_BYTES = 20_000_000  # a page that would be larger has its thumbnails beside it
 _THUMBNAIL = re.compile(r"[0-9a-f]{64}\.jpg")
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Settings of `captionbeam report`.
-
-    Attributes:
-      captions: directory that `captionbeam caption` made.
-      output: the page; None for report.html in that directory.
-    """
-
-    captions: str
-    output: str | None = None
 
 
 def report(options: ReportOptions) -> str:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.caption_images import caption
 from beam_pipeline.captions.decoder import _at_hand, decoder_of_captioner
 from beam_pipeline.encoders.registry import LAYERS, resolve_encoder
-from beam_pipeline.exports.export import WITHHELD, ExportOptions, export
+from beam_pipeline.exports.export import WITHHELD, export
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.results import ExportOptions
 from beam_pipeline.runtime.tables import read_parquet, unescape_cell
 from beam_pipeline.shards.ledger import read_ledger
 from beam_pipeline.shards.shard_id import ledger_paths

@@ -3,10 +3,8 @@ import sys
 
 import pytest
 
-from beam_pipeline.caption_images import CaptionOptions
-from beam_pipeline.cli import _RUN, _fill, build_parser, main, stage_parser
-from beam_pipeline.extract_features import ExtractOptions
-from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
+from beam_pipeline.cli import main
+from beam_pipeline.commands.parser import STAGES, build_parser, stage_parser
 from training import __version__
 
 
@@ -96,26 +94,6 @@ def test_a_wrong_call_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, ar
     assert list(tmp_path.iterdir()) == [], "nothing is written"
 
 
-@pytest.mark.parametrize("stage", ["extract --weights x", "caption --captioner c"])
-@pytest.mark.parametrize(
-    ("flags", "limits"),
-    [
-        ("", DEFAULT_DECODE_LIMITS),
-        ("--max-bytes 5 --max-megapixels 0.5 --max-seconds 2.5", DecodeLimits(5, max_megapixels=0.5, max_seconds=2.5)),
-    ],
-)
-def test_limits_reach_the_decoder(stage, flags, limits):
-    settings = build_parser().parse_args(f"{stage} --images x --output y {flags}".split())
-    options = CaptionOptions if stage.startswith("caption") else ExtractOptions
-    assert _fill(options, vars(settings)).decode_limits == limits
-
-
-@pytest.mark.parametrize(("flags", "report"), [([], True), (["--no-report"], False)])
-def test_a_page_comes_with_captions_unless_it_is_switched_off(flags, report):
-    arguments = ["caption", "--images", "x", "--captioner", "y", "--output", "z", *flags]
-    assert _fill(CaptionOptions, vars(build_parser().parse_args(arguments))).report == report
-
-
 def test_an_output_that_cannot_be_written_is_status_1(capsys, tmp_path, good, weights):
     (tmp_path / "file").write_text("in the way")
     status, error = fails(
@@ -186,6 +164,6 @@ def test_the_version_is_that_of_the_package(capsys):
 
 def test_help_lists_every_stage_once():
     listed = [line.split()[0] for line in build_parser().format_help().splitlines() if line.startswith("  ")]
-    for stage in _RUN:
+    for stage in STAGES:
         assert listed.count(stage) == 1, stage
         assert stage_parser(stage).description

@@ -14,7 +14,8 @@ CHILD = """
 import json, sys, time
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
-from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.extract_features import extract
+from beam_pipeline.options.extract import ExtractOptions
 
 class Slow:
     calls = 0

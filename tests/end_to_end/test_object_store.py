@@ -14,8 +14,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
-from beam_pipeline.caption_images import CaptionOptions, caption
-from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.caption_images import caption
+from beam_pipeline.extract_features import extract
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.run import standing
 from training.models.captioner import load_captioner

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.caption_images import CaptionOptions, caption
-from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.caption_images import caption
+from beam_pipeline.extract_features import extract
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.shards.ledger import read_ledger
 from beam_pipeline.shards.shard_id import ledger_paths
 from training.data.caption_files import read_captions

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.caption_images import caption
 from beam_pipeline.captions import decoder
 from beam_pipeline.captions import shard as captioned_shard
 from beam_pipeline.encoders.registry import LAYERS, resolve_encoder
+from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.runtime import grouping as packed_grouping
 from beam_pipeline.shards import encoding as reading
 from training.models.caption_models import ModelConfig, build_model

@@ -24,8 +24,10 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 
-from beam_pipeline.caption_images import CaptionOptions, caption  # noqa: E402
-from beam_pipeline.extract_features import ExtractOptions, extract  # noqa: E402
+from beam_pipeline.caption_images import caption  # noqa: E402
+from beam_pipeline.extract_features import extract  # noqa: E402
+from beam_pipeline.options.caption import CaptionOptions  # noqa: E402
+from beam_pipeline.options.extract import ExtractOptions  # noqa: E402
 from training.errors import UserError  # noqa: E402
 from training.options import TrainOptions  # noqa: E402
 from training.train import train  # noqa: E402

@@ -16,17 +16,16 @@ import numpy as np
 import tensorflow as tf
 
 from training.decoding.beam_search import NEVER, StepFunction, beam_search
-from training.decoding.guidance import GUIDANCE, GuidedModel
+from training.decoding.guidance import GuidedModel
 from training.decoding.picture_words import WordArrays, WordKnowledge, count_expected
 from training.models.captioner import Captioner
 from training.models.confidence import LOW, Seen
 from training.models.familiarity import looks
 from training.models.layers import Silence
 from training.models.presence import PresenceGraph
+from training.options import BEAM_WIDTH, GUIDANCE
 from training.text.tokenizer import detokenize
 from training.text.word_evidence import PictureEvidence
-
-BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
 
 Picture = TypeVar("Picture")
 

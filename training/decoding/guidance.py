@@ -19,9 +19,9 @@ import tensorflow as tf
 from training.errors import UserError
 from training.models.captioner import Captioner
 from training.models.presence import TINY
+from training.options import GUIDANCE
 from training.text.vocabulary import SPECIALS
 
-GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/caption-quality.md)
 _FLOOR = 1e-3  # presence below this counts as this: two words that are both absent say nothing
 
 State = tuple[Any, tf.Tensor]  # the model's own, and what was not said yet: bool [B, R, V]

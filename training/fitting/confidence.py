@@ -12,11 +12,12 @@ import numpy as np
 from training.data.dataset import DevPicture, described_pictures, pictures_of
 from training.data.feature_set import FeatureSet
 from training.data.splits import DEV, TRAIN, Split
-from training.decoding.decoder import BEAM_WIDTH, CaptionDecoder, Hypothesis
+from training.decoding.decoder import CaptionDecoder, Hypothesis
 from training.models.calibration import figures, fit_calibration, in_words, ranking
 from training.models.captioner import Captioner
 from training.models.confidence import FAMILIARITY, SIGNALS, Confidence, content_number, fingerprints, half_of
 from training.models.familiarity import fit_familiarity, looks_of, with_limit
+from training.options import BEAM_WIDTH
 from training.scoring.acceptance import acceptance
 from training.text.word_counts import WordCounts
 

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.commands.compare import CompareOptions, WordTable, compare, comparison
+from beam_pipeline.commands.compare import WordTable, compare, comparison
+from beam_pipeline.options.results import CompareOptions
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.shards.run import Results
 from beam_pipeline.words.reference import captions_reference, training_reference

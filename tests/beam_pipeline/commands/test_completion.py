@@ -3,9 +3,9 @@ import subprocess
 
 import pytest
 
-from beam_pipeline.cli import _RUN, main
+from beam_pipeline.cli import main
 from beam_pipeline.commands.completion import is_path
-from beam_pipeline.commands.parser import stage_parser
+from beam_pipeline.commands.parser import STAGES, stage_parser
 
 
 def script_of(shell: str, capsys) -> str:
@@ -16,7 +16,7 @@ def script_of(shell: str, capsys) -> str:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_knows_every_stage_and_option(shell, capsys):
     script = script_of(shell, capsys)
-    for stage in _RUN:
+    for stage in STAGES:
         assert stage in script
     for option in ("images", "captioner", "max-megapixels", "dry-run", "sample"):
         assert option in script

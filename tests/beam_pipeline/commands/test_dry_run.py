@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.caption_images import CaptionOptions
 from beam_pipeline.commands.dry_run import dry_run_caption, dry_run_extract
-from beam_pipeline.extract_features import ExtractOptions
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime.text import size_in_words
 from beam_pipeline.shards.shard_id import ShardId
 from training.errors import UserError

@@ -13,14 +13,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_pipeline.caption_images import CaptionOptions, caption
+from beam_pipeline.caption_images import caption
 from beam_pipeline.cli import main
-from beam_pipeline.commands.argument_parser import sample
 from beam_pipeline.commands.directories import read_ledgers
-from beam_pipeline.commands.inspect import InspectOptions, inspect
-from beam_pipeline.commands.status import StatusOptions, status
-from beam_pipeline.commands.verify import VerifyOptions, cosine, draw, verify
-from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.commands.inspect import inspect
+from beam_pipeline.commands.status import status
+from beam_pipeline.commands.verify import cosine, draw, verify
+from beam_pipeline.extract_features import extract
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.directories import InspectOptions, StatusOptions, VerifyOptions
+from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
 from beam_pipeline.shards.shard_id import ShardId
 from training.data.feature_set import MANIFEST
@@ -247,10 +249,6 @@ def test_a_sample_depends_on_content_alone(contents, number, share):
         assert draw(contents, share), "at least one"
         smaller = draw(contents, share / 2)
         assert smaller <= draw(contents, share)
-
-
-def test_samples_as_people_write_them():
-    assert [sample(text) for text in ("1%", "100%", "0", "50")] == [0.01, 1.0, 0, 50]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import json
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.demo.demo import DemoOptions, demo, plural
+from beam_pipeline.demo.demo import demo, plural
+from beam_pipeline.options.demo import DemoOptions
 from training.errors import UserError
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from beam_pipeline.captions.decoder import encoder_of_captioner
 from beam_pipeline.cli import main
-from beam_pipeline.commands.status import StatusOptions, status
+from beam_pipeline.commands.status import status
 from beam_pipeline.encoders.engines.openvino import _threads, compiled
 from beam_pipeline.encoders.registry import ENGINES, load_encoder, resolve_encoder
+from beam_pipeline.options.directories import StatusOptions
 from training.errors import JobFailed, UserError
 
 PICTURES = 5

@@ -13,9 +13,10 @@ import pytest
 
 from beam_pipeline.captions.decoder import encoder_of_captioner
 from beam_pipeline.cli import main
-from beam_pipeline.commands.status import StatusOptions, status
-from beam_pipeline.commands.verify import VerifyOptions, verify
+from beam_pipeline.commands.status import status
+from beam_pipeline.commands.verify import verify
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
+from beam_pipeline.options.directories import StatusOptions, VerifyOptions
 from beam_pipeline.transforms import ExtractFeatures
 from training.data.feature_set import encoder_from_json
 from training.errors import UserError

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.exports.export import LEFT, WITHHELD, WRITTEN, ExportOptions, export
+from beam_pipeline.exports.export import LEFT, WITHHELD, WRITTEN, export
 from beam_pipeline.exports.sidecars import add_line, relative_name, sidecar
 from beam_pipeline.inputs.input_file import SEPARATOR
+from beam_pipeline.options.results import ExportOptions
 from beam_pipeline.results.caption_index import CaptionIndex
 from beam_pipeline.results.keywords import keywords_of
 from beam_pipeline.runtime.tables import read_parquet, unescape_cell

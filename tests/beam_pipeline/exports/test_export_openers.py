@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.exports.export import ExportOptions, export
+from beam_pipeline.exports.export import export
+from beam_pipeline.options.results import ExportOptions
 from beam_pipeline.shards.ledger import DONE, LedgerLine
 
 TEXTS = ["a dog, running", "null", "007", "=now()", 'says "größe"\nhere']

@@ -13,8 +13,9 @@ import pytest
 
 from beam_pipeline.cli import main
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
+from beam_pipeline.options.results import ReportOptions
 from beam_pipeline.reports import report as report_module
-from beam_pipeline.reports.report import REPORT, ReportOptions, report, report_of_caption
+from beam_pipeline.reports.report import REPORT, report, report_of_caption
 from beam_pipeline.reports.thumbnails import STORE, PictureReader
 from training.errors import JobFailed, UserError
 

@@ -8,9 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from beam_pipeline.commands.compare import CompareOptions, compare
+from beam_pipeline.commands.compare import compare
+from beam_pipeline.options.results import CompareOptions, ReportOptions
 from beam_pipeline.reports import report as report_module
-from beam_pipeline.reports.report import ReportOptions, report
+from beam_pipeline.reports.report import report
 
 CHROMIUM = os.environ.get("CAPTIONBEAM_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

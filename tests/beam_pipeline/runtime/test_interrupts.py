@@ -22,11 +22,11 @@ class Slow:
         time.sleep(3)
         return np.zeros([len(pixels), 2048], np.float16)
 
-def extract_slowly(settings, beam_options):
-    from beam_pipeline.extract_features import ExtractOptions, extract
-    extract(cli._fill(ExtractOptions, settings), beam_options, lambda spec: Slow())
+def extract_slowly(options, beam_options):
+    from beam_pipeline.extract_features import extract
+    extract(options, beam_options, lambda spec: Slow())
 
-cli._RUN["extract"] = extract_slowly
+cli.RUN["extract"] = extract_slowly
 cli.command()
 """
 IN_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
@@ -140,7 +140,7 @@ def test_a_second_signal_ends_it_at_once():
 def test_what_does_not_end_by_itself_is_ended():
     script = (
         "import os, signal, time\n"
-        "from beam_pipeline import interrupts\n"
+        "from beam_pipeline.runtime import interrupts\n"
         "interrupts.GRACE_SECONDS = 0.2\n"
         "with interrupts.stoppable('stopped'):\n"
         "    try:\n"

@@ -194,7 +194,8 @@ from beam_pipeline.shards import progress
 cli.set_up_logging(verbose=False)
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
-from beam_pipeline.extract_features import ExtractOptions, extract
+from beam_pipeline.extract_features import extract
+from beam_pipeline.options.extract import ExtractOptions
 
 class Blank:
     def encode(self, pixels):

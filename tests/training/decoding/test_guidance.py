@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.decoding.guidance import GUIDANCE, GuidedModel, effective_guidance
+from training.decoding.guidance import GuidedModel, effective_guidance
 from training.errors import UserError
 from training.models.captioner import load_captioner
 from training.models.layers import Silence
 from training.models.presence import PresenceGraph, head_inputs, load_presence
+from training.options import GUIDANCE
 from training.text.vocabulary import SPECIALS, START
 
 WORDS = ("a", "dog", "cat", "hat", "on", "top", "of")

@@ -1,0 +1,37 @@
+"""The options that `extract` and `caption` share: how a collection is read, and in what portions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
+from training.option_fields import EMBEDDED, option, positive, share
+
+IMAGES_HELP = (
+    "the pictures: a folder, searched with all its subfolders; a quoted pattern of pictures or archives (.tar, .zip, "
+    ".parquet, .tfrecord); or a list, .txt with one path or URL per line or .csv with a column named uri, url, path, "
+    "file_name or image"
+)
+IMAGES_METAVAR = "DIR|GLOB|FILE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionOptions:
+    """How a collection is read, and in what portions."""
+
+    decode_limits: DecodeLimits = field(default=DEFAULT_DECODE_LIMITS, metadata=EMBEDDED)
+    max_reject_rate: float = field(
+        default=0.1,
+        metadata=option("fail if a larger share of the inputs is rejected, 0 to 1", "SHARE", share, group="limits"),
+    )
+    shard_size: int = field(
+        default=512,
+        metadata=option("pictures in a shard, at most on average", "N", positive, group="run"),
+    )
+    retry_rejected: bool = field(
+        default=False, metadata=option("try again the inputs that an earlier run rejected", group="run")
+    )
+    remote_lists: bool = field(
+        default=False,
+        metadata=option("also open the remote addresses in a local list; only for lists that you trust", group="run"),
+    )

@@ -1,0 +1,20 @@
+"""The options of `captionbeam completion`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from training.option_fields import option
+
+
+@dataclass(frozen=True)
+class CompletionOptions:
+    """Settings of `captionbeam completion`."""
+
+    shell: str = field(
+        metadata=option(
+            'the shell that you use; for bash, add this line to ~/.bashrc: eval "$(captionbeam completion bash)"',
+            choices=("bash", "zsh", "fish"),
+            positional=True,
+        )
+    )

@@ -1,0 +1,81 @@
+from argparse import ArgumentTypeError
+from dataclasses import dataclass, field, fields
+
+import pytest
+
+from training.option_fields import (
+    EMBEDDED,
+    above_zero,
+    count_or_share,
+    embedded_options,
+    natural,
+    option,
+    option_of,
+    positive,
+    share,
+    share_below_one,
+    weight,
+    whole,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    size: int = field(default=1, metadata=option("largest size", "N", positive))
+
+
+@dataclass(frozen=True)
+class Options:
+    path: str = field(metadata=option("what to read", "PATH"))
+    limits: Limits = field(default=Limits(), metadata=EMBEDDED)
+    inner: Limits = Limits()
+    seed: int = 0
+
+
+def test_a_field_is_an_option_embeds_options_or_is_for_python_alone():
+    found = {field.name: (option_of(field), embedded_options(field)) for field in fields(Options)}
+    assert found["path"][0].help == "what to read" and found["path"][0].metavar == "PATH"
+    assert found["limits"] == (None, Limits())
+    assert found["inner"] == found["seed"] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (positive, "1", 1),
+        (natural, "0", 0),
+        (whole, "-3", -3),
+        (above_zero, "1e-3", 0.001),
+        (share, "1", 1.0),
+        (share_below_one, "0", 0.0),
+        (weight, "10", 10.0),
+        (count_or_share, "50", 50),
+        (count_or_share, "0", 0),
+        (count_or_share, "1%", 0.01),
+        (count_or_share, "100%", 1.0),
+    ],
+)
+def test_values_as_people_write_them(kind, text, value):
+    assert kind(text) == value and type(kind(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        (positive, "0", "0 is not a positive whole number"),
+        (positive, "many", "many is not a positive whole number"),
+        (natural, "-1", "-1 is not a whole number of 0 or more"),
+        (whole, "1.5", "1.5 is not a whole number"),
+        (above_zero, "nan", "nan is not a number above 0"),
+        (above_zero, "inf", "inf is not a number above 0"),
+        (share, "1.1", "1.1 is not between 0 and 1"),
+        (share, "nan", "nan is not between 0 and 1"),
+        (share_below_one, "1", "1 is not a number from 0 to below 1"),
+        (weight, "11", "11 is not between 0 and 10"),
+        (count_or_share, "101%", "101 is not between 0 and 100"),
+        (count_or_share, "-1", "-1 is not a whole number of 0 or more"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(kind, text, expected):
+    with pytest.raises(ArgumentTypeError, match=f"^{expected}$"):
+        kind(text)
