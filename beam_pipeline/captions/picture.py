@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from beam_pipeline.runtime import storage
+from beam_pipeline.shards.shard_id import ShardId
 
 
 class Alternative(NamedTuple):
@@ -60,3 +64,10 @@ class CaptionedPicture:
         fields = (row["sha256"], row["uri"], row["caption"], row["score"], tuple(row["flags"]))
         alternatives = tuple(Alternative(**one) for one in row.get("alternatives", ()))
         return CaptionedPicture(*fields, row.get("evidence"), alternatives, row.get("confidence"))
+
+
+def read_captions(shard: ShardId, output: str) -> Iterator[CaptionedPicture]:
+    """Shard -> its pictures with their captions."""
+    with storage.open_file(storage.join(output, shard.captions())) as file:
+        for line in file:
+            yield CaptionedPicture.from_json(json.loads(line))

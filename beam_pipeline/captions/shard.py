@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -64,10 +64,3 @@ def captioned(sha256: str, uri: str, hypothesis: Hypothesis) -> CaptionedPicture
     ]
     flags = hypothesis.flags
     return CaptionedPicture(sha256, uri, best.caption, best.score, flags, evidence, tuple(others), best.confidence)
-
-
-def read_captions(shard: ShardId, output: str) -> Iterator[CaptionedPicture]:
-    """Shard -> its pictures with their captions."""
-    with storage.open_file(storage.join(output, shard.captions())) as file:
-        for line in file:
-            yield CaptionedPicture.from_json(json.loads(line))

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from beam_pipeline.caption_features import read_features
 from beam_pipeline.captions.decoder import decoder_of_captioner, encoder_of_captioner
-from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.captions.shard import DECODER_BATCH, captioned, read_captions
+from beam_pipeline.captions.picture import CaptionedPicture, read_captions
+from beam_pipeline.captions.shard import DECODER_BATCH, captioned
 from beam_pipeline.commands.directories import CAPTIONS, FEATURES, kind_of
 from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder, resolve_again

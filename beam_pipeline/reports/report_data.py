@@ -20,9 +20,8 @@ from beam_pipeline.runtime.text import utf8
 from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
 from beam_pipeline.shards.shard_id import committed_shards, content_key, ledger_paths
 from beam_pipeline.words.statistics import DOUBTFUL
-from beam_pipeline.words.summary import TABLES
+from beam_pipeline.words.summary import EVIDENCE, TABLES
 from beam_pipeline.words.terms import WORD
-from beam_pipeline.words.writer import EVIDENCE
 
 PICTURES_SHOWN = 5000
 WORDS_SHOWN = 2000

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.captions.shard import read_captions
+from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.results.keywords import keywords_of
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import stem, uri_key, uri_of

@@ -6,8 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.captions.shard import read_captions
+from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId

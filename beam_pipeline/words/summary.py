@@ -33,3 +33,6 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
     if not ended or not all(map(storage.exists, tables)):
         raise UserError(f"{option} {directory}: its captioning has not ended; run captionbeam caption again")
     return summary
+
+
+EVIDENCE = "word_evidence.jsonl"

@@ -19,13 +19,11 @@ from beam_pipeline.words.reference import (
     training_reference,
 )
 from beam_pipeline.words.statistics import WordStatistics
-from beam_pipeline.words.summary import SUMMARY, TABLES
+from beam_pipeline.words.summary import EVIDENCE, SUMMARY, TABLES
 from beam_pipeline.words.table import COLUMNS, Collection, evidence_lines, importance_table
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD, Term
 from training.errors import UserError
 from training.text.word_evidence import KINDS
-
-EVIDENCE = "word_evidence.jsonl"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from beam_pipeline.captions.shard import DECODER_BATCH, caption_features, read_captions
+from beam_pipeline.captions.picture import read_captions
+from beam_pipeline.captions.shard import DECODER_BATCH, caption_features
 from beam_pipeline.shards.ledger import LedgerLine
 from beam_pipeline.shards.run import commit_shard
 from beam_pipeline.shards.shard_id import ShardId
