@@ -14,8 +14,8 @@ from beam_pipeline.options.results import ReportOptions
 from beam_pipeline.reports.charts import BARS, importance_chart
 from beam_pipeline.reports.page import render
 from beam_pipeline.reports.report_data import (
-    Example,
     Rejected,
+    ShownExample,
     ShownPicture,
     WordExamples,
     columns,
@@ -130,7 +130,7 @@ def _content(
     shared = common_folder([*(one.uri for one in pictures), *(line.uri for line in rejected.lines)])
     numbers = {picture.sha256: number for number, picture in enumerate(pictures)}
 
-    def numbered(found: tuple[Example, ...]) -> list[tuple[int, float | None]]:
+    def numbered(found: tuple[ShownExample, ...]) -> list[tuple[int, float | None]]:
         return [(numbers[example.picture.sha256], example.presence) for example in found]
 
     data = {

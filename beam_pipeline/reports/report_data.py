@@ -87,7 +87,7 @@ def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPic
 
 
 @dataclass(frozen=True)
-class Example:
+class ShownExample:
     """A picture by which to check a word, and the presence of the word in it where that is known."""
 
     picture: ShownPicture
@@ -98,8 +98,8 @@ class Example:
 class WordExamples:
     """Pictures that show a word, the best first, and pictures whose caption says it and that likely do not."""
 
-    shows: tuple[Example, ...]
-    unlikely: tuple[Example, ...]
+    shows: tuple[ShownExample, ...]
+    unlikely: tuple[ShownExample, ...]
 
 
 def read_words(directory: str, most: int = WORDS_SHOWN) -> list[dict[str, Any]]:
@@ -129,8 +129,8 @@ def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, 
     return found
 
 
-def _example(row: dict[str, Any]) -> Example:
-    return Example(ShownPicture(row["uri"], row["sha256"], row["caption"]), row.get("presence"))
+def _example(row: dict[str, Any]) -> ShownExample:
+    return ShownExample(ShownPicture(row["uri"], row["sha256"], row["caption"]), row.get("presence"))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class WordSums(NamedTuple):
 NO_SUMS = WordSums()
 
 
-class Example(NamedTuple):
+class ExamplePicture(NamedTuple):
     """A picture that can be looked at, for a term.
 
     Attributes:
@@ -117,9 +117,9 @@ class WordStatistics:
 
     pictures: WordSums = NO_SUMS
     files: WordSums = NO_SUMS
-    top: tuple[Example, ...] = ()
-    sample: tuple[Example, ...] = ()
-    doubtful: tuple[Example, ...] = ()
+    top: tuple[ExamplePicture, ...] = ()
+    sample: tuple[ExamplePicture, ...] = ()
+    doubtful: tuple[ExamplePicture, ...] = ()
 
     def merge(self, other: WordStatistics) -> WordStatistics:
         """Statistics of both of two disjoint sets of pictures; order and grouping change nothing."""
@@ -132,7 +132,7 @@ class WordStatistics:
         )
 
 
-def _best(ours: tuple[Example, ...], others: tuple[Example, ...]) -> tuple[Example, ...]:
+def _best(ours: tuple[ExamplePicture, ...], others: tuple[ExamplePicture, ...]) -> tuple[ExamplePicture, ...]:
     if not others or not ours:
         return ours or others
     if len(ours) == EXAMPLES and ours[-1].order < others[0].order:
@@ -140,7 +140,7 @@ def _best(ours: tuple[Example, ...], others: tuple[Example, ...]) -> tuple[Examp
     return tuple(sorted(ours + others, key=_ORDER)[:EXAMPLES])
 
 
-class _Tally:
+class _TermAccumulator:
     """Statistics of one term while pictures are added: sums in place, and the examples kept so far, best first."""
 
     __slots__ = ("doubtful", "more_files", "pictures", "sample", "top")
@@ -148,9 +148,9 @@ class _Tally:
     def __init__(self) -> None:
         self.pictures = _RunningSums()
         self.more_files = NO_SUMS  # over the files beyond the first of each picture
-        self.top: list[Example] = []
-        self.sample: list[Example] = []
-        self.doubtful: list[Example] = []
+        self.top: list[ExamplePicture] = []
+        self.sample: list[ExamplePicture] = []
+        self.doubtful: list[ExamplePicture] = []
 
     def add(
         self, term: Term, picture: CaptionedPicture, files: int, score: int, said: int, known: Mapping[str, float]
@@ -216,12 +216,12 @@ class _RunningSums(SimpleNamespace):
 
 
 def _keep(
-    examples: list[Example], rank: int, picture: CaptionedPicture, presence: int | None, grounding: int | None
+    examples: list[ExamplePicture], rank: int, picture: CaptionedPicture, presence: int | None, grounding: int | None
 ) -> None:
     """Adds a picture to the best ones if it is among them."""
     if len(examples) == EXAMPLES and rank > examples[-1].rank:
         return
-    example = Example(rank, picture.sha256, picture.uri, picture.caption, presence, grounding)
+    example = ExamplePicture(rank, picture.sha256, picture.uri, picture.caption, presence, grounding)
     bisect.insort(examples, example, key=_ORDER)
     del examples[EXAMPLES:]
 
@@ -259,7 +259,7 @@ def shard_statistics(pictures: Iterable[CaptionedPicture], files: Mapping[str, i
     else of it is.
     """
     counts: Counter[str] = Counter()
-    tallies: defaultdict[Term, _Tally] = defaultdict(_Tally)
+    tallies: defaultdict[Term, _TermAccumulator] = defaultdict(_TermAccumulator)
     nothing: Mapping[str, float] = {}
     for picture in pictures:
         counts["captions"] += 1
@@ -306,6 +306,8 @@ def statistics_from_json(lines: Iterator[Any]) -> ShardStatistics | None:
     pictures = header["pictures"]
     terms = {}
     for kind, text, sums, files, *lists in lines:
-        examples = (tuple(Example(rank, *pictures[place], *known) for rank, place, *known in found) for found in lists)
+        examples = (
+            tuple(ExamplePicture(rank, *pictures[place], *known) for rank, place, *known in found) for found in lists
+        )
         terms[kind, text] = WordStatistics(WordSums(*sums), WordSums(*files), *examples)
     return ShardStatistics(header["counts"], terms)

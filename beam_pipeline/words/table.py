@@ -14,7 +14,7 @@ from beam_pipeline.runtime.tables import Column
 from beam_pipeline.words.intervals import poisson_binomial, wilson
 from beam_pipeline.words.log_odds import log_odds
 from beam_pipeline.words.reference import Reference
-from beam_pipeline.words.statistics import Example, WordStatistics
+from beam_pipeline.words.statistics import ExamplePicture, WordStatistics
 from beam_pipeline.words.terms import WORD, is_stop, lemma
 from training.text.word_evidence import KINDS, MILLION
 
@@ -195,7 +195,7 @@ def evidence_lines(rows: list[dict[str, Any]], kind: str, terms: Mapping[str, Wo
             yield json.dumps({"kind": kind, "word": row["word"], **lists}) + "\n"
 
 
-def _shown(example: Example) -> dict[str, Any]:
+def _shown(example: ExamplePicture) -> dict[str, Any]:
     shown: dict[str, Any] = {"uri": example.uri, "sha256": example.sha256, "caption": example.caption}
     for name in ("presence", "grounding"):
         value = getattr(example, name)
