@@ -37,7 +37,7 @@ from beam_pipeline.images.decode import decode_image
 from beam_pipeline.inputs.sources import Listing, resolve_source
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.runtime.storage import read_bytes
-from beam_pipeline.words.statistics import shard_statistics
+from beam_pipeline.words.shard_statistics import shard_statistics
 from training.decoding.decoder import CaptionDecoder
 from training.models.captioner import Captioner, load_captioner
 from training.models.presence import PresenceHead, inputs_of

@@ -8,8 +8,8 @@ jpeg, noisy_jpeg, colours, good
 weights, encoder, mean_colour, load_encoder
                 a stand-in weight file, and an encoder that gives a picture's mean colour
 run_extract     runs `extract` on the folder with that encoder
-captions, results
-                write finished captions directories, without and with word tables
+captions, results, word_tables
+                write finished captions directories: without and with word tables, and word tables alone
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine, to_jsonl
 from beam_pipeline.shards.run import Results, commit_shard
 from beam_pipeline.shards.shard_id import ShardId
-from beam_pipeline.words.shard_statistics import write_words
+from beam_pipeline.words.shard_statistics import shard_statistics, write_words
 from beam_pipeline.words.writer import ResultWriter
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -237,6 +237,28 @@ def captions(tmp_path):
         for name in ("word_importance.parquet", "bigram_importance.parquet"):
             (directory / name).write_bytes(b"")
         return str(directory)
+
+    return write
+
+
+@pytest.fixture
+def word_tables(tmp_path):
+    """Writes the word tables and the summary of captions, without shards, as `caption` does; returns the directory."""
+    (tmp_path / "captioner").mkdir()
+    usual = {"model_id": "m1", "encoder_id": "e1", "beam_width": 3, "source": "images"}
+
+    def write(name, captions, reference=None, evidence=None, **made_with):
+        (tmp_path / name).mkdir(exist_ok=True)
+        pictures = [
+            CaptionedPicture(f"sha{number}", f"=p{number}.jpg", text, -1.0, (), known)
+            for number, (text, known) in enumerate(zip(captions, evidence or [None] * len(captions), strict=True))
+        ]
+        found = shard_statistics(pictures, {one.sha256: 1 for one in pictures})
+        writer = ResultWriter(str(tmp_path / name), str(tmp_path / "captioner"), reference, {**usual, **made_with})
+        writer.begin()
+        counts = found.counts | {"listed": len(captions), "done": len(captions)}
+        writer.write(Results(list(found.terms.items()), counts, {}))
+        return str(tmp_path / name)
 
     return write
 

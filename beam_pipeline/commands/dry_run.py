@@ -43,8 +43,7 @@ from beam_pipeline.shards.ledger import DONE, OUTCOMES, LedgerLine, read_ledger,
 from beam_pipeline.shards.planning import Picture, SubtractLedger, fingerprint_file, list_inputs, read_ledger_in_order
 from beam_pipeline.shards.run import Standing, standing
 from beam_pipeline.shards.shard_id import parse_shard, shard_count
-from beam_pipeline.words.shard_statistics import files_of_pictures, to_words
-from beam_pipeline.words.statistics import shard_statistics
+from beam_pipeline.words.shard_statistics import files_of_pictures, shard_statistics, to_words
 from training.data.feature_records import serialize
 from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, load_feature_set
 from training.decoding.decoder import CaptionDecoder

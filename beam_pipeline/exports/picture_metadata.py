@@ -47,7 +47,7 @@ class MetadataWriter:
     def __enter__(self) -> MetadataWriter:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def write(self, data: bytes, caption: str, keywords: tuple[str, ...], mode: str) -> bytes | None:

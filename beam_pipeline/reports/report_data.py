@@ -19,7 +19,7 @@ from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.runtime.text import utf8
 from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
 from beam_pipeline.shards.shard_id import committed_shards, content_key, ledger_paths
-from beam_pipeline.words.statistics import DOUBTFUL
+from beam_pipeline.words.statistics import LIKELY_FALSE
 from beam_pipeline.words.summary import EVIDENCE, TABLES
 from beam_pipeline.words.terms import WORD
 
@@ -122,7 +122,7 @@ def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, 
             shows = [
                 _example(example)
                 for sha256, example in likely.items()
-                if sha256 not in doubtful and example.get("presence", 1.0) >= DOUBTFUL
+                if sha256 not in doubtful and example.get("presence", 1.0) >= LIKELY_FALSE
             ]
             shows.sort(key=lambda example: -1.0 if example.presence is None else -example.presence)
             found[row["word"]] = WordExamples(tuple(shows), tuple(map(_example, row["likely_false"])))

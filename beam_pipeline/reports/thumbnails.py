@@ -78,7 +78,7 @@ class ThumbnailStore:
     def __enter__(self) -> ThumbnailStore:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def read(self, sha256: str) -> bytes:

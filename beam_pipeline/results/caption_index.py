@@ -92,7 +92,7 @@ class CaptionIndex:
     def __enter__(self) -> CaptionIndex:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
         self._folder.cleanup()
 

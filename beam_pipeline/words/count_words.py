@@ -1,8 +1,8 @@
-"""Which words matter in a captioned collection: the statistics of its shards, brought up to date and added up.
+"""Statistics of all words of a captioned collection: those of its shards, brought up to date and added up.
 
-A shard's own file of statistics serves as it is, as long as no other shard's ledger speaks of its pictures. Where a
-later run found a further file of a picture, or a file that now shows another one, the shard is counted anew from its
-captions. So a new folder costs the new shards, and a shard that is removed is gone from the sums.
+A shard's stored statistics are valid as long as no other shard's ledger concerns its pictures. Where a later run found
+another file of a picture, or a file that now shows another picture, the shard is counted again from its captions. So a
+new folder costs only the new shards, and a shard that is removed no longer counts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, Outputs, count
@@ -23,11 +23,11 @@ from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import files_of_pictures, statistics_of_shard
 from beam_pipeline.words.statistics import WordStatistics
 
-OWN = "own"
+OWN = "own"  # tag of what a shard's own ledger says of its pictures
 
 
 class MergeStatistics(beam.CombineFn):
-    """WordStatistics of disjoint sets of pictures -> those of all, for `CombinePerKey`."""
+    """WordStatistics of disjoint sets of pictures -> those of their union, for `CombinePerKey`."""
 
     def create_accumulator(self) -> WordStatistics:
         return WordStatistics()
@@ -46,16 +46,20 @@ class MergeStatistics(beam.CombineFn):
 
 
 class CountWords(beam.PTransform):
-    """ShardKey of captioned shards -> (Term, WordStatistics) over all of them; counts captions, pictures and flags.
+    """ShardKey of captioned shards -> (Term, WordStatistics) over all of them, and counts of captions and flags.
 
-    A picture counts once, and once more for every file that shows it; one whose files have all changed counts no more.
+    Statistics of pictures count every picture once, those of files once for each file that shows it. A picture that no
+    file shows any more does not count.
+
+    Args:
+      output: captions directory that holds the shards.
     """
 
     def __init__(self, output: str):
         super().__init__()
         self.output = output
 
-    def expand(self, shards):
+    def expand(self, shards: PCollection) -> Outputs:
         counted = (
             {
                 "shards": shards | "KeyShard" >> beam.Map(lambda key: (key, None)),
@@ -69,13 +73,17 @@ class CountWords(beam.PTransform):
 
 
 class FindChangedPictures(beam.PTransform):
-    """ShardKey -> (ShardKey, (sha256, files)) of pictures that other files show than their own shard's ledger says."""
+    """ShardKey -> (ShardKey, (sha256, files)) of pictures whose files differ from those in their own shard's ledger.
+
+    Args:
+      output: captions directory that holds the shards.
+    """
 
     def __init__(self, output: str):
         super().__init__()
         self.output = output
 
-    def expand(self, shards):
+    def expand(self, shards: PCollection) -> PCollection:
         ledgers = shards | "ReadLedgers" >> beam.FlatMap(files_and_captioned, self.output).with_outputs(
             OWN, main="main"
         )
@@ -89,13 +97,13 @@ class FindChangedPictures(beam.PTransform):
 
 
 def ledger_of_shard(key: ShardKey, output: str) -> Iterator[tuple[bytes, tuple[str, LedgerLine]]]:
-    """ShardKey -> (key of the uri, (ledger name, ledger line))."""
+    """ShardKey -> (key of the uri, (name of the ledger, ledger line)) of every line of its ledger."""
     for name, line in read_ledger_in_order(storage.join(output, ShardId(*key).ledger())):
         yield uri_key(line.uri), (name, line)
 
 
 def picture_of_file(group: tuple[bytes, dict[str, Iterable[tuple[str, LedgerLine]]]]) -> Iterator[tuple[str, int]]:
-    """Ledger lines of one uri -> (sha256 of the picture that it shows now, 1)."""
+    """Ledger lines of one uri -> (sha256 of the picture that it shows now, 1); nothing where it was rejected."""
     _, grouped = group
     _, line = max(grouped["lines"], key=lambda named: named[0])
     if line.outcome in (DONE, DUPLICATE):
@@ -103,8 +111,10 @@ def picture_of_file(group: tuple[bytes, dict[str, Iterable[tuple[str, LedgerLine
 
 
 def files_and_captioned(key: ShardKey, output: str) -> Iterator[Any]:
-    """ShardKey -> its ledger as `ledger_of_shard` gives it; OWN: (sha256, (the key, files)) of each picture that the
-    shard captions, by that ledger alone.
+    """ShardKey -> lines of its ledger as `ledger_of_shard` gives them, and its pictures with their number of files.
+
+    The pictures go to the output OWN as (sha256, (ShardKey, files)): those that the shard captioned, with the files
+    that its own ledger knows.
     """
     ledger = list(ledger_of_shard(key, output))
     yield from ledger
@@ -116,7 +126,7 @@ def files_and_captioned(key: ShardKey, output: str) -> Iterator[Any]:
 
 
 def keep_changed(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[tuple[ShardKey, tuple[str, int]]]:
-    """Files of one picture, now and by its own shard -> where they differ, (ShardKey, (sha256, files now))."""
+    """Number of files of one picture, now and in its own shard -> (ShardKey, (sha256, files now)) where they differ."""
     sha256, grouped = group
     now = sum(grouped["now"])
     for key, own in grouped["own"]:
@@ -125,7 +135,7 @@ def keep_changed(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[tuple[
 
 
 def statistics_of_group(group: tuple[ShardKey, dict[str, Iterable[Any]]], output: str) -> Iterator[Any]:
-    """A shard and its changed pictures -> (Term, WordStatistics) of the shard, and its counts."""
+    """A shard and its changed pictures -> (Term, WordStatistics) of the shard; its counts go to the output COUNTS."""
     key, grouped = group
     statistics = statistics_of_shard(ShardId(*key), output, dict(grouped["changes"]))
     for name, number in statistics.counts.items():

@@ -1,4 +1,4 @@
-"""95 % intervals for the number of pictures that a word fits."""
+"""95 % confidence intervals for the number of pictures that a word fits."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 _TAILS = (0.025, 0.975)
 
 
-def wilson(said: int, pictures: int) -> tuple[float, float]:
-    """Pictures whose caption says a word, of so many -> interval, in pictures.
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Successes of a number of trials -> 95 % score interval for the expected number of successes.
 
-    The score interval of a binomial share (Wilson 1927), times the number of pictures. It tells how far chance could
-    have moved the number in a collection of this size; that captions err is not in it.
+    Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American Statistical
+    Association 22, 1927; its interval for a share, times the number of trials. Of captions that contain a word among a
+    collection's captions it covers the sampling error, but not the errors of the captioner.
     """
-    if not pictures:
+    if not trials:
         return 0.0, 0.0
-    share = said / pictures
-    weight = Z * Z / pictures
+    share = successes / trials
+    weight = Z * Z / trials
     centre = (share + weight / 2) / (1 + weight)
-    half = Z / (1 + weight) * math.sqrt(share * (1 - share) / pictures + weight / (4 * pictures))
-    # At either end the formula gives 0 or all pictures exactly; rounding must not miss it.
-    low = 0.0 if said == 0 else max(0.0, centre - half)
-    high = 1.0 if said == pictures else min(1.0, centre + half)
-    return low * pictures, high * pictures
+    half = Z / (1 + weight) * math.sqrt(share * (1 - share) / trials + weight / (4 * trials))
+    # At either end the formula gives exactly 0 or all trials; rounding must not miss it.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return low * trials, high * trials
 
 
 def poisson_binomial(total: float, squares: float) -> tuple[float, float]:
-    """Sum of p and sum of p * p over pictures -> interval for how many of them a person would use the word of.
+    """Sum of p and sum of p * p over independent trials with chances p -> 95 % interval for the number of successes.
 
-    The number is a sum of independent yes-or-no outcomes with chances p. A binomial of the same mean and (rounding its
-    number of trials up) no smaller variance stands in for it (Ehm, "Binomial approximation to the Poisson binomial
-    distribution", 1991); for many pictures that is the normal approximation, and for few it neither leaves the range of
-    0 to all pictures nor promises too much. How well p is calibrated is not in it.
+    The number of pictures for which a person would use a word is such a number. It is approximated by a binomial of the
+    same mean and, since its number of trials is rounded up, no smaller variance (Ehm, "Binomial approximation to the
+    Poisson binomial distribution", Statistics & Probability Letters 11, 1991). For many pictures that is the normal
+    approximation; for few the interval stays between 0 and all pictures and does not become too narrow. Errors of the
+    calibration of p are not covered.
     """
     if total <= 0:
         return 0.0, 0.0
@@ -49,6 +51,6 @@ def poisson_binomial(total: float, squares: float) -> tuple[float, float]:
 def binomial_quantile(probability: float, trials: int, chance: float) -> int:
     """Smallest number of successes k with P(X <= k) >= `probability`, for X binomial with `trials` and `chance`.
 
-    What `scipy.stats.binom.ppf` gives, which takes a second and 90 MB to import.
+    The same as `scipy.stats.binom.ppf`; importing `scipy.stats` takes a second and 90 MB.
     """
     return bisect_left(range(trials), probability, key=lambda k: bdtr(k, trials, chance))

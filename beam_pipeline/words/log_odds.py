@@ -1,27 +1,24 @@
-"""How much more one collection uses a word than another: log-odds with an informative Dirichlet prior.
-
-Monroe, Colaresi and Quinn, "Fightin' Words: Lexical Feature Selection and Evaluation for Identifying the Content of
-Political Conflict", Political Analysis 16, 2008, equations 16, 20 and 22.
-"""
+"""Which words one collection uses more than another: log-odds with an informative Dirichlet prior, and their tests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import betainc
 
-# Word mentions that the prior weighs as much as. It belongs to neither side, so z comes out too small by the square
-# root of n / (n + weight): of a small collection's n mentions it is a tenth at most, which costs 5 % of z.
+# Word mentions that the prior weighs as much as. The prior belongs to neither side and shrinks z by the square root of
+# n / (n + weight), n the mentions of the smaller collection; at a tenth of n that is 5 %.
 PRIOR_WEIGHT, PRIOR_SHARE = 500.0, 0.1
 
 
 @dataclass(frozen=True)
 class LogOdds:
-    """Comparison of two collections, float64 [W] each, above 0 where the first uses the word more.
+    """Comparison of two collections word by word; float64 [W] each, above 0 where the first uses the word more.
 
     Attributes:
-      delta: difference of the two log-odds, shrunk by the prior; nats.
+      delta: difference of the two log-odds, shrunk by the prior, in nats.
       z: delta over its standard deviation.
     """
 
@@ -29,11 +26,13 @@ class LogOdds:
     z: np.ndarray
 
 
-def log_odds(first: np.ndarray, second: np.ndarray) -> LogOdds:
-    """Counts of W words in two collections, [W] each, at least 0 -> LogOdds.
+def log_odds(first: ArrayLike, second: ArrayLike) -> LogOdds:
+    """Counts of W words in two collections, [W] each, 0 or more -> LogOdds.
 
-    The prior says of every word what both collections together say of it: a word that is rare in both has to show more
-    than its few mentions.
+    Monroe, Colaresi and Quinn, "Fightin' Words: Lexical Feature Selection and Evaluation for Identifying the Content of
+    Political Conflict", Political Analysis 16, 2008, equations 16, 20 and 22. The prior of a word is its share in both
+    collections together, so a rare word needs more than a few mentions to stand out. A word of neither collection, and
+    the only word of both, has 0.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     both = first + second
@@ -49,18 +48,22 @@ def log_odds(first: np.ndarray, second: np.ndarray) -> LogOdds:
         ]
         delta = odds[0] - odds[1]
         z = delta / np.sqrt(1 / (first + prior) + 1 / (second + prior))
-    # A word of neither collection, or the only word of both, tells nothing.
-    known = np.isfinite(z)
-    return LogOdds(np.where(known, delta, 0.0), np.where(known, z, 0.0))
+    defined = np.isfinite(z)
+    return LogOdds(np.where(defined, delta, 0.0), np.where(defined, z, 0.0))
 
 
-def exact_p_values(first: np.ndarray, first_pictures: int, second: np.ndarray, second_pictures: int) -> np.ndarray:
-    """Pictures that use a word, of all pictures of two collections, [W] each -> two-sided p-values [W].
+def exact_p_values(first: ArrayLike, first_pictures: int, second: ArrayLike, second_pictures: int) -> np.ndarray:
+    """Exact test of the difference of two rates, word by word -> two-sided p-values, float64 [W].
 
-    The exact conditional test of two rates (Przyborowski and Wilenski 1940): if the pictures that use a word fell on
-    the collections by size alone, the first one's share of them would be binomial. The normal tail of z would not do:
-    where a small collection meets a large one, z is far too sure of words with a handful of mentions. Counts need not
-    be whole; the binomial's tails are incomplete beta functions.
+    Przyborowski and Wilenski, "Homogeneity of results in testing samples from Poisson series", Biometrika 31, 1940. If
+    the pictures that use a word fell on the two collections by size alone, the first one's part of them would be
+    binomial. The normal tail of z would not do: where a small collection meets a large one, it is far too small for
+    words with a few mentions.
+
+    Args:
+      first, second: pictures of either collection that use a word, [W]. They need not be integers, since the tails of
+        the binomial are incomplete beta functions.
+      first_pictures, second_pictures: all pictures of either collection.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     chance = first_pictures / (first_pictures + second_pictures)
@@ -69,10 +72,11 @@ def exact_p_values(first: np.ndarray, first_pictures: int, second: np.ndarray, s
     return np.minimum(1.0, 2 * np.minimum(at_least, at_most))
 
 
-def q_values(p_values: np.ndarray) -> np.ndarray:
-    """p-values [W] -> q-values [W]: the share of false discoveries among all words with a p as small.
+def q_values(p_values: ArrayLike) -> np.ndarray:
+    """p-values [W] -> q-values, float64 [W]: the false discovery rate of all words with a p-value as small.
 
-    Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
+    Benjamini and Hochberg, "Controlling the false discovery rate: a practical and powerful approach to multiple
+    testing", Journal of the Royal Statistical Society B 57, 1995. The same as `scipy.stats.false_discovery_control`.
     """
     p_values = np.asarray(p_values, np.float64)
     words = len(p_values)

@@ -1,4 +1,4 @@
-"""What a collection is compared with: the captions that a captioner was trained on, or another captioned collection."""
+"""What a collection is compared with: the captions that its captioner was trained on, or another collection."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ _SAME = ("model_id", "encoder_id", "beam_width", "min_words", "guidance")
 
 @dataclass(frozen=True)
 class Reference:
-    """How often texts that a collection is compared with use each term.
+    """How many texts of a reference collection contain each term.
 
     Attributes:
       name: for a person.
-      documents: number of texts: captions that people wrote, or distinct pictures captioned.
-      said: kind of term -> text -> documents that say it. A kind that is missing was not counted.
-      estimated: the like, by the estimates of a collection whose presence of words is known; else empty.
+      documents: number of texts: captions that people wrote, or captions of distinct pictures.
+      document_frequency: kind of term -> text of the term -> documents that contain it. A kind that was not counted is
+        missing.
+      estimated_frequency: the same by estimate, where the reference is a collection whose presence of words is known;
+        else empty.
       made_with: captioner and settings that wrote the texts, or None for people.
     """
 
     name: str
     documents: int
-    said: Mapping[str, Mapping[str, float]]
-    estimated: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    document_frequency: Mapping[str, Mapping[str, float]]
+    estimated_frequency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     made_with: Mapping[str, Any] | None = None
 
 
 def training_reference(captioner: str) -> Reference | None:
-    """Captioner directory -> its training captions, each a document; None where it does not carry their counts."""
+    """Captioner directory -> Reference of its training captions; None where it does not carry their word counts."""
     counts = load_word_counts(captioner)
     if counts is None:
         return None
@@ -49,40 +51,45 @@ def captions_reference(directory: str, option: str) -> Reference:
     """Captions directory -> Reference of its distinct pictures.
 
     Args:
-      option: what the user gave the directory as, for messages.
+      option: how the user named the directory, for messages.
 
     Raises:
-      UserError: it is none, or its run has not ended.
+      UserError: it holds no finished captions.
     """
     summary = read_summary(directory, option)
-    said: dict[str, dict[str, float]] = {}
-    estimated: dict[str, dict[str, float]] = {}
+    document_frequency: dict[str, dict[str, float]] = {}
+    estimated_frequency: dict[str, dict[str, float]] = {}
     for kind, name in TABLES.items():
         rows = read_parquet(storage.read_bytes(storage.join(directory, f"{name}.parquet")))
-        said[kind] = {row["word"]: row["images"] for row in rows if row["images"]}
+        document_frequency[kind] = {row["word"]: row["images"] for row in rows if row["images"]}
         if "presence" in summary["evidence"]:
-            estimated[kind] = {row["word"]: row["estimate"] for row in rows}
-    return Reference(directory, summary["pictures"], said, estimated, summary["made_with"])
+            estimated_frequency[kind] = {row["word"]: row["estimate"] for row in rows}
+    return Reference(directory, summary["pictures"], document_frequency, estimated_frequency, summary["made_with"])
 
 
 def require_same_captioner(first: Mapping[str, Any], second: Mapping[str, Any], what: str) -> None:
-    """Refuses to compare what different captioners said: the difference would be theirs.
+    """Refuses to compare captions of different captioners, whose differences are not the pictures'.
+
+    Args:
+      first, second: `made_with` of the two summaries.
+      what: names the two collections, for the message.
 
     Raises:
-      UserError: model, encoder or beam width differ.
+      UserError: model, encoder or a setting of the decoder differs.
     """
     for name in _SAME:
         if first.get(name) != second.get(name):
             raise UserError(
-                f"{what}: made with {name} {first.get(name)} and {second.get(name)}, so they would differ by captioner "
-                "and not by content; caption both with one captioner and beam width"
+                f"{what}: made with {name} {first.get(name)} and {second.get(name)}, so they differ by captioner and "
+                "not only by content; caption both with the same captioner and settings"
             )
 
 
 def load_presence_tail(captioner: str) -> dict[str, float]:
-    """Captioner directory -> word -> its mean presence in pictures where it lies below the floor; empty where unknown.
+    """Captioner directory -> word -> its mean presence in pictures that do not mention it; empty where unknown.
 
-    What is below the floor is little in one picture and not little in ten thousand: this is what the estimates add.
+    A picture's evidence leaves out words whose presence is below `word_evidence.FLOOR`. That is little in one picture
+    and much in ten thousand, so estimates add this mean for each of them.
     """
     path = storage.join(captioner, PRESENCE_TAIL)
     return json.loads(storage.read_bytes(path))["words"] if storage.exists(path) else {}

@@ -1,40 +1,132 @@
-"""The word statistics of one shard, on disk: words-*.jsonl."""
+"""The word statistics of one shard, in memory and on disk (`words-*.jsonl`)."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId
-from beam_pipeline.words.statistics import ShardStatistics, shard_statistics, statistics_from_json, statistics_to_json
+from beam_pipeline.words.statistics import ExamplePicture, StatisticsBuilder, WordStatistics, WordSums
+from beam_pipeline.words.terms import WORD, Term, count_terms
+from training.text.word_evidence import millionths
+from training.text.words import caption_words
+
+WORDS_VERSION = 1  # of `words-*.jsonl`; a file of another version is rebuilt from the captions
+
+
+@dataclass(frozen=True)
+class ShardStatistics:
+    """Statistics of a set of pictures.
+
+    Attributes:
+      counts: "captions", "pictures_counted", "files_counted", "flag_NAME", and for each kind of evidence the number of
+        pictures that have it, "evidence_KIND".
+      terms: statistics of each term.
+    """
+
+    counts: dict[str, int]
+    terms: dict[Term, WordStatistics]
+
+
+def shard_statistics(pictures: Iterable[CaptionedPicture], files: Mapping[str, int]) -> ShardStatistics:
+    """Captioned pictures of a shard -> their statistics.
+
+    A term counts once a picture, however often the caption repeats it. Lemmas and bigrams come from the captions alone,
+    since evidence is about words. A picture that no file shows any more counts as a caption and as nothing else.
+
+    Args:
+      files: sha256 of a picture -> how many files show it now.
+    """
+    counts: Counter[str] = Counter()
+    builders: defaultdict[Term, StatisticsBuilder] = defaultdict(StatisticsBuilder)
+    nothing: Mapping[str, float] = {}
+    for picture in pictures:
+        counts["captions"] += 1
+        counts.update(f"flag_{flag}" for flag in picture.flags)
+        shown = files.get(picture.sha256, 0)
+        if not shown:
+            continue
+        counts["pictures_counted"] += 1
+        counts["files_counted"] += shown
+        evidence = picture.evidence or {"kinds": (), "words": nothing}
+        counts.update(f"evidence_{kind}" for kind in evidence["kinds"])
+        score, mentions = millionths(picture.score), count_terms(caption_words(picture.caption))
+        for word, values in evidence["words"].items():
+            term = WORD, word
+            builders[term].add(term, picture, shown, score, mentions.pop(term, 0), values)
+        for term, times in mentions.items():
+            builders[term].add(term, picture, shown, score, times, nothing)
+    return ShardStatistics(dict(sorted(counts.items())), {term: one.build() for term, one in builders.items()})
 
 
 def files_of_pictures(lines: Iterable[LedgerLine]) -> Counter[str]:
-    """Ledger lines -> sha256 of a picture -> how many of the files show it."""
+    """Ledger lines -> sha256 of each picture -> how many of the files show it."""
     return Counter(line.sha256 for line in lines if line.outcome in (DONE, DUPLICATE))
+
+
+def statistics_to_json(statistics: ShardStatistics) -> Iterator[Any]:
+    """Statistics -> lines of `words-*.jsonl`, as values for JSON.
+
+    The first line holds the counts, and the pictures that are examples of any term. Each line after it is a term:
+    [kind, text, pictures, files, top, sample, likely_false], where an example names its picture by its place in the
+    first line.
+    """
+    lists = [(found.top, found.sample, found.likely_false) for found in statistics.terms.values()]
+    shown = {(one.sha256, one.uri, one.caption) for three in lists for examples in three for one in examples}
+    pictures = {picture: place for place, picture in enumerate(sorted(shown))}
+    yield {"schema_version": WORDS_VERSION, "counts": statistics.counts, "pictures": list(pictures)}
+    for term, found in sorted(statistics.terms.items()):
+        examples = [
+            [[one.rank, pictures[one.sha256, one.uri, one.caption], one.presence, one.grounding] for one in examples]
+            for examples in (found.top, found.sample, found.likely_false)
+        ]
+        yield [*term, found.pictures, found.files, *examples]
+
+
+def statistics_from_json(lines: Iterator[Any]) -> ShardStatistics | None:
+    """Lines of `words-*.jsonl`, as values from JSON -> statistics; None where another version wrote them."""
+    header = next(lines)
+    if header.get("schema_version") != WORDS_VERSION:
+        return None
+    pictures = header["pictures"]
+    terms = {}
+    for kind, text, sums, files, *lists in lines:
+        examples = (
+            tuple(ExamplePicture(rank, *pictures[place], *evidence) for rank, place, *evidence in listed)
+            for listed in lists
+        )
+        terms[kind, text] = WordStatistics(WordSums(*sums), WordSums(*files), *examples)
+    return ShardStatistics(header["counts"], terms)
+
+
+def to_words(statistics: ShardStatistics) -> bytes:
+    """Statistics -> content of `words-*.jsonl`."""
+    rows = (json.dumps(row, separators=(",", ":")) + "\n" for row in statistics_to_json(statistics))
+    return "".join(rows).encode()
 
 
 def write_words(
     shard: ShardId, pictures: Iterable[CaptionedPicture], lines: Iterable[LedgerLine], output: str
 ) -> ShardStatistics:
-    """Writes `words-*.jsonl`: the statistics of a shard's pictures, as many files each as its own ledger has."""
+    """Writes the statistics of a shard, `words-*.jsonl`, into the directory `output`; returns them.
+
+    Args:
+      pictures: of the shard.
+      lines: of its ledger, which tell how many files show each picture.
+    """
     statistics = shard_statistics(pictures, files_of_pictures(lines))
     storage.write_atomic(storage.join(output, shard.words()), to_words(statistics))
     return statistics
 
 
-def to_words(statistics: ShardStatistics) -> bytes:
-    """Content of `words-*.jsonl`."""
-    rows = (json.dumps(row, separators=(",", ":")) + "\n" for row in statistics_to_json(statistics))
-    return "".join(rows).encode()
-
-
 def read_words(shard: ShardId, output: str) -> ShardStatistics | None:
-    """What `write_words` wrote; None where there is no such file, or one of another version."""
+    """Shard in the directory `output` -> its stored statistics; None where there are none, or of another version."""
     path = storage.join(output, shard.words())
     if not storage.exists(path):
         return None
@@ -43,10 +135,10 @@ def read_words(shard: ShardId, output: str) -> ShardStatistics | None:
 
 
 def statistics_of_shard(shard: ShardId, output: str, files_now: Mapping[str, int]) -> ShardStatistics:
-    """Statistics of a committed shard.
+    """Committed shard -> its statistics: the stored ones, or new ones from its captions where they are out of date.
 
     Args:
-      files_now: sha256 -> number of files, of the pictures that other shards' ledgers give more files or fewer.
+      files_now: sha256 -> number of files, for the pictures whose files other shards' ledgers have changed.
     """
     if not files_now and (stored := read_words(shard, output)):
         return stored

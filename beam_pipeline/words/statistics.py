@@ -1,11 +1,12 @@
-"""Exact, mergeable statistics of a term over pictures; pure, without Beam.
+"""Exact, mergeable statistics of one term over pictures.
 
-All sums are whole numbers: counts as they are, evidence in millionths, products of two of them in millionths of
-millionths. So totals depend neither on the order of the pictures nor on how they were cut into shards, and what was
-added can be subtracted again, to the last digit. Python's integers do not overflow.
+All sums are integers: counts as they are, evidence in millionths, products of two such values in millionths of
+millionths. So totals depend neither on the order of the pictures nor on their division into shards, and a shard can be
+subtracted again without a rounding error. Python's integers do not overflow.
 
-The example pictures of a term are bounded lists, each the smallest K of all by (rank, sha256): merging keeps that, and
-a tie has one outcome. A list cannot be subtracted from; it is made anew from the shards that remain.
+Example pictures are bounded lists: the `EXAMPLES` smallest of all pictures by (rank, sha256, uri). Merging two lists
+keeps that property, and ties have one outcome. A list cannot be subtracted from; it is rebuilt from the shards that
+remain.
 """
 
 from __future__ import annotations
@@ -13,65 +14,63 @@ from __future__ import annotations
 import bisect
 import hashlib
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import add, attrgetter, mul, sub
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.words.terms import LEMMA, WORD, Term, count_terms
+from beam_pipeline.words.terms import LEMMA, Term
 from training.text.word_evidence import KINDS, MILLION, millionths
-from training.text.words import caption_words
 
-EXAMPLES = 5  # K: pictures that are remembered of each kind
+EXAMPLES = 5  # pictures in each list of a term
 SAMPLE_SEED = "captionbeam"  # another word draws other samples
-LIKELY = 0.5  # presence from which on a picture may stand for a word that its caption does not say
-WORDS_VERSION = 1  # of `words-*.jsonl`; a file of another version is made anew from the captions
-DOUBTFUL = 0.2  # presence below which a word that is said counts as a likely false mention
+LIKELY = 0.5  # presence from which a picture may illustrate a word that its caption does not contain
+LIKELY_FALSE = 0.2  # presence below which a word in a caption counts as a likely false mention
 
 
 class WordSums(NamedTuple):
-    """Sums over some pictures (or files, each with the numbers of its picture), of a term.
+    """Sums of a term over pictures, or over files, each with the values of its picture.
 
     Attributes:
-      mentions: times that the captions say it.
-      said: pictures whose caption says it.
-      known: pictures whose presence of it is known.
-      said_known: pictures of both kinds.
-      presence: sum of p, the presence, in millionths.
-      presence_squared: sum of p * p, in millionths of millionths; the variance of the number of pictures of which a
-        person would use the word is the sum of p * (1 - p).
-      expecting: pictures whose expected count of it is known.
-      expected: sum of expected counts, in millionths.
-      grounded: pictures that say it and whose grounding of it is known.
-      grounding: sum over those, in millionths of a nat.
-      score: sum, over the pictures that say it, of the caption's mean log-probability per word, in millionths.
+      mentions: occurrences of the term in the captions.
+      captions: pictures whose caption contains it.
+      with_presence: pictures whose presence of it is known.
+      captions_with_presence: pictures that are in both of these.
+      presence: sum of the presence p, in millionths.
+      presence_squared: sum of p * p, in millionths of millionths. The number of pictures for which a person would use
+        the word has the variance sum of p * (1 - p).
+      with_expected: pictures whose expected count of it is known.
+      expected: sum of the expected counts, in millionths.
+      with_grounding: pictures whose caption contains it and whose grounding of it is known.
+      grounding: sum of the grounding over those, in millionths of a nat.
+      score: sum of the captions' mean log-probability per word over the pictures whose caption contains it, in
+        millionths.
     """
 
     mentions: int = 0
-    said: int = 0
-    known: int = 0
-    said_known: int = 0
+    captions: int = 0
+    with_presence: int = 0
+    captions_with_presence: int = 0
     presence: int = 0
     presence_squared: int = 0
-    expecting: int = 0
+    with_expected: int = 0
     expected: int = 0
-    grounded: int = 0
+    with_grounding: int = 0
     grounding: int = 0
     score: int = 0
 
     def plus(self, other: WordSums) -> WordSums:
-        """Sums over both of two disjoint sets of pictures."""
+        """Sums over two disjoint sets of pictures -> sums over their union."""
         return WordSums(*map(add, self, other))
 
     def minus(self, other: WordSums) -> WordSums:
-        """Sums over these pictures without those of `other`, which must be among them."""
+        """Sums over a set of pictures and a subset of it -> sums over the rest."""
         return WordSums(*map(sub, self, other))
 
     def times(self, files: int) -> WordSums:
-        """The same when every picture counts `files` times."""
+        """Sums over pictures -> sums when each of them counts `files` times."""
         return WordSums(*map(mul, self, [files] * len(self)))
 
 
@@ -79,12 +78,12 @@ NO_SUMS = WordSums()
 
 
 class ExamplePicture(NamedTuple):
-    """A picture that can be looked at, for a term.
+    """A picture by which a person can check a term.
 
     Attributes:
       rank: sorts the pictures of a list, best first.
       sha256, uri, caption: of the picture.
-      presence, grounding: in millionths, or None.
+      presence, grounding: of the term in the picture, in millionths, or None.
     """
 
     rank: int
@@ -96,6 +95,7 @@ class ExamplePicture(NamedTuple):
 
     @property
     def order(self) -> tuple[int, str, str]:
+        """What lists of examples are sorted by."""
         return self.rank, self.sha256, self.uri
 
 
@@ -104,85 +104,107 @@ _ORDER = attrgetter("order")
 
 @dataclass(frozen=True)
 class WordStatistics:
-    """What is known of one term.
+    """Statistics of one term.
 
     Attributes:
       pictures: sums over distinct pictures.
       files: sums over the files that show them now.
       top: pictures that show it best, by grounding where that is known, else by the caption's score.
-      sample: pictures drawn at random, each with a chance in proportion to its presence, or to 1 where its caption
-        says the word and presence is not known.
-      doubtful: pictures whose caption says it though presence is low or, where that is not known, grounding negative.
+      sample: random pictures, each drawn with a chance in proportion to its presence, or to 1 where presence is not
+        known and the caption contains the term.
+      likely_false: pictures whose caption contains it although its presence is low or, where that is not known, its
+        grounding negative.
     """
 
     pictures: WordSums = NO_SUMS
     files: WordSums = NO_SUMS
     top: tuple[ExamplePicture, ...] = ()
     sample: tuple[ExamplePicture, ...] = ()
-    doubtful: tuple[ExamplePicture, ...] = ()
+    likely_false: tuple[ExamplePicture, ...] = ()
 
     def merge(self, other: WordStatistics) -> WordStatistics:
-        """Statistics of both of two disjoint sets of pictures; order and grouping change nothing."""
+        """Statistics of two disjoint sets of pictures -> those of their union; commutative and associative."""
         return WordStatistics(
             self.pictures.plus(other.pictures),
             self.files.plus(other.files),
             _best(self.top, other.top),
             _best(self.sample, other.sample),
-            _best(self.doubtful, other.doubtful),
+            _best(self.likely_false, other.likely_false),
         )
 
 
-def _best(ours: tuple[ExamplePicture, ...], others: tuple[ExamplePicture, ...]) -> tuple[ExamplePicture, ...]:
-    if not others or not ours:
-        return ours or others
-    if len(ours) == EXAMPLES and ours[-1].order < others[0].order:
-        return ours
-    return tuple(sorted(ours + others, key=_ORDER)[:EXAMPLES])
+def _best(first: tuple[ExamplePicture, ...], second: tuple[ExamplePicture, ...]) -> tuple[ExamplePicture, ...]:
+    if not first or not second:
+        return first or second
+    if len(first) == EXAMPLES and first[-1].order < second[0].order:
+        return first
+    return tuple(sorted(first + second, key=_ORDER)[:EXAMPLES])
 
 
-class _TermAccumulator:
-    """Statistics of one term while pictures are added: sums in place, and the examples kept so far, best first."""
+class StatisticsBuilder:
+    """Adds up the statistics of one term, picture by picture."""
 
-    __slots__ = ("doubtful", "more_files", "pictures", "sample", "top")
+    __slots__ = ("likely_false", "more_files", "pictures", "sample", "top")
 
     def __init__(self) -> None:
         self.pictures = _RunningSums()
         self.more_files = NO_SUMS  # over the files beyond the first of each picture
         self.top: list[ExamplePicture] = []
         self.sample: list[ExamplePicture] = []
-        self.doubtful: list[ExamplePicture] = []
+        self.likely_false: list[ExamplePicture] = []
 
     def add(
-        self, term: Term, picture: CaptionedPicture, files: int, score: int, said: int, known: Mapping[str, float]
+        self,
+        term: Term,
+        picture: CaptionedPicture,
+        files: int,
+        score: int,
+        mentions: int,
+        evidence: Mapping[str, float],
     ) -> None:
-        """One picture that `files` files show: the times its caption says the term, and what else is known of it."""
+        """Adds a picture.
+
+        Args:
+          term: the one that these statistics are of.
+          files: that show the picture.
+          score: of its caption, in millionths.
+          mentions: of the term in its caption.
+          evidence: kind of evidence, one of `KINDS[1:]` -> its value for this term and picture.
+        """
         expected, presence, grounding = (
-            None if (value := known.get(kind)) is None else millionths(value) for kind in KINDS[1:]
+            None if (value := evidence.get(kind)) is None else millionths(value) for kind in KINDS[1:]
         )
-        self.pictures.add(said, expected, presence, grounding, score)
+        self.pictures.add(mentions, expected, presence, grounding, score)
         if files > 1:
             once = _RunningSums()
-            once.add(said, expected, presence, grounding, score)
+            once.add(mentions, expected, presence, grounding, score)
             self.more_files = self.more_files.plus(once.sums().times(files - 1))
         if term[0] != LEMMA:
-            self._add_examples(term, picture, score, said, presence, grounding)
+            self._add_examples(term, picture, score, mentions, presence, grounding)
 
     def _add_examples(
-        self, term: Term, picture: CaptionedPicture, score: int, said: int, presence: int | None, grounding: int | None
+        self,
+        term: Term,
+        picture: CaptionedPicture,
+        score: int,
+        mentions: int,
+        presence: int | None,
+        grounding: int | None,
     ) -> None:
-        known = picture, presence, grounding
-        if said or (presence or 0) >= LIKELY * MILLION:
-            _keep(self.top, -(score if said else 0) if grounding is None else -grounding, *known)
-        if weight := float(said > 0) if presence is None else presence / MILLION:
-            _keep(self.sample, sample_rank(*term, picture.sha256, weight), *known)
-        if said and presence is not None and presence < DOUBTFUL * MILLION:
-            _keep(self.doubtful, presence, *known)
-        elif said and presence is None and grounding is not None and grounding < 0:
-            _keep(self.doubtful, grounding, *known)
+        example = picture, presence, grounding
+        if mentions or (presence or 0) >= LIKELY * MILLION:
+            _keep(self.top, -(score if mentions else 0) if grounding is None else -grounding, *example)
+        if weight := float(mentions > 0) if presence is None else presence / MILLION:
+            _keep(self.sample, sample_rank(*term, picture.sha256, weight), *example)
+        if mentions and presence is not None and presence < LIKELY_FALSE * MILLION:
+            _keep(self.likely_false, presence, *example)
+        elif mentions and presence is None and grounding is not None and grounding < 0:
+            _keep(self.likely_false, grounding, *example)
 
-    def statistics(self) -> WordStatistics:
+    def build(self) -> WordStatistics:
+        """Returns the statistics of the pictures added so far."""
         pictures = self.pictures.sums()
-        examples = tuple(self.top), tuple(self.sample), tuple(self.doubtful)
+        examples = tuple(self.top), tuple(self.sample), tuple(self.likely_false)
         return WordStatistics(pictures, pictures.plus(self.more_files), *examples)
 
 
@@ -192,23 +214,22 @@ class _RunningSums(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__(**NO_SUMS._asdict())
 
-    def add(self, said: int, expected: int | None, presence: int | None, grounding: int | None, score: int) -> None:
-        """One picture more."""
+    def add(self, mentions: int, expected: int | None, presence: int | None, grounding: int | None, score: int) -> None:
         if presence is not None:
-            self.known += 1
+            self.with_presence += 1
             self.presence += presence
             self.presence_squared += presence * presence
         if expected is not None:
-            self.expecting += 1
+            self.with_expected += 1
             self.expected += expected
-        if said:
-            self.mentions += said
-            self.said += 1
+        if mentions:
+            self.mentions += mentions
+            self.captions += 1
             self.score += score
             if presence is not None:
-                self.said_known += 1
+                self.captions_with_presence += 1
             if grounding is not None:
-                self.grounded += 1
+                self.with_grounding += 1
                 self.grounding += grounding
 
     def sums(self) -> WordSums:
@@ -218,7 +239,7 @@ class _RunningSums(SimpleNamespace):
 def _keep(
     examples: list[ExamplePicture], rank: int, picture: CaptionedPicture, presence: int | None, grounding: int | None
 ) -> None:
-    """Adds a picture to the best ones if it is among them."""
+    """Inserts a picture into a sorted list if it is among the best."""
     if len(examples) == EXAMPLES and rank > examples[-1].rank:
         return
     example = ExamplePicture(rank, picture.sha256, picture.uri, picture.caption, presence, grounding)
@@ -227,87 +248,12 @@ def _keep(
 
 
 def sample_rank(kind: str, text: str, sha256: str, weight: float) -> int:
-    """Rank of a picture in the random sample of a term; the K smallest are the sample.
+    """Term, picture and its weight -> the picture's rank in the random sample of the term, in millionths.
 
-    The logarithm of a uniform number over the weight, the number drawn by hash: a weighted sample without replacement
-    (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006) that the pictures alone decide.
+    The pictures with the smallest ranks are a weighted sample without replacement: the rank is -log(u) / weight, u
+    uniform in (0, 1) (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). A hash of term and
+    picture stands in for u, so the sample depends on the pictures alone.
     """
     digest = hashlib.sha256("\0".join((SAMPLE_SEED, kind, text, sha256)).encode()).digest()
     uniform = (int.from_bytes(digest[:6], "big") + 0.5) / 2**48  # in (0, 1), exact in a float
     return millionths(-math.log(uniform) / weight)
-
-
-@dataclass(frozen=True)
-class ShardStatistics:
-    """Statistics of some pictures.
-
-    Attributes:
-      counts: "captions", "pictures_counted", "files_counted", "flag_NAME", and for each kind of evidence the pictures
-        that have it, "evidence_KIND".
-      terms: what is known of each term.
-    """
-
-    counts: dict[str, int]
-    terms: dict[Term, WordStatistics]
-
-
-def shard_statistics(pictures: Iterable[CaptionedPicture], files: Mapping[str, int]) -> ShardStatistics:
-    """Pictures of a shard, and sha256 -> how many files show them now -> their statistics.
-
-    A word counts once as a picture's, however often the caption repeats it. Lemmas and bigrams are known from the
-    caption alone: evidence speaks of words. A picture that no file shows any more is counted as a caption, and nothing
-    else of it is.
-    """
-    counts: Counter[str] = Counter()
-    tallies: defaultdict[Term, _TermAccumulator] = defaultdict(_TermAccumulator)
-    nothing: Mapping[str, float] = {}
-    for picture in pictures:
-        counts["captions"] += 1
-        counts.update(f"flag_{flag}" for flag in picture.flags)
-        shown = files.get(picture.sha256, 0)
-        if not shown:
-            continue
-        counts["pictures_counted"] += 1
-        counts["files_counted"] += shown
-        evidence = picture.evidence or {"kinds": (), "words": nothing}
-        counts.update(f"evidence_{kind}" for kind in evidence["kinds"])
-        score, said = millionths(picture.score), count_terms(caption_words(picture.caption))
-        for word, known in evidence["words"].items():
-            term = WORD, word
-            tallies[term].add(term, picture, shown, score, said.pop(term, 0), known)
-        for term, times in said.items():
-            tallies[term].add(term, picture, shown, score, times, nothing)
-    return ShardStatistics(dict(sorted(counts.items())), {term: tally.statistics() for term, tally in tallies.items()})
-
-
-def statistics_to_json(statistics: ShardStatistics) -> Iterator[Any]:
-    """Statistics -> lines of `words-*.jsonl`.
-
-    First the counts, and the pictures that are examples of anything; then for each term [kind, text, pictures, files,
-    top, sample, doubtful], where an example names its picture by its place in the first line.
-    """
-    lists = [(found.top, found.sample, found.doubtful) for found in statistics.terms.values()]
-    shown = {(one.sha256, one.uri, one.caption) for three in lists for examples in three for one in examples}
-    pictures = {picture: place for place, picture in enumerate(sorted(shown))}
-    yield {"schema_version": WORDS_VERSION, "counts": statistics.counts, "pictures": list(pictures)}
-    for term, found in sorted(statistics.terms.items()):
-        examples = [
-            [[one.rank, pictures[one.sha256, one.uri, one.caption], one.presence, one.grounding] for one in examples]
-            for examples in (found.top, found.sample, found.doubtful)
-        ]
-        yield [*term, found.pictures, found.files, *examples]
-
-
-def statistics_from_json(lines: Iterator[Any]) -> ShardStatistics | None:
-    """Undoes `statistics_to_json`; None where another version wrote it."""
-    header = next(lines)
-    if header.get("schema_version") != WORDS_VERSION:
-        return None
-    pictures = header["pictures"]
-    terms = {}
-    for kind, text, sums, files, *lists in lines:
-        examples = (
-            tuple(ExamplePicture(rank, *pictures[place], *known) for rank, place, *known in found) for found in lists
-        )
-        terms[kind, text] = WordStatistics(WordSums(*sums), WordSums(*files), *examples)
-    return ShardStatistics(header["counts"], terms)

@@ -1,4 +1,4 @@
-"""Statistics of a collection's terms -> tables of how much each matters; formulas in docs/word-importance.md."""
+"""Tables of how much each term of a collection matters; `docs/word-importance.md` has the formulas."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WILSON, POISSON_BINOMIAL = "wilson", "poisson_binomial"
 
 @dataclass(frozen=True)
 class Collection:
-    """What was counted.
+    """What the statistics of a collection were counted over.
 
     Attributes:
       pictures: distinct pictures that a file shows now.
@@ -68,7 +68,14 @@ class Collection:
 
 @dataclass(frozen=True)
 class Estimate:
-    """How many pictures a term fits: the number, a 95 % interval, how that was made, and the same for files."""
+    """How many pictures a term fits.
+
+    Attributes:
+      pictures: the number of distinct pictures.
+      low, high: its 95 % confidence interval.
+      interval: WILSON or POISSON_BINOMIAL.
+      files: the number of files.
+    """
 
     pictures: float
     low: float
@@ -78,20 +85,21 @@ class Estimate:
 
 
 def estimate(statistics: WordStatistics, collection: Collection, tail: float = 0.0) -> Estimate:
-    """Statistics of a term -> Estimate: from presence where that is known throughout, else from what captions say.
+    """Statistics of a term -> Estimate, from its presence if all pictures have that, else from the captions.
 
     Args:
-      tail: mean presence in the pictures that do not mention it.
+      tail: mean presence in the pictures whose evidence does not mention the term.
     """
-    sums, files = statistics.pictures, statistics.files
-    if not ("presence" in collection.evidence and sums.known and sums.said_known == sums.said):
-        low, high = wilson(sums.said, collection.pictures)
-        return Estimate(float(sums.said), low, high, WILSON, float(files.said))
-    silent = collection.pictures - sums.known
-    total = sums.presence / MILLION + silent * tail
-    low, high = poisson_binomial(total, sums.presence_squared / MILLION**2 + silent * tail * tail)
-    silent_files = collection.files - files.known
-    return Estimate(total, low, high, POISSON_BINOMIAL, files.presence / MILLION + silent_files * tail)
+    pictures, files = statistics.pictures, statistics.files
+    all_known = pictures.with_presence and pictures.captions_with_presence == pictures.captions
+    if not ("presence" in collection.evidence and all_known):
+        low, high = wilson(pictures.captions, collection.pictures)
+        return Estimate(float(pictures.captions), low, high, WILSON, float(files.captions))
+    others = collection.pictures - pictures.with_presence
+    total = pictures.presence / MILLION + others * tail
+    low, high = poisson_binomial(total, pictures.presence_squared / MILLION**2 + others * tail * tail)
+    other_files = collection.files - files.with_presence
+    return Estimate(total, low, high, POISSON_BINOMIAL, files.presence / MILLION + other_files * tail)
 
 
 def importance_table(
@@ -106,50 +114,52 @@ def importance_table(
 
     Args:
       kind: WORD or BIGRAM.
-      lemmas: statistics of the lemmas of words.
-      reference: what to compare with; without one, or where it has no such kind, log_odds and z are empty.
-      tails: see `estimate`.
+      terms: text of each term -> its statistics.
+      lemmas: lemma -> statistics of its words.
+      reference: what to compare with. Without one, or where it did not count this kind, `log_odds` and `z` are None and
+        the importance of a term is its share of the pictures.
+      tails: text of a term -> mean presence in the pictures that do not mention it, see `estimate`.
     """
     estimates = {text: estimate(found, collection, (tails or {}).get(text, 0.0)) for text, found in terms.items()}
-    if reference is not None and kind not in reference.said:
+    if reference is not None and kind not in reference.document_frequency:
         reference = None
     compared: dict[str, tuple[float, float]] = {}
-    # How many documents there are, and how many hold a term: of the reference, or without one of the collection.
-    documents, holding = collection.pictures, {text: float(found.pictures.said) for text, found in terms.items()}
+    # Of the reference, or without one of the collection itself.
+    documents, frequency = collection.pictures, {text: float(found.pictures.captions) for text, found in terms.items()}
     if reference:
-        pairs = {text: (estimates[text].pictures, holding[text]) for text in terms}
+        pairs = {text: (estimates[text].pictures, frequency[text]) for text in terms}
         ours, theirs = comparable(pairs, "presence" in collection.evidence, reference, kind)
         compared = compare_counts(ours, theirs)
-        documents, holding = reference.documents, dict(theirs)
+        documents, frequency = reference.documents, dict(theirs)
     rows: list[dict[str, Any]] = []
     for text, found in terms.items():
-        guess, sums = estimates[text], found.pictures
-        surprise = math.log((1 + documents) / (1 + holding.get(text, 0.0)))  # smoothed inverse document frequency
+        fits, sums = estimates[text], found.pictures
+        surprise = math.log((1 + documents) / (1 + frequency.get(text, 0.0)))  # smoothed inverse document frequency
         base = lemma(text) if kind == WORD else " ".join(map(lemma, text.split(" ")))
         delta, z = compared.get(text, (None, None))
-        share = guess.pictures / collection.pictures
+        share = fits.pictures / collection.pictures
         rows.append(
             {
                 "word": text,
                 "lemma": base,
                 "stop_word": is_stop(text),
                 "importance": share * surprise if reference else share,
-                "estimate": guess.pictures,
-                "estimate_low": guess.low,
-                "estimate_high": guess.high,
-                "interval": guess.interval,
-                "estimate_files": guess.files,
+                "estimate": fits.pictures,
+                "estimate_low": fits.low,
+                "estimate_high": fits.high,
+                "interval": fits.interval,
+                "estimate_files": fits.files,
                 "count": sums.mentions,
-                "images": sums.said,
-                "files": found.files.said,
-                "share_of_images": sums.said / collection.pictures,
-                "lemma_images": lemmas[base].pictures.said if base in lemmas else sums.said,
+                "images": sums.captions,
+                "files": found.files.captions,
+                "share_of_images": sums.captions / collection.pictures,
+                "lemma_images": lemmas[base].pictures.captions if base in lemmas else sums.captions,
                 "expected_count": sums.expected / MILLION if "expected" in collection.evidence else None,
                 "tf_idf": sums.mentions * surprise,
                 "log_odds": delta,
                 "z": z,
-                "mean_probability": math.exp(sums.score / MILLION / sums.said) if sums.said else None,
-                "mean_grounding": sums.grounding / MILLION / sums.grounded if sums.grounded else None,
+                "mean_probability": math.exp(sums.score / MILLION / sums.captions) if sums.captions else None,
+                "mean_grounding": sums.grounding / MILLION / sums.with_grounding if sums.with_grounding else None,
                 "example": next((example.uri for example in found.top + found.sample), None),
             }
         )
@@ -160,22 +170,26 @@ def importance_table(
 def comparable(
     ours: Mapping[str, tuple[float, float]], estimates_known: bool, reference: Reference, kind: str
 ) -> tuple[dict[str, float], Mapping[str, float]]:
-    """Documents a term in a collection and in its reference, both by the same method.
+    """Document frequencies of a collection and its reference, both by the same method -> (text -> documents) of each.
 
-    Estimates are compared with estimates, or with what people said; what a captioner says, with what it says.
+    Estimates are compared with estimates, or with what people wrote; captions of a captioner with its other captions.
 
     Args:
-      ours: term -> (estimate, pictures that say it).
-      estimates_known: whether the estimates are from presence.
+      ours: text of each term -> (estimated pictures, pictures whose caption contains it).
+      estimates_known: whether the estimates come from presence.
+      kind: of the terms.
     """
     by_people = reference.made_with is None
-    by_estimate = estimates_known and (by_people or kind in reference.estimated)
-    theirs = reference.estimated[kind] if by_estimate and not by_people else reference.said[kind]
-    return {text: pair[0 if by_estimate else 1] for text, pair in ours.items()}, theirs
+    by_estimate = estimates_known and (by_people or kind in reference.estimated_frequency)
+    frequency = reference.estimated_frequency if by_estimate and not by_people else reference.document_frequency
+    return {text: pair[0 if by_estimate else 1] for text, pair in ours.items()}, frequency[kind]
 
 
 def compare_counts(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """Documents a term on either side -> content term -> (log-odds, z); terms of both sides share in the totals."""
+    """Documents that contain each term, in two collections -> content term -> (log-odds, z).
+
+    Terms that only one collection has count in its total too; stop words do not.
+    """
     union = sorted(text for text in {*ours, *theirs} if not is_stop(text))
     first, second = (np.array([side.get(text, 0.0) for text in union]) for side in (ours, theirs))
     found = log_odds(first, second)
@@ -183,22 +197,27 @@ def compare_counts(ours: Mapping[str, float], theirs: Mapping[str, float]) -> di
 
 
 def evidence_lines(rows: list[dict[str, Any]], kind: str, terms: Mapping[str, WordStatistics]) -> Iterator[str]:
-    """Rows of a table -> lines of `word_evidence.jsonl` in their order: pictures to look at for each content term."""
+    """Rows of a table -> lines of `word_evidence.jsonl` in their order: example pictures of each content term.
+
+    Args:
+      kind: of the terms.
+      terms: text of each term -> its statistics.
+    """
     for row in rows:
         if not row["stop_word"]:
             found = terms[row["word"]]
             lists = {
-                "top": [_shown(example) for example in found.top],
-                "sample": [_shown(example) for example in found.sample],
-                "likely_false": [_shown(example) for example in found.doubtful],
+                "top": [_example_to_json(example) for example in found.top],
+                "sample": [_example_to_json(example) for example in found.sample],
+                "likely_false": [_example_to_json(example) for example in found.likely_false],
             }
             yield json.dumps({"kind": kind, "word": row["word"], **lists}) + "\n"
 
 
-def _shown(example: ExamplePicture) -> dict[str, Any]:
-    shown: dict[str, Any] = {"uri": example.uri, "sha256": example.sha256, "caption": example.caption}
+def _example_to_json(example: ExamplePicture) -> dict[str, Any]:
+    row: dict[str, Any] = {"uri": example.uri, "sha256": example.sha256, "caption": example.caption}
     for name in ("presence", "grounding"):
         value = getattr(example, name)
         if value is not None:
-            shown[name] = value / MILLION
-    return shown
+            row[name] = value / MILLION
+    return row

@@ -1,4 +1,4 @@
-"""Writes what a captioned collection says: importance tables, the pictures to look at, and the summary."""
+"""Writes the results of a captioning: importance tables, example pictures of words, and the summary."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from training.text.word_evidence import KINDS
 
 @dataclass(frozen=True)
 class ResultWriter:
-    """Writes the results of a run; picklable, so that the worker that gathers them writes them.
+    """Writes the results of a run; picklable, since the worker that gathers them writes them.
 
     Attributes:
       output: captions directory.
-      captioner: directory of the captioner, the first one of an ensemble's.
+      captioner: directory of the captioner, or of the first one of an ensemble.
       reference: captions directory to compare with, or None for the training captions.
-      made_with: what must be the same in every run over the output.
+      made_with: settings that must be the same in every run over the output.
     """
 
     output: str
@@ -43,25 +43,25 @@ class ResultWriter:
     made_with: dict[str, Any]
 
     def load_reference(self) -> Reference | None:
-        """What to compare with; None where the captioner carries no word counts.
+        """Returns what to compare with; None where the captioner carries no word counts.
 
         Raises:
-          UserError: the directory is no finished captions directory, or of another captioner.
+          UserError: the reference is the output itself, holds no finished captions, or is of another captioner.
         """
         if self.reference is None:
             return training_reference(self.captioner)
         if self.reference == self.output:
-            raise UserError(f"--reference {self.reference}: is the --output too; give another captions directory")
+            raise UserError(f"--reference {self.reference}: is also the --output; give another captions directory")
         found = captions_reference(self.reference, "--reference")
         require_same_captioner(self.made_with, found.made_with or {}, f"--reference {self.reference}")
         return found
 
     def begin(self) -> None:
-        """Writes a `summary.json` that says what the run is made with, and that it has not ended."""
+        """Writes a `summary.json` with the settings of the run and without results, which marks it as unfinished."""
         self._write_summary()
 
     def write(self, results: Results) -> None:
-        """Writes the tables, `word_evidence.jsonl`, and at last `summary.json`."""
+        """Writes the tables, `word_evidence.jsonl`, and last of all `summary.json`."""
         reference = self.load_reference()
         counts = dict(results.counts)
         collection = Collection.from_counts(counts)
@@ -101,12 +101,12 @@ class ResultWriter:
 
 
 def is_of_words(name: str) -> bool:
-    """Whether a count is one of `ShardStatistics.counts`; the others are of files and their outcomes."""
+    """Whether a count of this name comes from `ShardStatistics.counts`; the others count files by outcome."""
     return name in ("captions", "pictures_counted", "files_counted") or name.startswith(("flag_", "evidence_"))
 
 
 def by_kind(terms: Iterable[tuple[Term, WordStatistics]]) -> dict[str, dict[str, WordStatistics]]:
-    """(Term, WordStatistics) -> kind of term -> text -> statistics."""
+    """(Term, WordStatistics) of all terms -> kind of term -> text of the term -> its statistics."""
     found: dict[str, dict[str, WordStatistics]] = {WORD: {}, LEMMA: {}, BIGRAM: {}}
     for (kind, text), statistics in terms:
         found[kind][text] = statistics

@@ -48,8 +48,10 @@ def test_evidence_goes_into_the_row_and_into_the_sums(tmp_path):
     }
     assert list(read_captions(SHARD, str(tmp_path))) == pictures
     dog = stored.terms[WORD, "dog"].pictures
-    assert (dog.mentions, dog.presence, dog.grounding) == (1, 900_000, 1_250_000), "said once, by the caption itself"
-    assert stored.terms[WORD, "beach"].pictures == WordSums(known=1, presence=400_000, presence_squared=160_000_000_000)
+    assert (dog.mentions, dog.presence, dog.grounding) == (1, 900_000, 1_250_000), "counted once, from the caption"
+    assert stored.terms[WORD, "beach"].pictures == WordSums(
+        with_presence=1, presence=400_000, presence_squared=160_000_000_000
+    )
     assert (stored.counts["evidence_presence"], stored.counts["evidence_grounding"]) == (1, 1)
 
 

@@ -16,8 +16,8 @@ from beam_pipeline.shards.planning import shard_key
 from beam_pipeline.shards.run import commit_shard
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
 from beam_pipeline.words.count_words import CountWords, MergeStatistics
-from beam_pipeline.words.shard_statistics import write_words
-from beam_pipeline.words.statistics import WordSums, shard_statistics
+from beam_pipeline.words.shard_statistics import shard_statistics, write_words
+from beam_pipeline.words.statistics import WordSums
 from beam_pipeline.words.terms import WORD
 
 LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -58,7 +58,7 @@ def check(directory, words, counts=None):
             found.main
             | beam.Filter(lambda pair: pair[0][0] == WORD)
             | beam.MapTuple(
-                lambda term, known: (term[1], (known.pictures.said, known.files.said, known.pictures.mentions))
+                lambda term, known: (term[1], (known.pictures.captions, known.files.captions, known.pictures.mentions))
             )
         )
         assert_that(flat, equal_to(list(words.items())))

@@ -7,11 +7,11 @@ from scipy.stats import binom, binomtest
 from beam_pipeline.words.intervals import binomial_quantile, poisson_binomial, wilson
 
 
-@pytest.mark.parametrize(("said", "pictures"), [(0, 10), (1, 10), (5, 10), (10, 10), (37, 1000)])
-def test_wilson_is_the_textbook_s(said, pictures):
-    expected = binomtest(said, pictures).proportion_ci(0.95, method="wilson")
-    low, high = wilson(said, pictures)
-    assert (low / pictures, high / pictures) == pytest.approx((expected.low, expected.high), abs=1e-9)
+@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (1, 10), (5, 10), (10, 10), (37, 1000)])
+def test_wilson_is_the_textbook_s(successes, trials):
+    expected = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    low, high = wilson(successes, trials)
+    assert (low / trials, high / trials) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_no_pictures_have_no_interval():

@@ -7,7 +7,8 @@ from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.runtime.tables import to_csv
 from beam_pipeline.words.intervals import poisson_binomial, wilson
 from beam_pipeline.words.reference import Reference
-from beam_pipeline.words.statistics import WordStatistics, shard_statistics
+from beam_pipeline.words.shard_statistics import shard_statistics
+from beam_pipeline.words.statistics import WordStatistics
 from beam_pipeline.words.table import (
     COLUMNS,
     Collection,
@@ -126,8 +127,8 @@ def test_estimates_are_compared_with_estimates_or_people_and_captions_with_capti
     ours = {"dog": (1.8, 1.0)}
     captioned = Reference("b", 9, {WORD: {"dog": 5}}, {}, {"model_id": "m"})
     estimated = Reference("b", 9, {WORD: {"dog": 5}}, {WORD: {"dog": 6.5}}, {"model_id": "m"})
-    assert comparable(ours, True, PEOPLE, WORD) == ({"dog": 1.8}, PEOPLE.said[WORD])
-    assert comparable(ours, False, PEOPLE, WORD) == ({"dog": 1.0}, PEOPLE.said[WORD])
+    assert comparable(ours, True, PEOPLE, WORD) == ({"dog": 1.8}, PEOPLE.document_frequency[WORD])
+    assert comparable(ours, False, PEOPLE, WORD) == ({"dog": 1.0}, PEOPLE.document_frequency[WORD])
     assert comparable(ours, True, captioned, WORD) == ({"dog": 1.0}, {"dog": 5})
     assert comparable(ours, True, estimated, WORD) == ({"dog": 1.8}, {"dog": 6.5})
     assert comparable(ours, False, estimated, WORD) == ({"dog": 1.0}, {"dog": 5})

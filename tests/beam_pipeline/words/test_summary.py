@@ -1,0 +1,33 @@
+import json
+
+import pytest
+
+from beam_pipeline.words.summary import read_summary
+from training.errors import UserError
+
+
+def test_the_summary_of_finished_captions_is_read(word_tables):
+    summary = read_summary(word_tables("a", ["a dog"]), "DIR")
+    assert (summary["pictures"], summary["made_with"]["model_id"]) == (1, "m1")
+
+
+def test_a_directory_without_captions_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"^DIR .*: no summary.json here; give a directory that `captionbeam caption`"):
+        read_summary(str(tmp_path), "DIR")
+
+
+def test_captions_that_are_not_finished_are_refused(word_tables, tmp_path):
+    directory = word_tables("a", ["a dog"])
+    (tmp_path / "a" / "bigram_importance.parquet").unlink()
+    with pytest.raises(UserError, match="captioning has not finished"):
+        read_summary(directory, "DIR")
+    (tmp_path / "a" / "summary.json").write_text(json.dumps({"made_with": {}}))
+    with pytest.raises(UserError, match="captioning has not finished"):
+        read_summary(directory, "DIR")
+
+
+@pytest.mark.parametrize("content", ["{", "3"])
+def test_a_damaged_summary_is_named(tmp_path, content):
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=r"summary.json: damaged \(.*\); run captionbeam caption again"):
+        read_summary(str(tmp_path), "DIR")

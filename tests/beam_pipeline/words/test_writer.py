@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from beam_pipeline.runtime.tables import read_parquet
+from beam_pipeline.words.statistics import WordStatistics, WordSums
+from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD
+from beam_pipeline.words.writer import ResultWriter, by_kind, is_of_words
+from training.errors import UserError
+from training.text.word_counts import WordCounts
+
+SEA = ["a dog by the sea"] * 20 + ["a boat on the sea"] * 20 + ["a man"] * 10
+CITY = ["a man on a street"] * 30 + ["a dog on a street"] * 10 + ["a man by a car"] * 40
+
+
+def summary_of(directory):
+    with open(f"{directory}/summary.json", encoding="utf-8") as file:
+        return json.load(file)
+
+
+def rows_of(directory, name="word_importance"):
+    with open(f"{directory}/{name}.parquet", "rb") as file:
+        return read_parquet(file.read())
+
+
+def test_the_summary_holds_counts_and_settings(word_tables):
+    summary = summary_of(word_tables("sea", SEA))
+    assert summary == {
+        "made_with": {"model_id": "m1", "encoder_id": "e1", "beam_width": 3, "source": "images"},
+        "totals": {
+            "listed": 50,
+            "done": 50,
+            "new_done": 50,
+            "duplicate": 0,
+            "new_duplicate": 0,
+            "rejected": 0,
+            "new_rejected": 0,
+        },
+        "captions": 50,
+        "pictures": 50,
+        "files": 50,
+        "flags": {},
+        "words": 4,
+        "bigrams": 0,
+        "evidence": ["said"],
+        "evidence_missing": ["expected", "presence", "grounding"],
+        "reference": None,
+        "notes": {},
+    }
+
+
+def test_the_summary_lists_evidence_that_every_picture_has(word_tables):
+    evidence = {"kinds": ["presence"], "words": {"dog": {"presence": 0.5}}}
+    summary = summary_of(word_tables("sea", SEA, evidence=[evidence] * 50))
+    assert (summary["evidence"], summary["evidence_missing"]) == (["said", "presence"], ["expected", "grounding"])
+
+
+def test_tables_come_as_csv_and_parquet_with_example_pictures_beside_them(word_tables, tmp_path):
+    directory = word_tables("sea", ["a red boat"])
+    assert [row["word"] for row in rows_of(directory)] == ["boat", "red", "a"]
+    assert [row["word"] for row in rows_of(directory, "bigram_importance")] == ["red boat"]
+    csv = (tmp_path / "sea" / "word_importance.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in csv] == ["word", "boat", "red", "a"]
+    lines = (tmp_path / "sea" / "word_evidence.jsonl").read_text().splitlines()
+    picture = {"uri": "=p0.jpg", "sha256": "sha0", "caption": "a red boat"}
+    assert [json.loads(line) for line in lines] == [
+        {"kind": kind, "word": word, "top": [picture], "sample": [picture], "likely_false": []}
+        for kind, word in ((WORD, "boat"), (WORD, "red"), (BIGRAM, "red boat"))
+    ]
+
+
+def test_a_run_that_begins_marks_its_output_as_unfinished(tmp_path):
+    ResultWriter(str(tmp_path), "captioner", None, {"model_id": "m1"}).begin()
+    assert summary_of(tmp_path) == {"made_with": {"model_id": "m1"}}
+
+
+def test_the_training_captions_are_the_reference_where_the_captioner_has_their_counts(word_tables, tmp_path):
+    counts = WordCounts()
+    counts.add_picture(["a dog", "a dog", "a car"])
+    counts.save(str(tmp_path / "captioner"))
+    assert summary_of(word_tables("sea", SEA))["reference"] == {"name": "training captions", "documents": 3}
+
+
+def test_another_collection_serves_as_reference(word_tables):
+    city = word_tables("city", CITY)
+    sea = word_tables("sea", SEA, reference=city)
+    assert summary_of(sea)["reference"] == {"name": city, "documents": 80}
+    first = rows_of(sea)[0]
+    assert first["word"] == "sea" and first["z"] > 5
+
+
+def test_the_output_itself_and_another_captioner_s_captions_are_no_reference(word_tables):
+    city = word_tables("city", CITY)
+    with pytest.raises(UserError, match="is also the --output"):
+        word_tables("city", CITY, reference=city)
+    with pytest.raises(UserError, match=r"--reference .*: made with model_id m2 and m1"):
+        word_tables("sea", SEA, reference=city, model_id="m2")
+
+
+def test_the_presence_tail_of_the_captioner_is_added_for_pictures_that_do_not_mention_a_word(word_tables, tmp_path):
+    (tmp_path / "captioner" / "presence_tail.json").write_text('{"words": {"dog": 0.002}}')
+    evidence = [{"kinds": ["presence"], "words": words} for words in ({"dog": {"presence": 0.9}}, {})]
+    rows = {row["word"]: row for row in rows_of(word_tables("more", ["a dog", "a cat"], evidence=evidence))}
+    assert rows["dog"]["estimate"] == pytest.approx(0.902)
+    assert (rows["cat"]["estimate"], rows["cat"]["interval"]) == (1.0, "wilson"), "its presence is not known"
+
+
+def test_statistics_are_sorted_by_kind_of_term():
+    statistics = WordStatistics(WordSums(1, 1))
+    terms = [((WORD, "dogs"), statistics), ((LEMMA, "dog"), statistics)]
+    assert by_kind(terms) == {WORD: {"dogs": statistics}, LEMMA: {"dog": statistics}, BIGRAM: {}}
+
+
+def test_counts_of_captions_are_told_from_counts_of_files():
+    names = ["captions", "pictures_counted", "files_counted", "flag_repeats", "evidence_presence", "done", "listed"]
+    assert [is_of_words(name) for name in names] == [True] * 5 + [False] * 2
