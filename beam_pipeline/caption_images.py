@@ -50,8 +50,9 @@ from beam_pipeline.words.writer import ResultWriter
 from training.data.feature_set import load_feature_set
 from training.decoding.decoder import CaptionDecoder
 from training.errors import JobFailed, UserError
-from training.models.captioner import Captioner, load_captioner, member_paths, no_confidence
-from training.models.confidence import LOW
+from training.models.captioner import Captioner, load_captioner, no_confidence
+from training.models.captioner_files import member_paths
+from training.models.flags import LOW
 
 log = logging.getLogger("captionbeam")
 

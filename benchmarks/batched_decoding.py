@@ -29,8 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
 from training.data.dataset import pictures_of
-from training.data.feature_records import GRID_SHAPE
-from training.data.feature_set import EncoderIdentity, load_feature_set
+from training.data.feature_set import GRID_SHAPE, EncoderIdentity, load_feature_set
 from training.decoding.beam_search import LENGTH_POWER, NEVER
 from training.decoding.decoder import CaptionDecoder, Hypothesis
 from training.models.caption_models import ModelConfig, build_model

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from beam_pipeline.demo.scenes import draw_collection
-from training.models.confidence import UNLIKE
+from training.models.flags import UNLIKE
 
 SIDE, EACH = 224, 30
 

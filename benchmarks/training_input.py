@@ -22,7 +22,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
 from training.data.dataset import scan, training_batches
-from training.data.feature_records import FEATURE_SHAPES
 from training.data.feature_set import FeatureSet, load_feature_set
 from training.data.splits import make_split
 from training.fitting.trainer import Trainer
@@ -50,7 +49,7 @@ def compare_steps(arguments: argparse.Namespace, features: FeatureSet) -> None:
     options = with_defaults(TrainOptions(features=arguments.features, output=""))
     split = make_split(arguments.train_list, arguments.dev_list, features.records)
     vocabulary = build_vocabulary(scan(features, split).word_counts, options.min_count)
-    shape = FEATURE_SHAPES[features.encoder.feature_kind]
+    shape = features.encoder.feature_shape
     trainer = Trainer(build_model(ModelConfig("attention", len(vocabulary)), shape), shape, options, steps=1000)
     assert options.batch_size
     batches = training_batches(features, split, vocabulary, options.batch_size, options.max_words, seed=0, epoch=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -10,16 +11,14 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
-import tensorflow as tf
-
 from training import __version__
 from training.data.caption_files import normalized_name, read_image_list
 from training.data.feature_set import FeatureSet, load_feature_set
 from training.decoding.decoder import CaptionDecoder
 from training.decoding.guidance import effective_guidance
 from training.errors import UserError
-from training.files import reach, write_json
-from training.models.captioner import load_captioner, member_paths, read_config
+from training.models.captioner import load_captioner
+from training.models.captioner_files import member_paths, read_config
 from training.options import BEAM_WIDTH, EvaluateOptions
 from training.scoring.baselines import (
     ScoredPictures,
@@ -52,6 +51,7 @@ from training.scoring.scores import (
 )
 from training.scoring.word_estimates import WordEstimates, measure
 from training.scoring.word_estimates import render as render_words
+from training.storage import make_directory, write_json
 from training.text.tokenizer import count_tokens, detokenize
 from training.text.word_counts import load_word_counts
 
@@ -128,8 +128,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     }
     if options.all_protocols:
         document["protocols"] = protocol_scores(model)
-    reach(options.output)
-    tf.io.gfile.makedirs(options.output)
+    make_directory(options.output)
     if options.captioner:
         write_results(posixpath.join(options.output, "captions.json"), generated)
     write_json(posixpath.join(options.output, "scores.json"), document)
@@ -158,16 +157,15 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
     generated: dict[str, str] = {}
     flagged = 0
     confidences = Confidences(captioner.confidence) if captioner.confidence else None
-    for picture, hypothesis, arrays, row in decoder.decode_pictures(pictures.read(features, listed)):
-        flagged += bool(hypothesis.flags)
-        names = pictures.names(picture, listed)
-        generated |= dict.fromkeys(names, hypothesis.caption)
-        if confidences:
-            confidences.add(names, picture.sha256, hypothesis)
-        if estimates and arrays is not None:
-            estimates.add(names, hypothesis.caption, arrays, row)
-    if estimates:
-        estimates.close()
+    with estimates or contextlib.nullcontext():
+        for picture, hypothesis, arrays, row in decoder.decode_pictures(pictures.read(features, listed)):
+            flagged += bool(hypothesis.flags)
+            names = pictures.names(picture, listed)
+            generated |= dict.fromkeys(names, hypothesis.caption)
+            if confidences:
+                confidences.add(names, picture.sha256, hypothesis)
+            if estimates and arrays is not None:
+                estimates.add(names, hypothesis.caption, arrays, row)
     _require_pictures(pictures, options, len(listed))
     words = count_tokens(chain(*pictures.references.values()))
     told = {

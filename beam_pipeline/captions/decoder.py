@@ -14,7 +14,8 @@ from beam_pipeline.encoders.registry import resolve_again
 from beam_pipeline.runtime import storage
 from training.decoding.decoder import CaptionDecoder
 from training.decoding.guidance import effective_guidance
-from training.models.captioner import Captioner, load_captioner, member_paths
+from training.models.captioner import Captioner, load_captioner
+from training.models.captioner_files import member_paths
 
 # The captioners that specs were made of in this process, by path, for as long as somebody holds them: a worker in the
 # process that started the job need not load its captioner again.

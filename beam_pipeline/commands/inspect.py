@@ -113,7 +113,8 @@ def _captions(directory: str) -> dict[str, Any]:
 
 
 def _captioner(directory: str) -> dict[str, Any]:
-    from training.models.captioner import METRICS, load_captioner, read_config
+    from training.models.captioner import load_captioner
+    from training.models.captioner_files import METRICS, read_config
 
     config, captioner = read_config(directory), load_captioner(directory)
     presence, metrics = captioner.presence, storage.join(directory, METRICS)

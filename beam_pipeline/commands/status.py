@@ -119,24 +119,23 @@ def _of_ledgers(ledgers: Ledgers) -> list[Row]:
 
 
 def _of_captioner(directory: str, running: bool | None) -> list[Row]:
-    from training.fitting.trainer import read_progress
-    from training.models.captioner import METRICS, read_config
-    from training.models.presence import PRESENCE_WORDS
+    from training.fitting.state import read_state
+    from training.models.captioner_files import METRICS, PRESENCE_WORDS, read_config
     from training.options import TrainOptions, with_defaults
 
     config = read_config(directory)
     trained_with = config["trained_with"]
     model = trained_with["model"]
     rows = [("captioner", directory), ("model", model)]
-    progress = read_progress(directory)
-    if progress:
-        epochs = f"{progress['epoch']} done"
+    state = read_state(directory)
+    if state:
+        epochs = f"{state.epoch} done"
         epochs += f" of {trained_with['epochs']} and {trained_with['self_critical_epochs']} self-critical at most"
-        if progress["step"]:
-            epochs += f", {progress['step']} steps of the next"
+        if state.step:
+            epochs += f", {state.step} steps of the next"
         rows.append(("epochs", epochs))
-        if progress["best_epoch"]:
-            rows.append(("best", f"CIDEr on dev {100 * progress['best']:.1f}, epoch {progress['best_epoch']}"))
+        if state.best_epoch:
+            rows.append(("best", f"CIDEr on dev {100 * state.best:.1f}, epoch {state.best_epoch}"))
     ended = storage.exists(storage.join(directory, METRICS))
     head = storage.exists(storage.join(directory, PRESENCE_WORDS))
     rows.append(("word-presence head", "there" if head else "not yet, or made by an earlier captionbeam"))

@@ -32,8 +32,8 @@ from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
 from beam_pipeline.words.summary import read_summary
-from training.data.feature_records import FEATURE_DTYPE, FeatureRecord, deserialize
-from training.data.feature_set import REPAIR, FeatureSet, load_feature_set
+from training.data.feature_records import FeatureRecord, deserialize
+from training.data.feature_set import FEATURE_DTYPE, REPAIR, FeatureSet, load_feature_set
 from training.errors import JobFailed, UserError
 from training.models.captioner import load_captioner
 

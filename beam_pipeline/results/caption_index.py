@@ -22,7 +22,7 @@ from beam_pipeline.runtime.text import stem, uri_key, uri_of
 from beam_pipeline.shards.ledger import DUPLICATE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.shard_id import committed_shards
 from training.errors import JobFailed
-from training.models.confidence import LOW
+from training.models.flags import LOW
 
 _CACHE_KIB = 64 << 10
 

@@ -16,9 +16,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from training import files
 from training.errors import JobFailed
+from training.files import TEMPORARY_PREFIX, is_local
 
 _BLOCK = 1 << 20
-TEMPORARY_PREFIX = ".tmp-"
 
 # A store that is asked too much refuses the same request several times in a row; boto3 gives up after three, and Beam
 # asks some requests, such as the last of an upload, no second time.
@@ -31,11 +31,6 @@ def use_options(options: PipelineOptions) -> None:
     A pipeline does so too, but files are looked at before there is one.
     """
     FileSystems.set_options(options)
-
-
-def is_local(path: str) -> bool:
-    """True for a plain path, False for `scheme://…`."""
-    return FileSystems.get_scheme(path) is None
 
 
 def absolute(path: str) -> str:
@@ -140,40 +135,18 @@ def write_atomic(path: str, data: bytes) -> None:
 def new_file(path: str) -> Iterator[str]:
     """Gives a local name to write to; on leaving without an exception the file appears at `path`, whole.
 
-    The temporary name is unique to the writer: of two attempts at one shard both may finish, and the last rename
-    wins with equal content.
-
     Raises:
       JobFailed: there is no room for it.
     """
-    with writing(path), _new_file(path) as temporary:
-        yield temporary
-
-
-@contextlib.contextmanager
-def _new_file(path: str) -> Iterator[str]:
-    local = is_local(path)
-    directory, name = os.path.split(path) if local else (tempfile.gettempdir(), FileSystems.split(path)[1])
-    handle, temporary = tempfile.mkstemp(dir=directory, prefix=f"{TEMPORARY_PREFIX}{name[:40]}-")
-    os.close(handle)
-    try:
-        yield temporary
-        if local:
-            os.chmod(temporary, 0o666 & ~_umask())
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        else:
+    with writing(path):
+        if is_local(path):
+            with files.new_file(path) as temporary:
+                yield temporary
+            return
+        with temporary_directory(beside=path) as directory:
+            temporary = os.path.join(directory, FileSystems.split(path)[1])
+            yield temporary
             _upload(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _upload(source: str, path: str) -> None:
@@ -219,17 +192,6 @@ def remove(path: str) -> None:
             os.remove(path)
     elif FileSystems.exists(path):
         FileSystems.delete([path])
-
-
-def remove_temporary_files(directory: str) -> None:
-    """Removes what a killed run left half-written in a local directory, or spilled there."""
-    with os.scandir(directory) as entries:
-        left = [entry for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]
-    for entry in left:
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
 
 
 @contextlib.contextmanager

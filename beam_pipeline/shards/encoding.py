@@ -27,7 +27,7 @@ from beam_pipeline.runtime.text import reason, uri_key
 from beam_pipeline.runtime.threads import map_ahead
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.shards.planning import Picture
-from training.data.feature_records import FEATURE_DTYPE
+from training.data.feature_set import FEATURE_DTYPE
 from training.errors import UserError
 
 _BATCHES_AHEAD = 2  # decoded batches that wait for the encoder: 4.3 MB each

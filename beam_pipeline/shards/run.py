@@ -21,7 +21,7 @@ from beam_pipeline.shards.shard_id import (
     new_run,
     unfinished_runs,
 )
-from training.files import locked
+from training.files import locked, remove_temporary_files
 
 log = logging.getLogger("captionbeam")
 
@@ -53,7 +53,7 @@ def exclusive(directory: str) -> Iterator[None]:
     storage.make_directory(directory)
     with storage.writing(directory), locked(directory):
         if storage.is_local(directory):
-            storage.remove_temporary_files(directory)
+            remove_temporary_files(directory)
         yield
 
 

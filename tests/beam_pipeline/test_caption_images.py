@@ -25,7 +25,8 @@ from training.errors import JobFailed, UserError
 from training.models.calibration import Calibration
 from training.models.caption_models import ModelConfig, build_model
 from training.models.captioner import load_captioner, save_weights, write_config
-from training.models.confidence import CONFIDENCE, Confidence
+from training.models.captioner_files import CONFIDENCE
+from training.models.confidence import Confidence
 from training.models.familiarity import Familiarity
 from training.models.presence import PresenceHead
 from training.text.vocabulary import Vocabulary

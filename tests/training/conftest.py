@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.data.feature_records import FEATURE_SHAPES, FeatureRecord, serialize
-from training.data.feature_set import EncoderIdentity, FeatureSet, Shard
+from training.data.feature_records import FeatureRecord, serialize
+from training.data.feature_set import FEATURE_SHAPES, EncoderIdentity, FeatureSet, Shard
 from training.decoding.decoder import CaptionDecoder
 from training.models import captioner as store
 from training.models.calibration import Calibration

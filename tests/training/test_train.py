@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import train as module
 from training.data.dataset import pictures_of
 from training.data.splits import make_split
 from training.decoding.decoder import CaptionDecoder
 from training.errors import UserError
+from training.fitting import loop
 from training.fitting.self_critical import SelfCritical
-from training.fitting.trainer import Progress, Trainer
+from training.fitting.state import TrainingState
+from training.fitting.trainer import Trainer
 from training.models.captioner import load_captioner, no_confidence
-from training.models.confidence import CONFIDENCE
-from training.models.presence import PRESENCE, PRESENCE_WORDS
+from training.models.captioner_files import CONFIDENCE, PRESENCE, PRESENCE_WORDS
 from training.options import PresenceOptions, TrainOptions
 from training.text.vocabulary import SPECIALS, load_vocabulary
 from training.text.word_counts import load_word_counts
@@ -226,7 +226,7 @@ def test_a_training_killed_twice_goes_on_as_if_nothing_had_happened(undisturbed,
     assert_same_state(again.output, options.output)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(module, "_dev_cider"), (Progress, "end_epoch")])
+@pytest.mark.parametrize(("owner", "name"), [(loop, "validation_cider"), (TrainingState, "end_epoch")])
 def test_a_training_killed_around_its_judging_goes_on(undisturbed, tmp_path, monkeypatch, owner, name):
     options, metrics = undisturbed
     again = replace(options, output=str(tmp_path / "out"))
@@ -312,13 +312,15 @@ def test_one_picture_that_judges_tells_no_epochs_apart_so_the_last_one_is_kept(
     with caplog.at_level("INFO", logger="captionbeam"):
         metrics = train(options)
     assert (metrics["epochs"], metrics["best_epoch"], metrics["history"]) == (3, 3, [0.0, 0.0, 0.0])
-    assert any("42 pictures with 84 captions train, 1 pictures judge" in message for message in caplog.messages)
+    assert any(
+        "42 pictures with 84 captions for training, 1 picture for validation" in message for message in caplog.messages
+    )
 
 
 def test_training_stops_when_nothing_is_gained(tmp_path, pooled_options, monkeypatch):
     no_step(monkeypatch)
     values = iter([0.5, 0.7, 0.6, 0.7, 0.9])
-    monkeypatch.setattr(module, "_dev_cider", lambda *_: next(values))
+    monkeypatch.setattr(loop, "validation_cider", lambda *_: next(values))
     metrics = train(pooled_options(tmp_path / "out", epochs=5, patience=2))
     assert (metrics["best_epoch"], metrics["epochs"], metrics["dev_cider"]) == (2, 4, 0.7)
     assert metrics["history"] == [0.5, 0.7, 0.6, 0.7]
@@ -331,8 +333,8 @@ def test_pictures_in_both_lists_are_told_and_do_not_train(tmp_path, pooled_optio
     with caplog.at_level("INFO", logger="captionbeam"), pytest.raises(Killed):
         train(pooled_options(tmp_path / "out", train_list=str(tmp_path / "train.txt")))
     assert caplog.messages[:2] == [
-        "42 pictures with 84 captions train, 6 pictures judge",
-        "2 pictures are in both lists, by name or by content: they judge and do not train",
+        "42 pictures with 84 captions for training, 6 pictures for validation",
+        "2 pictures in both lists, by name or by content: used for validation, not for training",
     ]
 
 

@@ -5,8 +5,8 @@ Two forms, told apart by their content:
 - Kaggle's CSV: a header that names the columns `image` and `caption`, then one caption a row.
 - Flickr8k's token file: `name.jpg#0<TAB>caption`.
 
-A bad line is data: it is counted and described as `file:line: reason`, and the rest is read. Files are read through
-`tf.io.gfile`, never as a whole, so a remote file of any size will do.
+A bad line is data: it is counted and described as `file:line: reason`, and the rest is read. Files
+are never read as a whole, so a remote file of any size will do.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-import tensorflow as tf
-
 from training.errors import UserError
+from training.storage import reading
 
 COLUMNS = ("image", "caption")
 FORMS = "a CSV file with the columns image,caption or Flickr8k's lines name.jpg#0<TAB>caption"
@@ -271,7 +270,7 @@ def _shortened(text: str, limit: int = 80) -> str:
 def _read_lines(path: str) -> Iterator[_Line]:
     """Path -> numbered lines as bytes, without line ends and byte-order marks.
 
-    `GFile.readline` drops every carriage return, also those inside a line; hence the splitting here.
+    TensorFlow drops every carriage return of a remote line, also those inside it; hence the splitting here.
 
     Raises:
       UserError: the file cannot be read.
@@ -279,16 +278,16 @@ def _read_lines(path: str) -> Iterator[_Line]:
     number = 0
     tail = b""
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
+        with reading(path) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 *lines, tail = (tail + chunk).split(b"\n")
                 for line in lines:
                     number += 1
                     yield number, _stripped(line)
-    except tf.errors.NotFoundError:
+    except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
-    except tf.errors.OpError as error:
-        raise UserError(f"{path}: cannot be read ({error.message}); expected a readable text file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); expected a readable text file") from error
     if tail:
         yield number + 1, _stripped(tail)
 

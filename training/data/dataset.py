@@ -28,8 +28,8 @@ _DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
 
 
 @dataclass(frozen=True)
-class DevPicture:
-    """A picture that judges, and what people wrote of it."""
+class DescribedPicture:
+    """A picture and what people wrote of it: sha256 of its file, uris where it was found, captions."""
 
     sha256: str
     uris: tuple[str, ...]
@@ -177,9 +177,7 @@ def training_batches(
         lambda trained, chance: (_one_view(trained[1], chance), trained[2]), num_parallel_calls=2, deterministic=True
     )
     encoded = encoded.shuffle(_SHUFFLED_PICTURES, seed=int(generator.integers(2**31)), reshuffle_each_iteration=False)
-    return encoded.padded_batch(
-        batch_size, padded_shapes=(records.FEATURE_SHAPES[features.encoder.feature_kind], [None, None])
-    )
+    return encoded.padded_batch(batch_size, padded_shapes=(features.encoder.feature_shape, [None, None]))
 
 
 def _one_view(picture: dict[str, tf.Tensor], chance: tf.Tensor) -> tf.Tensor:
@@ -228,14 +226,14 @@ def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, m
     return pictures.map(with_ids, num_parallel_calls=2, deterministic=True)
 
 
-def pictures_of(features: FeatureSet, wanted) -> Iterator[tuple[DevPicture, np.ndarray]]:
+def pictures_of(features: FeatureSet, wanted) -> Iterator[tuple[DescribedPicture, np.ndarray]]:
     """Pictures for which `wanted(sha256, uris)` holds, with their features, in the order of the shards.
 
     Raises:
       JobFailed: a shard is damaged.
     """
     for record in records_of(features, wanted):
-        yield DevPicture(record.sha256, record.uris, record.captions), record.feature
+        yield DescribedPicture(record.sha256, record.uris, record.captions), record.feature
 
 
 def records_of(features: FeatureSet, wanted) -> Iterator[records.FeatureRecord]:

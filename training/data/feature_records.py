@@ -11,10 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed9 or mixed10, row by row
-POOLED_SHAPE = (2048,)  # (C,): mean over the grid
-FEATURE_SHAPES = {"grid": GRID_SHAPE, "pooled": POOLED_SHAPE}
-FEATURE_DTYPE = "float16"
+from training.data.feature_set import FEATURE_DTYPE, FEATURE_SHAPES
 
 SHA256 = "image/sha256"
 URI = "image/uri"

@@ -1,6 +1,6 @@
 """A feature set as its readers see it: the manifest, the encoder identity, the shards that can be trusted.
 
-Paths go through `tf.io.gfile`, so `s3://` and `gs://` work wherever TensorFlow has the file system.
+Local manifests are read without TensorFlow; `s3://` and `gs://` work wherever TensorFlow has the file system.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import posixpath
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import tensorflow as tf
-
 from training.errors import JobFailed, UserError
-from training.files import reach
+from training.storage import exists, file_size, read_json
 
 MANIFEST = "manifest.json"
+GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed9 or mixed10, row by row
+POOLED_SHAPE = (2048,)  # (C,): mean over the grid
+FEATURE_SHAPES = {"grid": GRID_SHAPE, "pooled": POOLED_SHAPE}
+FEATURE_DTYPE = "float16"
+
 RANDOM_STATISTICS = "random_encoder.npz"  # with random encoder weights only: what they are made from
 INT8_ENCODER = "int8_encoder.npz"  # with precision int8 only: the quantized graph
 SCHEMA_VERSION = 1
@@ -54,6 +57,11 @@ class EncoderIdentity:
         """12 hex digits that two encoders share only if they give the same features."""
         decisive = {name: value for name, value in asdict(self).items() if name != "weights"}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of a picture's feature: (P, C) of the grid kind, (C,) of the pooled kind."""
+        return FEATURE_SHAPES[self.feature_kind]
 
     def __str__(self) -> str:
         return (
@@ -113,8 +121,8 @@ class FeatureSet:
                 continue
             path = posixpath.join(self.path, shard.name)
             try:
-                size = tf.io.gfile.stat(path).length
-            except tf.errors.NotFoundError:
+                size = file_size(path)
+            except FileNotFoundError:
                 raise JobFailed(f"{path}: the manifest names this shard but it is missing; {REPAIR}") from None
             if size != shard.size_bytes:
                 state = "is empty" if size == 0 else f"has {size} bytes"
@@ -170,19 +178,17 @@ def load_feature_set(path: str) -> FeatureSet:
     Raises:
       UserError: there is no readable manifest, or it names no record.
     """
-    reach(path)
     where = posixpath.join(path, MANIFEST)
-    if not tf.io.gfile.exists(where):
+    if not exists(where):
         raise UserError(
             f"{path}: no {MANIFEST} here, so no finished shards; run `captionbeam extract --output {path}` first"
         )
-    with tf.io.gfile.GFile(where) as file:
-        try:
-            document = json.loads(file.read())
-        except ValueError as error:
-            raise UserError(
-                f"{where}: not JSON ({error}); run `captionbeam extract` again, it rebuilds the file"
-            ) from error
+    try:
+        document = read_json(where)
+    except ValueError as error:
+        raise UserError(
+            f"{where}: not JSON ({error}); run `captionbeam extract` again, it rebuilds the file"
+        ) from error
     feature_set = from_json(path, document)
     if not feature_set.records:
         raise UserError(f"{path}: its shards hold no picture; extract some first")

@@ -19,8 +19,9 @@ from training.decoding.beam_search import NEVER, StepFunction, beam_search
 from training.decoding.guidance import GuidedModel
 from training.decoding.picture_words import WordArrays, WordKnowledge, count_expected
 from training.models.captioner import Captioner
-from training.models.confidence import LOW, Seen
+from training.models.confidence import Seen
 from training.models.familiarity import looks
+from training.models.flags import LOW, REPEATS, UNFINISHED
 from training.models.layers import Silence
 from training.models.presence import PresenceGraph
 from training.options import BEAM_WIDTH, GUIDANCE
@@ -207,7 +208,7 @@ class CaptionDecoder:
 
     def _read(self, ids: np.ndarray, score: float, ended: bool) -> Hypothesis:
         words = self.vocabulary.decode(ids)
-        flags = (() if ended else ("unfinished",)) + (("repeats",) if repeats(words) else ())
+        flags = (() if ended else (UNFINISHED,)) + ((REPEATS,) if repeats(words) else ())
         return Hypothesis(detokenize(words), float(score), flags)
 
 

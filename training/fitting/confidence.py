@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from training.data.dataset import DevPicture, described_pictures, pictures_of
+from training.data.dataset import DescribedPicture, described_pictures, pictures_of
 from training.data.feature_set import FeatureSet
 from training.data.splits import DEV, TRAIN, Split
 from training.decoding.decoder import CaptionDecoder, Hypothesis
@@ -39,7 +39,7 @@ def fit_confidence(captioner: Captioner, features: FeatureSet, split: Split, cou
     head = captioner.presence
     assert head is not None
 
-    def of(part: int) -> Iterator[tuple[DevPicture, np.ndarray]]:
+    def of(part: int) -> Iterator[tuple[DescribedPicture, np.ndarray]]:
         return pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == part)
 
     training, judging = _captions_of(features, split)
@@ -63,7 +63,7 @@ def fit_confidence(captioner: Captioner, features: FeatureSet, split: Split, cou
     return _calibrated(replace(known, familiarity=with_limit(known.familiarity, distances)), captioned)
 
 
-def _looks(pictures: Iterator[tuple[DevPicture, np.ndarray]]) -> Iterator[np.ndarray]:
+def _looks(pictures: Iterator[tuple[DescribedPicture, np.ndarray]]) -> Iterator[np.ndarray]:
     return looks_of(feature for _, feature in pictures)
 
 
@@ -86,7 +86,7 @@ def _captions_of(features: FeatureSet, split: Split) -> tuple[list[str], list[st
     return training, judging
 
 
-def _calibrated(confidence: Confidence, captioned: list[tuple[DevPicture, Hypothesis]]) -> Confidence:
+def _calibrated(confidence: Confidence, captioned: list[tuple[DescribedPicture, Hypothesis]]) -> Confidence:
     """Adds the regression, fitted to all pictures, and those of the two halves, by which it is judged."""
     found = acceptance(
         {picture.sha256: hypothesis.caption for picture, hypothesis in captioned},

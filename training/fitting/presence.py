@@ -23,7 +23,6 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
 from training.data.dataset import records_of
-from training.data.feature_records import FEATURE_SHAPES
 from training.data.feature_set import FeatureSet
 from training.data.splits import TRAIN, Split
 from training.decoding.decoder import CaptionDecoder
@@ -109,7 +108,7 @@ def pool_pictures(
       size: N.
     """
     place = {word: number for number, word in enumerate(words)}
-    shape = FEATURE_SHAPES[features.encoder.feature_kind]
+    shape = features.encoder.feature_shape
     pool = tf.function(head_inputs, input_signature=[tf.TensorSpec([None, *shape], tf.float16)], autograph=False)
     fold, first, begins = np.zeros(size, np.int64), np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64)
     used: list[np.ndarray] = []

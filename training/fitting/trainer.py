@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import posixpath
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from training.models.layers import Noise
 from training.text.vocabulary import PAD, START
-
-log = logging.getLogger("captionbeam")
-
-_CHECKPOINTS = "checkpoint"  # folder in the captioner
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -156,67 +148,3 @@ class _Swapped:
 
     def __exit__(self, *_) -> None:
         self._swap()
-
-
-def read_progress(output: str) -> dict[str, Any] | None:
-    """What the last checkpoint of a training says of where it stands (see `Progress`); None without one."""
-    newest = tf.train.latest_checkpoint(posixpath.join(output, _CHECKPOINTS))
-    if newest is None:
-        return None
-    try:
-        note = tf.train.load_checkpoint(newest).get_tensor("note/.ATTRIBUTES/VARIABLE_VALUE")
-    except (tf.errors.NotFoundError, ValueError, RuntimeError):  # the training has just replaced it
-        return None
-    return json.loads(note)
-
-
-class Progress:
-    """Where the training stands, and its checkpoints: weights, averages, optimizer, stage, epoch, step and the best so
-    far. Epochs count on over both stages.
-    """
-
-    def __init__(self, output: str, trainer: Trainer):
-        self.epoch = self.step = self.best_epoch = self.epochs_without_gain = 0
-        self.stage = self.stage_began = 0
-        self.best = -1.0
-        self.history: list[float] = []
-        self._note = tf.Variable("", dtype=tf.string)
-        arrays = [*(variable.value for variable in trainer.variables), *trainer.averages]
-        arrays += [variable.value for variable in trainer.optimizer.variables]
-        checkpoint = tf.train.Checkpoint(
-            note=self._note, **{f"array{number}": array for number, array in enumerate(arrays)}
-        )
-        folder = posixpath.join(output, _CHECKPOINTS)
-        for name in tf.io.gfile.listdir(folder) if tf.io.gfile.exists(folder) else ():
-            if name.rstrip("/").endswith("_temp"):  # of a run killed in the midst of one
-                tf.io.gfile.rmtree(posixpath.join(folder, name))
-        self._manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
-        if self._manager.latest_checkpoint:
-            checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
-            self.__dict__.update(json.loads(self._note.numpy()))
-            log.info("going on from epoch %d, step %d", self.epoch + 1, self.step)
-
-    def save(self) -> None:
-        """Writes a checkpoint; the one before is kept until it is whole."""
-        stands = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-        self._note.assign(json.dumps(stands))
-        self._manager.save()
-
-    def is_better(self, value: float) -> bool:
-        """Whether to keep this epoch's weights; where nothing has scored yet (always so with one dev picture), yes."""
-        return value > self.best or value == self.best == 0.0
-
-    def begin_stage(self, stage: int) -> None:
-        """Takes note that another stage begins, with patience anew."""
-        self.stage, self.stage_began, self.epochs_without_gain = stage, self.epoch, 0
-        self.save()
-
-    def end_epoch(self, value: float) -> None:
-        """Takes note of an epoch's score on the dev pictures."""
-        self.history.append(value)
-        self.epoch, self.step = self.epoch + 1, 0
-        if self.is_better(value):
-            self.best, self.best_epoch, self.epochs_without_gain = value, self.epoch, 0
-        else:
-            self.epochs_without_gain += 1
-        self.save()

@@ -199,10 +199,11 @@ def _run(lstm: Lstm, gates: tf.Tensor, lengths: tf.Tensor, first: Tensors | None
     return tf.reshape(states, [pictures, captions * steps, size])
 
 
+CaptionModel = MergeModel | AttentionModel
 MODELS: dict[str, type[MergeModel] | type[AttentionModel]] = {"attention": AttentionModel, "merge": MergeModel}
 
 
-def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int = 0) -> MergeModel | AttentionModel:
+def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int = 0) -> CaptionModel:
     """ModelConfig -> a model with all its weights drawn by the seed.
 
     Raises:

@@ -10,23 +10,25 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from training.data.feature_records import FEATURE_SHAPES
 from training.data.feature_set import EncoderIdentity, encoder_from_json
 from training.errors import UserError
-from training.files import reach, read_json, write_json, writing
+from training.files import writing
 from training.models.caption_models import ModelConfig, build_model
+from training.models.captioner_files import (
+    CONFIG,
+    CONFIG_SCHEMA_VERSION,
+    PRESENCE,
+    PRESENCE_WORDS,
+    WEIGHTS,
+    member_paths,
+    read_config,
+)
 from training.models.confidence import Confidence, load_confidence
 from training.models.ensemble import Ensemble
-from training.models.presence import PRESENCE, PRESENCE_WORDS, PresenceHead, inputs_of, load_presence
+from training.models.presence import PresenceHead, inputs_of, load_presence
+from training.storage import copy_file, exists, write_json
 from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
-
-WEIGHTS = "captioner.weights.h5"
-CONFIG = "config.json"
-METRICS = "metrics.json"
-SCHEMA_VERSION = 1
-_PARTS = ("model", "max_words", "encoder", "trained_with")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Captioner:
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
-        return FEATURE_SHAPES[self.encoder.feature_kind]
+        return self.encoder.feature_shape
 
     def require_encoder(self, identity: EncoderIdentity) -> None:
         """Raises UserError unless features of `identity` are what the captioner was trained on."""
@@ -78,7 +80,7 @@ def write_config(
 ) -> None:
     """Writes `config.json`."""
     document = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": CONFIG_SCHEMA_VERSION,
         "model": asdict(config),
         "max_words": max_words,
         "min_words": min_words,
@@ -93,37 +95,7 @@ def save_weights(model: keras.Model, path: str) -> None:
     with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
         local = os.path.join(directory, WEIGHTS)
         model.save_weights(local)
-        temporary = posixpath.join(path, f"{WEIGHTS}.tmp")
-        tf.io.gfile.copy(local, temporary, overwrite=True)
-    tf.io.gfile.rename(temporary, posixpath.join(path, WEIGHTS), overwrite=True)
-
-
-def read_config(path: str) -> dict[str, Any]:
-    """Directory -> content of `config.json`.
-
-    Raises:
-      UserError: there is none, it lacks a part, or it is of another schema version.
-    """
-    where = posixpath.join(path, CONFIG)
-    if not tf.io.gfile.exists(where):
-        raise UserError(f"--captioner {path}: no {CONFIG} here; give the directory that `captionbeam train` made")
-    try:
-        document = read_json(where)
-    except ValueError as error:
-        raise UserError(f"{where}: not JSON ({error}); train the captioner again") from error
-    if not isinstance(document, dict):
-        raise UserError(f"{where}: not the settings of a captioner; train the captioner again")
-    if document.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{where}: schema version {document.get('schema_version')}, not {SCHEMA_VERSION}; train again")
-    missing = [name for name in _PARTS if name not in document]
-    if missing:
-        raise UserError(f"{where}: lacks {', '.join(missing)}; train the captioner again")
-    return document
-
-
-def member_paths(path: str) -> list[str]:
-    """What --captioner or --ensemble names -> directories; a path that exists is one, whatever commas it holds."""
-    return [path] if "," not in path or tf.io.gfile.exists(path) else path.split(",")
+        copy_file(local, posixpath.join(path, WEIGHTS))
 
 
 def load_captioner(path: str) -> Captioner:
@@ -168,13 +140,12 @@ def no_confidence(captioner: Captioner) -> str | None:
 
 
 def _load_member(path: str) -> Captioner:
-    reach(path)
     document = read_config(path)
     vocabulary = load_vocabulary(path)
     try:
         encoder = encoder_from_json(document["encoder"])
         config = ModelConfig(**document["model"])
-        model = build_model(config, FEATURE_SHAPES[encoder.feature_kind])
+        model = build_model(config, encoder.feature_shape)
     except (KeyError, TypeError) as error:
         raise UserError(f"{posixpath.join(path, CONFIG)}: not for this captionbeam ({error}); train again") from error
     if len(vocabulary) != config.vocabulary_size:
@@ -183,7 +154,7 @@ def _load_member(path: str) -> Captioner:
             f"{config.vocabulary_size - SPECIALS}; restore the file as training wrote it, or train again"
         )
     load_weights(model, path)
-    presence = _load_presence(path, FEATURE_SHAPES[encoder.feature_kind])
+    presence = _load_presence(path, encoder.feature_shape)
     model_id = _model_id(model, vocabulary, encoder, presence)
     min_words = document.get("min_words", 1)  # of a captioner that an earlier captionbeam trained
     confidence = None
@@ -209,12 +180,12 @@ def load_weights(model: keras.Model, path: str) -> None:
       UserError: there are none, or they are of another model.
     """
     weights = posixpath.join(path, WEIGHTS)
-    if not tf.io.gfile.exists(weights):
+    if not exists(weights):
         raise UserError(f"--captioner {path}: no {WEIGHTS} yet; let its training finish an epoch")
     with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
         local = os.path.join(directory, WEIGHTS)
         with writing(local, "TMPDIR can name another place"):
-            tf.io.gfile.copy(weights, local)
+            copy_file(weights, local)
         try:
             model.load_weights(local)
         except (ValueError, OSError, KeyError) as error:

@@ -9,7 +9,6 @@ Letters: B pictures, V words of the word-presence head, C channels, F signals.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -20,21 +19,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from training.errors import UserError
-from training.files import read_bytes, read_json, write_bytes, write_json
 from training.models.calibration import Calibration
+from training.models.captioner_files import CONFIDENCE, CONFIDENCE_ARRAYS
 from training.models.familiarity import Familiarity
+from training.models.flags import COPIED, REPEATS, UNLIKE
 from training.models.presence import TINY
+from training.storage import exists, read_bytes, read_json, remove, write_bytes, write_json
 from training.text.words import caption_words
 
-CONFIDENCE = "confidence.json"
-CONFIDENCE_ARRAYS = "confidence.npz"
 SCHEMA_VERSION = 1
 SIGNALS = ("score", "agreement", "coverage", "familiarity")
 FAMILIARITY = SIGNALS.index("familiarity")
-REPEATS, COPIED, UNLIKE, LOW = "repeats", "copied", "unlike_training", "low_confidence"
 _TELLING = 1.0  # weight from which on a word says something: one in e training pictures has it, "a" and "in" more do
 _PHRASE = 3  # words that are looked for again, at most
 # What `confidence.json` holds beside the report.
@@ -238,8 +235,7 @@ def half_of(sha256: str) -> int:
 
 def remove_confidence(directory: str) -> None:
     """Takes its confidence from a captioner directory, whatever is the matter with it; there may be none."""
-    with contextlib.suppress(tf.errors.NotFoundError):
-        tf.io.gfile.remove(posixpath.join(directory, CONFIDENCE))
+    remove(posixpath.join(directory, CONFIDENCE))
 
 
 def load_confidence(directory: str, words: tuple[str, ...], channels: int, model_id: str) -> Confidence | None:
@@ -254,7 +250,7 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
     path = posixpath.join(directory, CONFIDENCE)
-    if not tf.io.gfile.exists(path):
+    if not exists(path):
         return None
     try:
         document = read_json(path)
@@ -276,7 +272,7 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
             raise ValueError(f"does not fit {len(words)} words and {channels} channels")
         if arrays["directions"].ndim != 2 or arrays["directions"].shape[1] != channels:
             raise ValueError(f"does not fit {channels} channels")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, tf.errors.OpError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
         why = str(error).strip().partition("\n")[0]
         raise UserError(f"{path}: damaged ({why}); {_RENEW}") from error
     decisive = json.dumps([words, known, fitted, document["fitted_to"]], sort_keys=True).encode()

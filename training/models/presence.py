@@ -11,7 +11,6 @@ Letters: B pictures, P grid positions, C channels, Q cells, M members, H hidden 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -25,11 +24,9 @@ import tensorflow as tf
 from scipy.special import expit
 
 from training.errors import UserError
-from training.files import read_bytes, read_json, write_bytes, write_json
+from training.models.captioner_files import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS
+from training.storage import exists, read_bytes, read_json, remove, write_bytes, write_json
 
-PRESENCE = "presence.npz"
-PRESENCE_WORDS = "presence.json"
-PRESENCE_TAIL = "presence_tail.json"
 SCHEMA_VERSION = 2
 _CELL = 2  # positions of the grid that a cell is wide and high
 TINY = 1e-12  # presence below this is the same to a logarithm
@@ -108,8 +105,7 @@ class PresenceHead:
 
 def remove_presence(directory: str) -> None:
     """Takes its head from a captioner directory, whatever is the matter with it; there may be none."""
-    with contextlib.suppress(tf.errors.NotFoundError):
-        tf.io.gfile.remove(posixpath.join(directory, PRESENCE_WORDS))
+    remove(posixpath.join(directory, PRESENCE_WORDS))
 
 
 def load_presence(directory: str) -> PresenceHead | None:
@@ -119,7 +115,7 @@ def load_presence(directory: str) -> PresenceHead | None:
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
     path = posixpath.join(directory, PRESENCE_WORDS)
-    if not tf.io.gfile.exists(path):
+    if not exists(path):
         return None
     try:
         document = read_json(path)
@@ -142,7 +138,7 @@ def load_presence(directory: str) -> PresenceHead | None:
         fits = [array.shape for array in arrays.values()] == shapes and (shift is None or shift.shape == (len(words),))
         if 2 * hidden != members * found or not fits:
             raise ValueError(f"does not fit the {len(words)} words of {PRESENCE_WORDS}")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, tf.errors.OpError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
         why = str(error).strip().partition("\n")[0]
         raise UserError(f"{path}: damaged ({why}); {_RENEW}") from error
     return PresenceHead(words=words, rare=rare, pool_shift=shift, **arrays)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from training.data.caption_files import normalized_name, read_image_list
-from training.data.dataset import DevPicture, pictures_of
+from training.data.dataset import DescribedPicture, pictures_of
 from training.data.feature_set import FeatureSet
 from training.data.splits import TRAIN, Split, image_names, make_split
 from training.errors import UserError
@@ -38,7 +38,7 @@ class ScoredPictures:
     sha256: list[str] = field(default_factory=list)
     pooled: list[np.ndarray] = field(default_factory=list)
 
-    def read(self, features: FeatureSet, listed: Mapping[str, str]) -> Iterator[tuple[DevPicture, np.ndarray]]:
+    def read(self, features: FeatureSet, listed: Mapping[str, str]) -> Iterator[tuple[DescribedPicture, np.ndarray]]:
         """Yields the pictures with captions that a list names, with their features, and keeps note of them.
 
         Args:
@@ -56,7 +56,7 @@ class ScoredPictures:
             yield picture, feature
 
     @staticmethod
-    def names(picture: DevPicture, listed: Mapping[str, str]) -> list[str]:
+    def names(picture: DescribedPicture, listed: Mapping[str, str]) -> list[str]:
         """What the list calls a picture: one name or several."""
         return [listed[name] for name in sorted(image_names(picture.uris) & listed.keys())]
 

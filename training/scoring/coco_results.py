@@ -6,11 +6,9 @@ import posixpath
 import re
 from collections.abc import Collection, Mapping
 
-import tensorflow as tf
-
 from training.data.caption_files import normalized_name
 from training.errors import UserError
-from training.files import read_json, write_json
+from training.storage import read_json, write_json
 
 FORM = '[{"image_id": "name.jpg", "caption": "a dog runs"}, ...]'
 
@@ -31,8 +29,8 @@ def read_results(path: str) -> dict[str, str]:
     """
     try:
         document = read_json(path)
-    except tf.errors.OpError as error:
-        raise UserError(f"--captions {path}: cannot be read ({str(error).partition(chr(10))[0]})") from error
+    except OSError as error:
+        raise UserError(f"--captions {path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise UserError(f"--captions {path}: not JSON ({error}); expected {FORM}") from error
     if not isinstance(document, list) or not document:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from training.decoding.decoder import Hypothesis
-from training.files import write_json, write_text
 from training.models.calibration import figures, in_words
 from training.models.confidence import DIGITS, Confidence, half_of
 from training.scoring.acceptance import Acceptance, acceptance
 from training.scoring.scores import Captions, References, cider_of_pictures, make_row
+from training.storage import write_json, write_text
 
 CURVE, MEASURED = "confidence_curve.csv", "confidence.json"
 COLUMNS = ("min_confidence", "captions", "kept", "accepted", "CIDEr")

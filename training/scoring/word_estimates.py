@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, TextIO
 
 import numpy as np
-import tensorflow as tf
 
 from training.data.dataset import described_pictures
 from training.data.feature_set import FeatureSet
 from training.data.splits import TRAIN, Split
 from training.decoding.picture_words import WordArrays
-from training.files import write_json
 from training.models.captioner import Captioner
 from training.scoring.word_fidelity import (
     People,
@@ -25,6 +25,7 @@ from training.scoring.word_fidelity import (
     theme_words,
     training_rates,
 )
+from training.storage import make_directory, new_file, reading, write_json
 from training.text.word_counts import WordCounts
 
 WORD_FIDELITY = "word_fidelity.json"
@@ -60,13 +61,15 @@ class WordEstimates:
             self.kinds += [PRESENCE, GROUNDING, COMBINED]
         self.paths = {kind: posixpath.join(directory, _file_name(kind)) for kind in self.kinds}
         self._directory = directory
-        self._files: dict[str, tf.io.gfile.GFile] = {}
+        self._open = contextlib.ExitStack()
+        self._files: dict[str, TextIO] = {}
 
     def add(self, names: Sequence[str], caption: str, arrays: WordArrays, row: int) -> None:
         """Takes note of a picture that the list calls by these names."""
         if not self._files:  # where no listed picture is found, nothing is written
-            tf.io.gfile.makedirs(self._directory)
-            self._files = {kind: tf.io.gfile.GFile(path, "w") for kind, path in self.paths.items()}
+            make_directory(self._directory)
+            for kind, path in self.paths.items():
+                self._files[kind] = self._open.enter_context(_new_text_file(path))
         estimates = {
             SAID: dict.fromkeys(sorted(set(fidelity_words(caption))), 1.0),
             EXPECTED: self._said_spelling.estimate(arrays.expected[row]),
@@ -83,9 +86,20 @@ class WordEstimates:
             line = "".join(json.dumps({"image": name, "words": estimate}) + "\n" for name in names)
             self._files[kind].write(line)
 
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+    def __enter__(self) -> WordEstimates:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Lets the files appear; after an exception there are none."""
+        self._open.__exit__(kind, error, traceback)
+
+
+@contextlib.contextmanager
+def _new_text_file(path: str) -> Iterator[TextIO]:
+    with new_file(path) as local, open(local, "w", encoding="utf-8") as file:
+        yield file
 
 
 def _file_name(kind: str) -> str:
@@ -94,7 +108,7 @@ def _file_name(kind: str) -> str:
 
 def read_estimates(path: str) -> Iterator[tuple[str, dict[str, float]]]:
     """File of estimates -> (name of a picture, word -> probability)."""
-    with tf.io.gfile.GFile(path) as file:
+    with reading(path) as file:
         for line in file:
             record = json.loads(line)
             yield record["image"], record["words"]

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from training.errors import UserError
+from training.storage import reading
+from training.text.plurals import counted
 from training.text.vocabulary import SPECIALS, Vocabulary
 
 _PROBED_LINES = 100
@@ -40,9 +41,10 @@ class GloveCoverage:
     spaced: int
 
     def __str__(self) -> str:
+        left_out = f"; {counted(self.spaced, 'line')} left out: a token with a space" if self.spaced else ""
         return (
-            f"GloVe {self.dimension}d: {self.found} of {self.words} words ({self.found / max(self.words, 1):.1%}), "
-            f"{self.token_share:.1%} of the training tokens"
+            f"GloVe {self.dimension}d: {self.found:,} of {counted(self.words, 'word')} "
+            f"({self.found / max(self.words, 1):.1%}), {self.token_share:.1%} of the training tokens{left_out}"
         )
 
 
@@ -142,7 +144,7 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
     """Numbered lines (from 1) without their ends, trailing blanks and byte-order mark."""
     number = 0
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
+        with reading(path) as file:
             rest = b""
             while chunk := file.read(_CHUNK_BYTES):
                 # Only b"\n" ends a line: GloVe tokens hold U+0085 and other characters that str.splitlines() cuts at.
@@ -152,8 +154,10 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
                     yield number, _text(raw, number)
             if rest:
                 yield number + 1, _text(rest, number + 1)
-    except tf.errors.OpError as error:
-        raise UserError(f"{path}: cannot be read ({error.message}); --glove takes a GloVe text file") from error
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); --glove takes a GloVe text file"
+        ) from error
 
 
 def _text(raw: bytes, number: int) -> str:

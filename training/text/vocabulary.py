@@ -12,10 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import tensorflow as tf
-
 from training.errors import UserError
-from training.files import write_text
+from training.storage import read_bytes, write_text
 from training.text.tokenizer import is_word
 
 PAD, START, END, UNKNOWN = range(4)
@@ -92,9 +90,8 @@ def load_vocabulary(directory: str) -> Vocabulary:
     """
     path = posixpath.join(directory, VOCABULARY)
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            words = file.read().decode().splitlines() if file.size() else []
-    except (tf.errors.NotFoundError, UnicodeDecodeError) as error:
+        words = read_bytes(path).decode().splitlines()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: missing or not UTF-8; is {directory} the output of `captionbeam train`?") from error
     return Vocabulary(_checked(words, path))
 

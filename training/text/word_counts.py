@@ -7,10 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import tensorflow as tf
-
 from training.errors import UserError
-from training.files import read_json, write_json
+from training.storage import exists, read_json, write_json
 from training.text.words import caption_words
 
 WORD_COUNTS = "word_counts.json"
@@ -64,7 +62,7 @@ def load_word_counts(directory: str) -> WordCounts | None:
       UserError: the file is damaged or of another schema version.
     """
     path = posixpath.join(directory, WORD_COUNTS)
-    if not tf.io.gfile.exists(path):
+    if not exists(path):
         return None
     try:
         document = read_json(path)

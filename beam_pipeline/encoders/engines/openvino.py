@@ -18,7 +18,7 @@ import numpy as np
 from beam_pipeline.encoders.base import EncoderSpec
 from beam_pipeline.encoders.engines.tensorflow import frozen
 from beam_pipeline.images.decode import INPUT_SIZE
-from training.data.feature_records import FEATURE_DTYPE
+from training.data.feature_set import FEATURE_DTYPE
 from training.errors import JobFailed, UserError
 from training.files import writing
 

@@ -10,7 +10,7 @@ from beam_pipeline.encoders.base import ENCODER_BATCH, EncoderSpec
 from beam_pipeline.encoders.weights import load_model, preprocess
 from beam_pipeline.images.decode import INPUT_SIZE
 from beam_pipeline.runtime.memory import give_back
-from training.data.feature_records import FEATURE_DTYPE
+from training.data.feature_set import FEATURE_DTYPE
 
 
 def frozen(spec: EncoderSpec, precision: str, batch: int):

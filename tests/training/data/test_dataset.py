@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.data.dataset import DevPicture, Scan, checked, pictures_of, read_pictures, scan, training_batches
+from training.data.dataset import DescribedPicture, Scan, checked, pictures_of, read_pictures, scan, training_batches
 from training.data.feature_set import load_feature_set
 from training.data.splits import DEV, Split
 from training.errors import JobFailed, UserError
@@ -138,7 +138,7 @@ def test_scan_counts_pictures_captions_and_training_words_by_split(tmp_path, rec
 def test_pictures_that_judge_come_with_features_names_and_captions(numbered):
     found = list(pictures_of(numbered, lambda sha256, uris: ALL_TRAIN.of(sha256, uris) == DEV))
     ((picture, feature),) = found
-    assert picture == DevPicture(picture.sha256, ("/pictures/judge.jpg",), ("w3 w4", "w3 w5"))
+    assert picture == DescribedPicture(picture.sha256, ("/pictures/judge.jpg",), ("w3 w4", "w3 w5"))
     assert feature.shape == (2048,) and feature.dtype == np.float16
 
 

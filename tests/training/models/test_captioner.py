@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from training.errors import UserError
-from training.models.captioner import CONFIG, WEIGHTS, load_captioner, read_config
+from training.models.captioner import load_captioner
+from training.models.captioner_files import CONFIG, WEIGHTS, read_config
 from training.models.layers import Silence
 from training.text.vocabulary import VOCABULARY
 

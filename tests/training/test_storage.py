@@ -1,6 +1,6 @@
 import pytest
 
-from training.files import read_bytes, read_json, write_bytes, write_json
+from training.storage import read_bytes, read_json, write_bytes, write_json
 
 
 def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):

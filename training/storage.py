@@ -1,0 +1,184 @@
+"""Files on any TensorFlow file system (`s3://`, `gs://`, ...): whole reads, and writes that appear whole or not at all.
+
+A local path needs no TensorFlow, which is imported only where a path is remote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import posixpath
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from training import files
+from training.errors import UserError
+from training.files import is_local
+
+_BLOCK = 1 << 20
+_TENSORFLOW_IO = ("s3", "az", "hdfs", "viewfs", "http", "https")  # file systems that importing it adds to TensorFlow
+
+
+def load_file_system(path: str) -> None:
+    """Enables TensorFlow to open a path: `s3://` and others need tensorflow-io; `gs://` and local paths nothing.
+
+    An S3 server other than Amazon's is named by AWS_ENDPOINT_URL, as for Beam; TensorFlow calls it S3_ENDPOINT.
+    Files are read in one part: where a store answers "slow down" to one of several, tensorflow-io 0.37 takes the hole
+    that it leaves for the file's content.
+
+    Raises:
+      UserError: tensorflow-io is not installed.
+    """
+    scheme, remote, _ = path.partition("://")
+    if not remote or scheme not in _TENSORFLOW_IO:
+        return
+    for theirs, usual in (("S3_ENDPOINT", "AWS_ENDPOINT_URL"), ("AWS_REGION", "AWS_DEFAULT_REGION")):
+        if usual in os.environ:
+            os.environ.setdefault(theirs, os.environ[usual])
+    os.environ.setdefault("S3_DISABLE_MULTI_PART_DOWNLOAD", "1")
+    try:
+        import tensorflow_io  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{path}: TensorFlow opens {scheme}:// with tensorflow-io alone, which is not installed here; "
+            "it has wheels for Python 3.10 to 3.12 on Linux and macOS: use one of those, or a local copy"
+        ) from error
+
+
+@contextlib.contextmanager
+def _remote(path: str) -> Iterator[Any]:
+    """Gives `tf.io.gfile` ready for a remote path; TensorFlow's errors become OSError or FileNotFoundError."""
+    import tensorflow as tf
+
+    load_file_system(path)
+    try:
+        yield tf.io.gfile
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(error.message) from error
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[BinaryIO]:
+    """Opens a file for reading bytes.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      OSError: it cannot be read.
+    """
+    if is_local(path):
+        with open(path, "rb") as file:
+            yield file
+        return
+    with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
+        yield file
+
+
+def read_bytes(path: str) -> bytes:
+    """Path -> the whole file; raises OSError as `reading` does."""
+    with reading(path) as file:
+        return file.read()
+
+
+def read_json(path: str) -> Any:
+    """Path -> parsed JSON; raises OSError as `reading` does, and ValueError if the file is not JSON in UTF-8."""
+    return json.loads(read_bytes(path).decode())
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or a directory at `path`."""
+    if is_local(path):
+        return os.path.exists(path)
+    with _remote(path) as gfile:
+        return gfile.exists(path)
+
+
+def file_size(path: str) -> int:
+    """Path -> size of the file in bytes; raises FileNotFoundError if there is none."""
+    if is_local(path):
+        return os.path.getsize(path)
+    with _remote(path) as gfile:
+        return gfile.stat(path).length
+
+
+def content_hash(path: str) -> str:
+    """Path -> sha256 of the file's bytes, in hex; empty if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with reading(path) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[str]:
+    """Gives a local name to write to; on leaving without an exception the file appears at `path`, whole.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    if is_local(path):
+        with files.new_file(path) as temporary:
+            yield temporary
+        return
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+        local = os.path.join(directory, posixpath.basename(path))
+        yield local
+        uploaded = f"{path}.{uuid.uuid4().hex[:12]}.partial"
+        with _remote(path) as gfile:
+            gfile.copy(local, uploaded)
+            gfile.rename(uploaded, path, overwrite=True)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Replaces the file at `path` in one step."""
+    with new_file(path) as local, open(local, "wb") as file:
+        file.write(data)
+
+
+def write_text(path: str, text: str) -> None:
+    """Replaces the file at `path` by UTF-8 text in one step."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str, document: Any) -> None:
+    """Replaces the file at `path` by indented JSON in one step.
+
+    Raises:
+      ValueError: the document holds a NaN, which has no JSON form; the old file stays.
+    """
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copies a file, local or remote each; `target` appears whole."""
+    with reading(source) as reader, new_file(target) as local, open(local, "wb") as writer:
+        shutil.copyfileobj(reader, writer, _BLOCK)
+
+
+def make_directory(path: str) -> None:
+    """Makes a directory with its parents; one that exists is left as it is."""
+    if is_local(path):
+        os.makedirs(path, exist_ok=True)
+        return
+    with _remote(path) as gfile:
+        gfile.makedirs(path)
+
+
+def remove(path: str) -> None:
+    """Removes a file if it exists."""
+    with contextlib.suppress(FileNotFoundError):
+        if is_local(path):
+            os.remove(path)
+            return
+        with _remote(path) as gfile:
+            gfile.remove(path)

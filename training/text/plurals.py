@@ -1,0 +1,8 @@
+"""Numbers with their nouns, for messages."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str) -> str:
+    """Number and English noun in the singular -> "1 caption" or "1,200 captions"; only nouns whose plural adds an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
