@@ -107,6 +107,7 @@ class TrainOptions:
       presence: of the word-presence head.
     """
 
+    # The order of the keys in `config.json`.
     features: str = field(metadata=option("feature set that extract made with --captions", "FEATURES"))
     output: str = field(metadata=option("directory to write the captioner to", "CAPTIONER"))
     model: str = field(
@@ -138,15 +139,6 @@ class TrainOptions:
     epochs: int | None = field(
         default=None, metadata=option("maximum number of epochs", "N", positive, default_text=_by_model("epochs"))
     )
-    self_critical_epochs: int | None = field(
-        default=None,
-        metadata=option(
-            "maximum number of further epochs that reward sampled captions by their CIDEr; 0 for none",
-            "N",
-            natural,
-            default_text=_by_model("self_critical_epochs"),
-        ),
-    )
     seed: int = field(default=0, metadata=option("random seed", "N", whole))
     batch_size: int | None = field(
         default=None,
@@ -158,6 +150,10 @@ class TrainOptions:
             group="training",
         ),
     )
+    embedding_size: int = 128
+    hidden_size: int = 512
+    min_count: int = 5
+    max_words: int = 16
     learning_rate: float | None = field(
         default=None,
         metadata=option(
@@ -170,6 +166,7 @@ class TrainOptions:
     position_dropout: float | None = field(
         default=None, metadata=_dropout("position_dropout", "the cells of the 8x8 grid (attention only)")
     )
+    weight_decay: float = 0.01
     label_smoothing: float = field(
         default=0.1,
         metadata=option(
@@ -185,13 +182,17 @@ class TrainOptions:
             "decay of the running average of the weights; 0 for no average", "DECAY", share_below_one, group="training"
         ),
     )
-    embedding_size: int = 128
-    hidden_size: int = 512
-    min_count: int = 5
-    max_words: int = 16
-    weight_decay: float = 0.01
     patience: int = 4
     checkpoint_steps: int = 100
+    self_critical_epochs: int | None = field(
+        default=None,
+        metadata=option(
+            "maximum number of further epochs that reward sampled captions by their CIDEr; 0 for none",
+            "N",
+            natural,
+            default_text=_by_model("self_critical_epochs"),
+        ),
+    )
     self_critical_rate: float = 5e-5
     presence: PresenceOptions = field(default_factory=PresenceOptions)
 
