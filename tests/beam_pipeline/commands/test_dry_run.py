@@ -107,7 +107,7 @@ def test_random_weights_are_fitted_and_forgotten(look, tmp_path, monkeypatch):
         fitted.append(len(pixels))
         return b"statistics"
 
-    monkeypatch.setattr("beam_pipeline.encoders.base.fit_random_statistics", fit)
+    monkeypatch.setattr("beam_pipeline.encoders.registry.fit_random_statistics", fit)
     assert "measured on 20" in look(weights="random")["time"]
     assert fitted == [20]
 

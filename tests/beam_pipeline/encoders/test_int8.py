@@ -63,7 +63,7 @@ def test_features_are_near_those_of_float32_in_any_batch(spec, pixels, output, f
 _ENCODE = """
 import sys
 import numpy as np
-from beam_pipeline.encoders.base import EncoderSpec, load_encoder
+from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.encoders.int8 import kept
 pixels, encoder, features = sys.argv[1:]
 np.save(features, load_encoder(kept(encoder)).encode(np.load(pixels)))
