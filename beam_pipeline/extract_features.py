@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.encoders import int8 as int8_encoder
-from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.base import Encoder, EncoderRequest, EncoderSpec
+from beam_pipeline.encoders.int8 import int8_spec
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.inputs.sources import Source, resolve_source
 from beam_pipeline.options.extract import ExtractOptions
@@ -149,18 +149,11 @@ def encoder_of_options(
 
     def sample() -> np.ndarray:
         if earlier and earlier.encoder.precision == "int8":
-            int8_encoder.kept(storage.join(earlier.path, INT8_ENCODER))  # another one would not be the same
+            int8_spec(storage.join(earlier.path, INT8_ENCODER))  # another one would not be the same
         return sample_pixels(source, options.decode_limits)
 
-    spec = resolve_encoder(
-        options.weights,
-        options.feature_kind,
-        options.layer,
-        options.precision,
-        directory,
-        sample,
-        options.engine,
-    )
+    request = EncoderRequest(options.weights, options.feature_kind, options.layer, options.precision, options.engine)
+    spec = resolve_encoder(request, directory, sample)
     if earlier and earlier.encoder.id != spec.identity.id:
         raise _other_encoder(earlier.path, earlier.encoder, str(spec.identity))
     return spec

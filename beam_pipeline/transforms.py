@@ -20,8 +20,8 @@ from apache_beam import coders
 
 from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.captions.shard import DECODER_BATCH, captioned
-from beam_pipeline.encoders import int8 as int8_encoder
-from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
+from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderRequest, EncoderSpec
+from beam_pipeline.encoders.int8 import is_int8_encoder
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import UnreadableImage
 from beam_pipeline.images.decoder_pool import decoder_pool
@@ -114,12 +114,12 @@ class ExtractFeatures(beam.PTransform):
 
         if weights == "random":
             no_sample()
-        if precision == "int8" and not int8_encoder.is_quantized(weights):
+        if precision == "int8" and not is_int8_encoder(weights):
             raise UserError(
                 f"ExtractFeatures: weights {weights}: int8 is fitted to a collection; use `captionbeam extract`, and "
                 f"give the path of its {INT8_ENCODER} as weights"
             )
-        self._encoder = resolve_encoder(weights, feature_kind, layer, precision, "", no_sample, engine)
+        self._encoder = resolve_encoder(EncoderRequest(weights, feature_kind, layer, precision, engine), "", no_sample)
         self._limits, self._load = decode_limits, load
 
     def expand(self, pictures):

@@ -30,7 +30,7 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from beam_pipeline.captions.decoder import encoder_of_captioner
-from beam_pipeline.encoders.base import ENCODER_BATCH, STATISTICS_PICTURES, Encoder, EncoderSpec
+from beam_pipeline.encoders.base import ENCODER_BATCH, SAMPLE_PICTURES, Encoder, EncoderRequest, EncoderSpec
 from beam_pipeline.encoders.registry import ENGINES, load_encoder, resolve_encoder
 from beam_pipeline.images.decode import decode_image
 from beam_pipeline.runtime import storage
@@ -71,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="captionbeam-benchmark-") as work:
         specs = resolve(options.weights, captioner, work)
         if not options.no_int8:
-            others = sorted(set(os.listdir(options.images)) - set(names))[:STATISTICS_PICTURES]
+            others = sorted(set(os.listdir(options.images)) - set(names))[:SAMPLE_PICTURES]
             specs["openvino int8"] = resolve_int8(options.weights, captioner, work, options.images, others)
         encoders = {name: load_encoder(spec) for name, spec in specs.items()}
     measured = measure(encoders, CaptionDecoder(captioner), Path(options.images), names)
@@ -91,7 +91,9 @@ def resolve(weights: str, captioner: Captioner, work: str) -> dict[str, EncoderS
 
     kind, layer = captioner.encoder.feature_kind, captioner.encoder.layer
     return {
-        f"{engine} {precision}": resolve_encoder(weights, kind, layer, precision, work, no_sample, engine)
+        f"{engine} {precision}": resolve_encoder(
+            EncoderRequest(weights, kind, layer, precision, engine), work, no_sample
+        )
         for engine in ENGINES
         for precision in _FLOATS
     }
@@ -106,7 +108,7 @@ def resolve_int8(weights: str, captioner: Captioner, work: str, folder: str, nam
     def sample() -> np.ndarray:
         return np.stack([pixels_of(folder, name) for name in names])
 
-    return resolve_encoder(weights, wanted.feature_kind, wanted.layer, "int8", work, sample, "openvino")
+    return resolve_encoder(EncoderRequest(weights, wanted.feature_kind, wanted.layer, "int8", "openvino"), work, sample)
 
 
 def pixels_of(folder: str | Path, name: str) -> np.ndarray:

@@ -140,6 +140,7 @@ def extract_job(place: Path, weights: str) -> Callable[..., object]:
 
 def caption_job(place: Path, weights: str) -> Callable[..., object]:
     from beam_pipeline.caption_images import caption
+    from beam_pipeline.encoders.base import EncoderRequest
     from beam_pipeline.encoders.registry import resolve_encoder
     from beam_pipeline.options.caption import CaptionOptions
     from training.models.caption_models import ModelConfig, build_model
@@ -148,7 +149,7 @@ def caption_job(place: Path, weights: str) -> Callable[..., object]:
 
     captioner = place / "captioner"
     captioner.mkdir()
-    identity = resolve_encoder(weights, "pooled", "mixed9", "float32", str(place), list).identity
+    identity = resolve_encoder(EncoderRequest(weights, "pooled", "mixed9", "float32"), str(place), list).identity
     vocabulary = Vocabulary(tuple(f"w{number}" for number in range(_WORDS)))
     config = ModelConfig("merge", len(vocabulary), embedding_size=8, hidden_size=16)
     save_weights(build_model(config, (2048,)), str(captioner))

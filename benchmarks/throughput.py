@@ -37,8 +37,8 @@ from one_by_one import describer, keras_model, load_picture
 from PIL import Image
 
 from beam_pipeline.caption_images import caption
-from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
-from beam_pipeline.encoders.registry import LAYERS, load_encoder, resolve_encoder
+from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderRequest, EncoderSpec
+from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.extract_features import extract
 from beam_pipeline.images.decode import INPUT_SIZE, decode_image
 from beam_pipeline.inputs.sources import Listing, resolve_source
@@ -76,15 +76,8 @@ def run(options: argparse.Namespace, work: Path) -> None:
     images.write_text("".join(uri + "\n" for uri in uris))
     megabytes = sum(os.path.getsize(uri) for uri in uris[:100]) / len(uris[:100]) / 1e6
     source = resolve_source(str(images))
-    spec = resolve_encoder(
-        options.weights,
-        "grid",
-        LAYERS[0],
-        options.precision,
-        str(work),
-        lambda: sample_pixels(source, DecodeLimits()),
-        options.engine,
-    )
+    request = EncoderRequest(options.weights, "grid", "mixed9", options.precision, options.engine)
+    spec = resolve_encoder(request, str(work), lambda: sample_pixels(source, DecodeLimits()))
     began = time.monotonic()
     encoder = load_encoder(spec)
     print(f"{len(uris)} pictures of {megabytes:.2f} MB, {spec.identity}")

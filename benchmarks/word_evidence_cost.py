@@ -31,7 +31,7 @@ from batched_decoding import random_captioner
 
 from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.captions.shard import DECODER_BATCH, captioned
-from beam_pipeline.encoders.base import ENCODER_BATCH
+from beam_pipeline.encoders.base import ENCODER_BATCH, SAMPLE_PICTURES, EncoderRequest
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import decode_image
 from beam_pipeline.inputs.sources import Listing, resolve_source
@@ -63,14 +63,8 @@ def main() -> None:
         parser.error(f"{options.captioner} has no word-presence head; train it again")
     with tempfile.TemporaryDirectory(prefix="captionbeam-benchmark-") as work:
         identity = captioner.encoder
-        spec = resolve_encoder(
-            options.weights or "random",
-            identity.feature_kind,
-            identity.layer,
-            "auto",
-            work,
-            lambda: pixels[:48],
-        )
+        request = EncoderRequest(options.weights or "random", identity.feature_kind, identity.layer, "auto")
+        spec = resolve_encoder(request, work, lambda: pixels[:SAMPLE_PICTURES])
         run(load_encoder(spec), captioner, pixels)
 
 

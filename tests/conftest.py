@@ -60,7 +60,7 @@ LONG = (
     "test_caption_images.py",
     "test_kill.py",
     "test_progress.py",
-    "test_engines.py",
+    "test_openvino.py",
 )
 
 

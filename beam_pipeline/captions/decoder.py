@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from beam_pipeline.captions.shard import DECODER_BATCH
 from beam_pipeline.encoders.base import EncoderSpec
-from beam_pipeline.encoders.registry import resolve_again
+from beam_pipeline.encoders.registry import resolve_identity
 from beam_pipeline.runtime import storage
 from training.decoding.decoder import CaptionDecoder
 from training.decoding.guidance import effective_guidance
@@ -85,6 +85,6 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
       UserError: its weights or its engine cannot be had, or its weights are others.
     """
     missing = f"--captioner {path}: the statistics of its random encoder weights are missing; train it again"
-    spec = resolve_again(captioner.encoder, weights, storage.absolute(member_paths(path)[0]), missing)
+    spec = resolve_identity(captioner.encoder, weights, storage.absolute(member_paths(path)[0]), missing)
     captioner.require_encoder(spec.identity)
     return spec

@@ -20,7 +20,7 @@ from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.captions.shard import DECODER_BATCH, captioned
 from beam_pipeline.commands.directories import CAPTIONS, FEATURES, kind_of
 from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
-from beam_pipeline.encoders.registry import load_encoder, resolve_again
+from beam_pipeline.encoders.registry import load_encoder, resolve_identity
 from beam_pipeline.images.decode import UnreadableImage
 from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.reader import PictureReader
@@ -189,7 +189,7 @@ def _records(directory: str, shard: ShardId) -> Iterator[FeatureRecord]:
 def _encoder_of(features: FeatureSet, weights: str | None, load) -> Encoder:
     wanted = features.encoder
     missing = f"{features.path}: the statistics of its random encoder weights are missing"
-    spec = resolve_again(wanted, weights, features.path, missing)
+    spec = resolve_identity(wanted, weights, features.path, missing)
     if spec.identity.id != wanted.id:
         raise UserError(f"{features.path}: made with {wanted}, and --weights would give {spec.identity}")
     return load(spec)

@@ -15,7 +15,8 @@ from beam_pipeline.caption_images import WORDS, caption
 from beam_pipeline.demo.contact_sheet import draw_contact_sheet
 from beam_pipeline.demo.scene import Scene
 from beam_pipeline.demo.scenes import SceneScores, draw_collection, read_truth, score_captions, true_word_counts
-from beam_pipeline.encoders.weights import keras_imagenet_weights
+from beam_pipeline.encoders.architectures.inception_v3 import InceptionV3
+from beam_pipeline.encoders.weights import imagenet_weight_file
 from beam_pipeline.extract_features import extract
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.demo import DemoOptions
@@ -93,7 +94,7 @@ def choose_weights(weights: str) -> tuple[str, str]:
     """The value of --weights -> (value for extract, what to tell the user)."""
     if weights == "auto":
         try:
-            keras_imagenet_weights()
+            imagenet_weight_file(InceptionV3())
         except UserError as error:
             log.debug("%s", error)
             return "random", (

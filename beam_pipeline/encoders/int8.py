@@ -1,128 +1,101 @@
-"""InceptionV3 in 8-bit whole numbers for the engine openvino, quantized by nncf, the extra `int8`.
+"""The file of an int8 encoder: a graph in 8-bit whole numbers, with its weights and the encoder it was made from.
 
-How large activations get is measured on pictures of the collection. So the file that holds the quantized graph is the
-encoder: it lies with the features and then with the captioner, and its digest stands in the identity. Whoever has it
-needs neither the weights nor nncf.
+How large activations get is measured on pictures of the collection. So the file is the encoder: it lies with the
+features and then with the captioner, and its digest stands in the identity. Whoever has it needs neither the weights
+nor what quantized them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import logging
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import numpy as np
 
-from beam_pipeline.encoders.base import EncoderSpec
-from beam_pipeline.encoders.engines import openvino as openvino_encoder
+from beam_pipeline.encoders.base import IMAGENET, INT8, RANDOM, EncoderSpec
 from beam_pipeline.runtime import storage
 from training.data.feature_set import INT8_ENCODER, EncoderIdentity, encoder_from_json
 from training.errors import UserError
-from training.files import writing
-
-log = logging.getLogger("captionbeam")
 
 _NPZ = b"PK\x03\x04"
 
 
-def is_quantized(weights: str) -> bool:
-    """Whether what the user named as weights is a file that holds a quantized graph."""
+def is_int8_encoder(weights: str) -> bool:
+    """Whether the value of --weights is the path of an int8 encoder."""
     path = storage.absolute(weights)
-    if weights in ("imagenet", "random") or not storage.is_file(path):
+    if weights in (IMAGENET, RANDOM) or not storage.is_file(path):
         return False
     with storage.open_file(path) as file:
         return file.read(len(_NPZ)) == _NPZ
 
 
-def quantized(directory: str, whole: EncoderSpec, sample: Callable[[], np.ndarray]) -> EncoderSpec:
-    """The quantized graph that the directory keeps; made now where it has none.
+def find_or_quantize(directory: str, original: EncoderSpec, quantize: Callable[[], bytes]) -> EncoderSpec:
+    """The int8 encoder that a directory keeps, quantized now if there is none.
 
     Args:
-      whole: the encoder in float32 that is quantized.
-      sample: gives uint8 [n, 299, 299, 3] pictures of the collection, to measure activations on.
+      directory: of the feature set.
+      original: the encoder in float32.
+      quantize: original -> content of the file of an int8 encoder.
 
     Raises:
-      UserError: nncf is not installed, or the directory has the graph of another encoder.
+      UserError: the directory has the int8 encoder of another original.
     """
     path = storage.join(directory, INT8_ENCODER)
     if not storage.exists(path):
-        _require_nncf()
-        storage.write_atomic(path, quantize(whole, sample()))
-    elif _made_from(path).id != whole.identity.id:
+        storage.write_atomic(path, quantize())
+    elif (made_from := _read_original(path)).id != original.identity.id:
         raise UserError(
-            f"--output {directory}: its encoder in int8 was made from {_made_from(path)}, and this run would make it "
-            f"from {whole.identity}; choose another --output, or the weights, layer and kind that it was made from"
+            f"--output {directory}: its int8 encoder was made from {made_from}, and this run would make it from "
+            f"{original.identity}; choose another --output, or the weights, layer and kind that it was made from"
         )
-    return kept(path)
+    return int8_spec(path)
 
 
-def kept(path: str) -> EncoderSpec:
-    """File of a quantized graph -> the encoder that it is.
+def int8_spec(path: str) -> EncoderSpec:
+    """File of an int8 encoder -> how workers load it.
 
     Raises:
-      UserError: it is none, or is not there.
+      UserError: there is no such file, or it is not an int8 encoder.
     """
     if not storage.is_file(path):
         raise UserError(
-            f"{path}: the encoder in int8 is missing; copy it from the features or a captioner that has it, or give "
+            f"{path}: the int8 encoder is missing; copy it from the features or from a captioner that has it, or give "
             "its path as --weights"
         )
-    return EncoderSpec(path, replace(_made_from(path), precision="int8", weights_sha256=storage.sha256(path)))
+    return EncoderSpec(path, replace(_read_original(path), precision=INT8, weights_sha256=storage.sha256(path)))
 
 
-def _require_nncf() -> None:
-    openvino_encoder.require("nncf", "int8", "precision int8")
+def pack(graph: np.ndarray, weights: np.ndarray, original: EncoderIdentity) -> bytes:
+    """Quantized graph -> content of the file (npz).
 
-
-def quantize(whole: EncoderSpec, pixels: np.ndarray) -> bytes:
-    """An encoder in float32, and uint8 [n, 299, 299, 3] to measure activations on -> content of the graph's file."""
-    openvino = openvino_encoder.import_openvino()
-    nncf = openvino_encoder.import_without_telemetry("nncf")
-    nncf.set_log_level(logging.ERROR)
-    log.info("quantizing the encoder to int8, on %d pictures", len(pixels))
-    with contextlib.redirect_stdout(io.StringIO()):  # progress bars
-        graph = nncf.quantize(
-            openvino_encoder.graph(openvino, whole),
-            nncf.Dataset([picture[None] for picture in pixels]),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(pixels),
-            # Weights of 7 bits: processors without VNNI add two products in 16 bits, which 8 would overflow.
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-        )
+    Args:
+      graph, weights: uint8 [size], the two files of an engine's graph.
+      original: the encoder in float32 that was quantized.
+    """
     buffer = io.BytesIO()
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
-        path = os.path.join(directory, "encoder.xml")
-        with writing(path, "TMPDIR can name another place"):
-            openvino.save_model(graph, path, compress_to_fp16=False)
-        np.savez(
-            buffer,
-            graph=np.fromfile(path, np.uint8),
-            weights=np.fromfile(path.replace(".xml", ".bin"), np.uint8),
-            made_from=np.array(json.dumps(asdict(whole.identity), sort_keys=True)),
-        )
+    np.savez(
+        buffer,
+        graph=graph,
+        weights=weights,
+        made_from=np.array(json.dumps(asdict(original), sort_keys=True)),
+    )
     return buffer.getvalue()
 
 
-def load(spec: EncoderSpec) -> openvino_encoder.OpenVinoEncoder:
-    """EncoderSpec of the graph's file -> a ready encoder.
+def read_graph(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """File of an int8 encoder -> its graph and its weights, as `pack` took them.
 
     Raises:
-      UserError: OpenVINO is not installed, or the file is none of a quantized graph.
+      UserError: it is not an int8 encoder.
     """
-    openvino = openvino_encoder.import_openvino()
-    arrays = _read(spec.weights_path, "graph", "weights")
-    model = openvino.Core().read_model(arrays["graph"].tobytes(), openvino.Tensor(arrays["weights"]))
-    # What is left to other numbers is the same on every processor in float32, and as fast.
-    return openvino_encoder.OpenVinoEncoder(openvino, openvino_encoder.compiled(openvino, model, "float32"))
+    arrays = _read(path, "graph", "weights")
+    return arrays["graph"], arrays["weights"]
 
 
-def _made_from(path: str) -> EncoderIdentity:
+def _read_original(path: str) -> EncoderIdentity:
     return encoder_from_json(json.loads(str(_read(path, "made_from")["made_from"])))
 
 
@@ -132,6 +105,6 @@ def _read(path: str, *names: str) -> dict[str, np.ndarray]:
             return {name: arrays[name] for name in names}
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{path}: not an encoder in int8 that captionbeam made, or damaged; copy it anew from the features or a "
+            f"{path}: not an int8 encoder made by captionbeam, or damaged; copy it again from the features or from a "
             "captioner that has it"
         ) from error

@@ -1,165 +1,172 @@
-"""What a user asks for -> an encoder, found, named and loaded: one entry an engine."""
+"""Which networks and engines there are; what a user asks for -> an encoder, found, named and loaded.
+
+`resolve_encoder` runs once, where the job starts: it finds the weights and names the encoder's identity. Workers call
+`load_encoder` on what it returned, once per process. A new network or engine is a module and an entry here.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from beam_pipeline.encoders.base import Encoder, EncoderSpec
-from beam_pipeline.encoders.weights import fit_random_statistics, keras_imagenet_weights, weight_file
+from beam_pipeline.encoders.architectures.inception_v3 import InceptionV3
+from beam_pipeline.encoders.base import (
+    AUTO,
+    BFLOAT16,
+    FLOAT32,
+    IMAGENET,
+    INT8,
+    RANDOM,
+    Architecture,
+    Encoder,
+    EncoderRequest,
+    EncoderSpec,
+    Engine,
+    SamplePictures,
+)
+from beam_pipeline.encoders.engines.openvino import OpenVino
+from beam_pipeline.encoders.engines.tensorflow import TensorFlow
+from beam_pipeline.encoders.int8 import find_or_quantize, int8_spec, is_int8_encoder
+from beam_pipeline.encoders.random_weights import fit_random_statistics
+from beam_pipeline.encoders.weights import find_weight_file, imagenet_weight_file
 from beam_pipeline.images.decode import INPUT_SIZE, RESIZE
 from beam_pipeline.runtime import storage
 from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, EncoderIdentity
 from training.errors import JobFailed, UserError
 
-# Both give [8, 8, 2048]. The last block is the most particular to ImageNet's classes; the one before it tells more of
-# what people write (docs/caption-quality.md) and is cheaper.
-LAYERS = ("mixed9", "mixed10")
+ARCHITECTURES: dict[str, Architecture] = {architecture.name: architecture for architecture in (InceptionV3(),)}
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (TensorFlow(), OpenVino())}
 
 
-ENGINES = ("tensorflow", "openvino")  # what runs the graph; openvino is an extra
-
-
-def resolve_encoder(
-    weights: str,
-    feature_kind: str,
-    layer: str,
-    precision: str,
-    output: str,
-    sample: Callable[[], np.ndarray],
-    engine: str = "tensorflow",
-) -> EncoderSpec:
-    """What the user asked for -> EncoderSpec, with every file found and hashed.
+def resolve_encoder(request: EncoderRequest, directory: str, sample: SamplePictures) -> EncoderSpec:
+    """What the user asks for -> how workers load it, with every file found and hashed.
 
     Args:
-      weights: "imagenet", "random" or the path of a weight file; with "int8" also of a graph that was quantized before.
-      feature_kind: "grid" or "pooled".
-      layer: see `LAYERS`.
-      precision: "auto", "bfloat16", "float32" or, by OpenVINO, "int8".
-      output: directory that keeps the statistics of random weights, and the graph quantized for it.
-      sample: gives uint8 [n, 299, 299, 3] pictures of the collection; called only to fit new random weights to, or to
-        quantize.
-      engine: see `ENGINES`.
+      directory: keeps what is fitted to the collection, the statistics of random weights and the int8 encoder.
+      sample: gives pictures of the collection; called only where something has to be fitted to them.
 
     Raises:
-      UserError: the weights or the engine cannot be had; says the offline ways.
+      UserError: the weights or the engine cannot be had; says how to get them.
     """
-    if engine not in ENGINES:
-        raise UserError(f"engine {engine}: this captionbeam does not know it; it has {' and '.join(ENGINES)}")
-    if precision == "int8" and engine != "openvino":
-        raise UserError("--precision int8: goes with --engine openvino only; give both, or another precision")
-    if engine == "openvino":
-        from beam_pipeline.encoders.engines.openvino import require_openvino
+    engine, architecture = _engine(request.engine), _architecture(request.architecture)
+    if request.precision == INT8 and INT8 not in engine.precisions:
+        capable = " or ".join(name for name, other in ENGINES.items() if INT8 in other.precisions)
+        raise UserError(f"--precision int8: goes with --engine {capable} only; give both, or another precision")
+    engine.require()
+    if request.precision != INT8:
+        return _resolve_weights(request, architecture, directory, sample)
+    if is_int8_encoder(request.weights):
+        return _as_requested(int8_spec(storage.absolute(request.weights)), request)
+    original = _resolve_weights(replace(request, precision=FLOAT32), architecture, directory, sample)
+    return find_or_quantize(directory, original, lambda: engine.quantize(original, architecture, sample))
 
-        require_openvino()
-    if precision == "int8":
-        from beam_pipeline.encoders import int8 as int8_encoder
 
-        if int8_encoder.is_quantized(weights):
-            return _as_asked(int8_encoder.kept(storage.absolute(weights)), weights, feature_kind, layer)
-        whole = resolve_encoder(weights, feature_kind, layer, "float32", output, sample, engine)
-        return int8_encoder.quantized(output, whole, sample)
-    if weights == "random":
-        weights_path = storage.join(output, RANDOM_STATISTICS)
-        if not storage.exists(weights_path):
-            storage.write_atomic(weights_path, fit_random_statistics(sample()))
-    elif weights == "imagenet":
-        weights_path = keras_imagenet_weights()
+def _engine(name: str) -> Engine:
+    if name not in ENGINES:
+        raise UserError(f"engine {name}: this captionbeam does not know it; it has {' and '.join(ENGINES)}")
+    return ENGINES[name]
+
+
+def _architecture(name: str) -> Architecture:
+    if name not in ARCHITECTURES:
+        raise UserError(f"network {name}: this captionbeam does not know it; it has {' and '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def _resolve_weights(
+    request: EncoderRequest, architecture: Architecture, directory: str, sample: SamplePictures
+) -> EncoderSpec:
+    if request.weights == RANDOM:
+        path = storage.join(directory, RANDOM_STATISTICS)
+        if not storage.exists(path):
+            storage.write_atomic(path, fit_random_statistics(architecture, sample()))
+    elif request.weights == IMAGENET:
+        path = imagenet_weight_file(architecture)
     else:
-        weights_path = weight_file(weights)
+        path = find_weight_file(request.weights)
     identity = EncoderIdentity(
-        architecture="InceptionV3",
-        engine=engine,
-        weights_sha256=storage.sha256(weights_path),
-        weights=weights if weights in ("imagenet", "random") else weights_path,
+        architecture=architecture.name,
+        engine=request.engine,
+        weights_sha256=storage.sha256(path),
+        weights=request.weights if request.weights in (IMAGENET, RANDOM) else path,
         input_size=INPUT_SIZE,
         resize=RESIZE,
-        precision=resolve_precision(precision),
-        feature_kind=feature_kind,
-        layer=layer,
+        precision=resolve_precision(request.precision),
+        feature_kind=request.feature_kind,
+        layer=request.layer,
     )
-    return EncoderSpec(weights_path, identity)
+    return EncoderSpec(path, identity)
 
 
-def _as_asked(spec: EncoderSpec, weights: str, feature_kind: str, layer: str) -> EncoderSpec:
-    there = spec.identity
-    if (there.feature_kind, there.layer) != (feature_kind, layer):
+def _as_requested(spec: EncoderSpec, request: EncoderRequest) -> EncoderSpec:
+    identity = spec.identity
+    if (identity.feature_kind, identity.layer) != (request.feature_kind, request.layer):
         raise UserError(
-            f"--weights {weights}: an encoder in int8 that gives {there.layer} {there.feature_kind}, not {layer} "
-            f"{feature_kind}; give --layer {there.layer} --feature-kind {there.feature_kind}, or other weights"
+            f"--weights {request.weights}: an int8 encoder that gives {identity.layer} {identity.feature_kind}, not "
+            f"{request.layer} {request.feature_kind}; give --layer {identity.layer} --feature-kind "
+            f"{identity.feature_kind}, or other weights"
         )
     return spec
 
 
-def resolve_again(wanted: EncoderIdentity, weights: str | None, directory: str, missing: str) -> EncoderSpec:
+def resolve_identity(identity: EncoderIdentity, weights: str | None, directory: str, missing: str) -> EncoderSpec:
     """The encoder that features or a captioner were made with; the caller compares its identity.
 
     Args:
-      weights: where they lie elsewhere than then, else None.
-      directory: has the statistics of random weights, or the quantized graph.
-      missing: what to say where it has no statistics.
+      weights: path of the weights if they lie elsewhere than then, else None.
+      directory: has the statistics of random weights, or the int8 encoder.
+      missing: message for the case that it does not have the statistics.
 
     Raises:
       UserError: its weights or its engine cannot be had.
     """
-    if wanted.precision == "int8":
-        from beam_pipeline.encoders import int8 as int8_encoder
-
-        if weights and not int8_encoder.is_quantized(weights):
+    if identity.precision == INT8:
+        if weights and not is_int8_encoder(weights):
             raise UserError(
-                f"--weights {weights}: no {INT8_ENCODER}, which an encoder in int8 has its weights in; leave the "
+                f"--weights {weights}: not an {INT8_ENCODER}, which holds the weights of an int8 encoder; leave the "
                 "option out, or give the path of that file"
             )
-        weights = weights or int8_encoder.kept(storage.join(directory, INT8_ENCODER)).weights_path
+        weights = weights or int8_spec(storage.join(directory, INT8_ENCODER)).weights_path
 
     def no_sample() -> np.ndarray:
         raise UserError(missing)
 
-    return resolve_encoder(
-        weights or wanted.weights,
-        wanted.feature_kind,
-        wanted.layer,
-        wanted.precision,
-        directory,
-        no_sample,
-        wanted.engine,
+    request = EncoderRequest(
+        weights or identity.weights,
+        identity.feature_kind,
+        identity.layer,
+        identity.precision,
+        identity.engine,
+        identity.architecture,
     )
+    return resolve_encoder(request, directory, no_sample)
 
 
 def resolve_precision(precision: str) -> str:
-    """ "auto" -> "bfloat16" where the processor multiplies it in hardware, else "float32"."""
-    if precision != "auto":
+    """Resolves "auto": "bfloat16" on a processor that multiplies it in hardware, else "float32"."""
+    if precision != AUTO:
         return precision
     try:
         with open("/proc/cpuinfo") as cpuinfo:
             fast = re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo.read())
     except OSError:
         fast = None
-    return "bfloat16" if fast else "float32"
+    return BFLOAT16 if fast else FLOAT32
 
 
 def load_encoder(spec: EncoderSpec) -> Encoder:
-    """EncoderSpec -> a ready encoder, its graph traced.
+    """Loads an encoder, ready to encode.
 
     Raises:
-      JobFailed: the weights are not those that the spec names, or not InceptionV3's.
+      UserError: its engine is not installed, or the weights are another network's.
+      JobFailed: the weights are not those that the spec names, or this machine cannot run it.
     """
-    found = storage.sha256(spec.weights_path)
-    if found != spec.identity.weights_sha256:
+    sha256 = storage.sha256(spec.weights_path)
+    if sha256 != spec.identity.weights_sha256:
         raise JobFailed(
-            f"{spec.weights_path}: these weights ({found[:8]}) are not those that the job began with "
+            f"{spec.weights_path}: these weights ({sha256[:8]}) are not those that the job began with "
             f"({spec.identity.weights_sha256[:8]}); start the job again with one file"
         )
-    if spec.identity.precision == "int8":
-        from beam_pipeline.encoders import int8 as int8_encoder
-
-        return int8_encoder.load(spec)
-    if spec.identity.engine == "openvino":
-        from beam_pipeline.encoders.engines import openvino as openvino_encoder
-
-        return openvino_encoder.load(spec)
-    from beam_pipeline.encoders.engines.tensorflow import TensorFlowEncoder
-
-    return TensorFlowEncoder(spec)
+    return _engine(spec.identity.engine).load(spec, _architecture(spec.identity.architecture))

@@ -1,29 +1,30 @@
-"""InceptionV3's weights: Keras' own, a file's, or random ones fitted to a collection; and the model that holds them."""
+"""Weight files: found where the user or Keras has them, and loaded into a network."""
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import socket
 import tempfile
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from beam_pipeline.images.decode import INPUT_SIZE
+from beam_pipeline.encoders.base import RANDOM, Architecture, EncoderSpec
+from beam_pipeline.encoders.random_weights import set_random_weights
 from beam_pipeline.runtime import storage
-from training.data.feature_set import EncoderIdentity
 from training.errors import UserError
 
+if TYPE_CHECKING:
+    import keras
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_KERAS_WEIGHTS = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_DOWNLOAD_SECONDS = 20  # without an answer
 
 
-def weight_file(weights: str) -> str:
+def find_weight_file(weights: str) -> str:
     """Path of a weight file as the user gave it -> absolute path.
 
     Raises:
-      UserError: it is none.
+      UserError: there is no such file, or it is not HDF5.
     """
     path = storage.absolute(weights)
     if not storage.is_file(path):
@@ -31,32 +32,31 @@ def weight_file(weights: str) -> str:
     with storage.open_file(path) as file:
         if file.read(len(_HDF5)) != _HDF5:
             raise UserError(
-                f"--weights {weights}: not a Keras weight file (HDF5); if it is an encoder in int8, add "
+                f"--weights {weights}: not a Keras weight file (HDF5); if it is an int8 encoder, add "
                 "--engine openvino --precision int8"
             )
     return path
 
 
-def keras_imagenet_weights() -> str:
-    """Path of Keras' own ImageNet weights, downloaded on first use.
+def imagenet_weight_file(architecture: Architecture) -> str:
+    """Path of Keras' own ImageNet weights of a network, downloaded on first use.
 
     Raises:
       UserError: they are not in Keras' cache and cannot be downloaded.
     """
-    import keras
-
     home = os.environ.get("KERAS_HOME", os.path.expanduser("~/.keras"))
-    cached = os.path.join(home, "models", _KERAS_WEIGHTS)
+    cached = os.path.join(home, "models", architecture.imagenet_weights)
     if os.path.exists(cached):
         return cached
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)  # urlretrieve has no limit of its own: an unreachable host must not hang the job
+    socket.setdefaulttimeout(_DOWNLOAD_SECONDS)  # urlretrieve has none: an unreachable host must not hang the job
     try:
-        keras.applications.InceptionV3(weights="imagenet", include_top=False)
+        architecture.build("imagenet")
     except Exception as error:  # Keras raises a bare one when the download fails
         raise UserError(
-            f"--weights imagenet: Keras could not download its weights ({_one_line(error)}); offline, "
-            f"put {_KERAS_WEIGHTS} into {os.path.dirname(cached)}, or give --weights PATH, or --weights random"
+            f"--weights imagenet: Keras could not download its weights ({_one_line(error)}); without a network, "
+            f"put {architecture.imagenet_weights} into {os.path.dirname(cached)}, or give --weights PATH, or "
+            "--weights random"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
@@ -67,59 +67,51 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def load_model(weights_path: str, identity: EncoderIdentity, precision: str):
-    """Weights -> Keras model from pixels, as `preprocess` gives them, to the layer's grid [n, 8, 8, C].
+def load_model(spec: EncoderSpec, architecture: Architecture, precision: str) -> keras.Model:
+    """Loads the network of a spec, from preprocessed pixels float32 [n, 299, 299, 3] to the layer's grid [n, H, W, C].
 
     Args:
-      weights_path: weight file, or the statistics of random weights.
-      identity: which of both it is, and the layer.
-      precision: of its arithmetic, "bfloat16" or "float32".
+      spec: names the weights and the layer.
+      architecture: the network.
+      precision: that it computes in, "bfloat16" or "float32".
 
     Raises:
-      UserError: the weights are not InceptionV3's.
+      UserError: the weights are another network's.
     """
     import keras
 
-    model = _build_model(precision)
-    if identity.weights == "random":
-        _set_random_weights(model, _load_statistics(weights_path))
+    model = architecture.build_with_precision(precision)
+    if spec.identity.weights == RANDOM:
+        set_random_weights(model, spec.weights_path)
     else:
-        _load_weights(model, weights_path)
-    return keras.Model(model.input, model.get_layer(identity.layer).output)
+        load_weights(model, spec.weights_path, architecture.name)
+    return keras.Model(model.input, model.get_layer(spec.identity.layer).output)
 
 
-def preprocess(pixels):
-    """Uint8 -> float32 from -1 to 1, as InceptionV3 was trained."""
-    import tensorflow as tf
+def load_weights(model: keras.Model, path: str, name: str) -> None:
+    """Gives a model the weights of a file, in Keras' present layout or that of Keras 2.
 
-    return tf.cast(pixels, tf.float32) / 127.5 - 1.0
+    Args:
+      path: of the file, whatever its name, on any Beam file system.
+      name: of the network, for the message.
 
-
-def _build_model(precision: str):
-    import keras
-
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    try:
-        return keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(INPUT_SIZE, INPUT_SIZE, 3))
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-def _load_weights(model, path: str) -> None:
+    Raises:
+      UserError: the weights are another model's.
+    """
     with storage.local_copy(path) as local, tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
         try:
-            model.load_weights(_named_by_layout(local, directory))
+            model.load_weights(_link_named_by_layout(local, directory))
         except (ValueError, OSError, KeyError) as error:
             raise UserError(
-                f"--weights {path}: not weights of InceptionV3 without its top ({_one_line(error)}); "
+                f"--weights {path}: not weights of {name} without its top ({_one_line(error)}); "
                 "save them with include_top=False"
             ) from error
 
 
-def _named_by_layout(path: str, directory: str) -> str:
-    """Weight file -> a link to it in the directory, whose name ends as Keras wants it: by that alone it tells its two
-    layouts apart, and people rename files.
+def _link_named_by_layout(path: str, directory: str) -> str:
+    """Weight file -> a link to it in the directory, with the ending by which alone Keras tells its two layouts apart.
+
+    People rename files.
     """
     import h5py
 
@@ -131,57 +123,3 @@ def _named_by_layout(path: str, directory: str) -> str:
     except OSError:  # not everybody may on Windows
         shutil.copyfile(path, link)
     return link
-
-
-# Random weights: He et al. 2015 initialisation, then every batch norm's mean and variance measured on pictures of the
-# collection; without the second step activations vanish on their way through 94 layers. Batch norms add 1, so that ReLU
-# cuts 16 % of what they give and not half of it: shapes survive the depth much better.
-
-
-def _set_random_weights(model, statistics: dict[str, np.ndarray]) -> None:
-    import keras
-
-    _he_initialise(model, int(statistics["seed"]))
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for position, layer in enumerate(norms):
-        layer.moving_mean.assign(statistics[f"mean_{position}"])
-        layer.moving_variance.assign(statistics[f"variance_{position}"])
-
-
-def _he_initialise(model, seed: int) -> None:
-    import keras
-
-    generator = np.random.default_rng(seed)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            shape = layer.kernel.shape  # (height, width, C in, C out)
-            deviation = np.sqrt(2.0 / np.prod(shape[:3]))
-            layer.kernel.assign(generator.standard_normal(shape, dtype=np.float32) * deviation)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            layer.beta.assign(np.ones(layer.beta.shape, np.float32))
-
-
-def fit_random_statistics(pixels: np.ndarray, seed: int = 0) -> bytes:
-    """uint8 [n, 299, 299, 3] -> statistics file (npz): the seed, and mean and variance of every batch norm."""
-    import keras
-    import tensorflow as tf
-
-    model = _build_model("float32")
-    _he_initialise(model, seed)
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for layer in norms:
-        layer.momentum = 0.0  # so that one pass in training mode leaves the batch's own statistics behind
-    # As a graph: layer by layer, Keras would keep what every layer gave until the end.
-    tf.function(lambda images: model(images, training=True), autograph=False)(preprocess(pixels))
-    arrays: dict[str, np.ndarray | np.int64] = {"seed": np.int64(seed)}
-    for position, layer in enumerate(norms):
-        arrays[f"mean_{position}"] = np.asarray(layer.moving_mean)
-        arrays[f"variance_{position}"] = np.asarray(layer.moving_variance)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def _load_statistics(path: str) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as arrays:
-        return dict(arrays)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Collects garbage, and has the C library return what is free; glibc alone is known to keep it and can be asked."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):

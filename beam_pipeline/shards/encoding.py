@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from beam_pipeline.encoders.base import ENCODER_BATCH, STATISTICS_PICTURES, Encoder
+from beam_pipeline.encoders.base import ENCODER_BATCH, SAMPLE_PICTURES, Encoder
 from beam_pipeline.images.decode import DecodedImage, UnreadableImage
 from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.containers import read_input
@@ -144,7 +144,7 @@ def _rejected(files: Iterable[InputFile], sha256: str, stage: str, reason: str) 
 
 
 def sample_pixels(source: Source, limits: DecodeLimits) -> np.ndarray:
-    """Source -> uint8 [n <= STATISTICS_PICTURES, 299, 299, 3], drawn by the hash of the file names.
+    """Source -> uint8 [n <= SAMPLE_PICTURES, 299, 299, 3], drawn by the hash of the file names.
 
     Raises:
       UserError: none of the drawn files is a picture.
@@ -153,13 +153,13 @@ def sample_pixels(source: Source, limits: DecodeLimits) -> np.ndarray:
     def draw(file: InputFile) -> bytes:
         return hashlib.sha256(uri_key(os.path.basename(file.uri))).digest()
 
-    drawn = heapq.nsmallest(4 * STATISTICS_PICTURES, (file for file in Listing(source) if not file.problem), key=draw)
+    drawn = heapq.nsmallest(4 * SAMPLE_PICTURES, (file for file in Listing(source) if not file.problem), key=draw)
     pixels: list[np.ndarray] = []
     for file in drawn:
         with contextlib.suppress(OSError, UnreadableImage):
             data = read_input(file, limits.max_bytes)
             pixels.append(decoder_pool(limits, READING_THREADS).decode(data).pixels)
-        if len(pixels) == STATISTICS_PICTURES:
+        if len(pixels) == SAMPLE_PICTURES:
             break
     if not pixels:
         raise UserError(

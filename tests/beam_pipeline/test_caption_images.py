@@ -13,7 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import caption
 from beam_pipeline.captions.decoder import _at_hand, decoder_of_captioner
-from beam_pipeline.encoders.registry import LAYERS, resolve_encoder
+from beam_pipeline.encoders.base import EncoderRequest
+from beam_pipeline.encoders.registry import resolve_encoder
 from beam_pipeline.exports.export import WITHHELD, export
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.results import ExportOptions
@@ -52,7 +53,9 @@ def features(run_extract):
 @pytest.fixture
 def captioner(tmp_path, weights):
     """Of features such as `run_extract` makes."""
-    spec = resolve_encoder(str(weights), "pooled", LAYERS[0], "float32", str(tmp_path), lambda: np.zeros(0))
+    spec = resolve_encoder(
+        EncoderRequest(str(weights), "pooled", "mixed9", "float32"), str(tmp_path), lambda: np.zeros(0)
+    )
     return write_captioner(
         tmp_path / "captioner", spec.identity, ["red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"]
     )

@@ -11,7 +11,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.caption_images import caption
 from beam_pipeline.captions import decoder
 from beam_pipeline.captions import shard as captioned_shard
-from beam_pipeline.encoders.registry import LAYERS, resolve_encoder
+from beam_pipeline.encoders.base import EncoderRequest
+from beam_pipeline.encoders.registry import resolve_encoder
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.runtime import grouping as packed_grouping
 from beam_pipeline.shards import encoding as reading
@@ -36,7 +37,9 @@ def settings(tmp_path_factory, jpeg, colours):
     vocabulary = Vocabulary(("red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"))
     config = ModelConfig("merge", len(vocabulary), embedding_size=8, hidden_size=16)
     save_weights(build_model(config, (2048,)), str(path))
-    spec = resolve_encoder(str(weights), "pooled", LAYERS[0], "float32", str(folder), lambda: np.zeros(0))
+    spec = resolve_encoder(
+        EncoderRequest(str(weights), "pooled", "mixed9", "float32"), str(folder), lambda: np.zeros(0)
+    )
     write_config(str(path), config, spec.identity, 6, 1, {})
     vocabulary.save(str(path / "vocabulary.txt"))
     return {"captioner": str(path), "images": str(folder / "photos"), "weights": str(weights)}

@@ -1,1 +1,1 @@
-"""What runs an encoder: one module an engine."""
+"""Libraries that run a network: one module an engine, named in `encoders.registry`."""

@@ -103,7 +103,7 @@ def test_what_a_run_would_refuse_is_refused(look, run_extract, tmp_path):
 def test_random_weights_are_fitted_and_forgotten(look, tmp_path, monkeypatch):
     fitted = []
 
-    def fit(pixels):
+    def fit(architecture, pixels):
         fitted.append(len(pixels))
         return b"statistics"
 

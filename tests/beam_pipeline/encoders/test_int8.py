@@ -15,13 +15,13 @@ from beam_pipeline.captions.decoder import encoder_of_captioner
 from beam_pipeline.cli import main
 from beam_pipeline.commands.status import status
 from beam_pipeline.commands.verify import verify
+from beam_pipeline.encoders.base import EncoderRequest
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.options.directories import StatusOptions, VerifyOptions
 from beam_pipeline.transforms import ExtractFeatures
 from training.data.feature_set import encoder_from_json
 from training.errors import UserError
 
-PICTURES = 3
 FILE = "int8_encoder.npz"
 
 
@@ -29,9 +29,8 @@ FILE = "int8_encoder.npz"
 
 
 @pytest.fixture(scope="module")
-def pixels():
-    coarse = np.random.default_rng(0).integers(0, 256, (PICTURES, 13, 13, 3), np.uint8)
-    return coarse.repeat(23, axis=1).repeat(23, axis=2)
+def pixels(pixels):
+    return pixels[:3]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def output(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spec(pixels, output):
-    return resolve_encoder("random", "grid", "mixed9", "int8", str(output), lambda: pixels, "openvino")
+    return resolve_encoder(EncoderRequest("random", "grid", "mixed9", "int8", "openvino"), str(output), lambda: pixels)
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +48,11 @@ def features(spec, pixels):
     return load_encoder(spec).encode(pixels)
 
 
-def no_sample():
-    raise AssertionError("the file is there already")
-
-
-def test_features_are_near_those_of_float32_in_any_batch(spec, pixels, output, features):
+def test_features_are_near_those_of_float32_in_any_batch(spec, pixels, output, features, no_sample):
     assert load_encoder(spec).encode(pixels[[2, 0]]).tobytes() == features[[2, 0]].tobytes()
-    whole = load_encoder(resolve_encoder("random", "grid", "mixed9", "float32", str(output), no_sample, "openvino"))
+    whole = load_encoder(
+        resolve_encoder(EncoderRequest("random", "grid", "mixed9", "float32", "openvino"), str(output), no_sample)
+    )
     one, two = (found.astype(np.float64).ravel() for found in (features, whole.encode(pixels)))
     assert 0.95 < one @ two / np.linalg.norm(one) / np.linalg.norm(two) < 0.9999
 
@@ -64,9 +61,9 @@ _ENCODE = """
 import sys
 import numpy as np
 from beam_pipeline.encoders.registry import load_encoder
-from beam_pipeline.encoders.int8 import kept
+from beam_pipeline.encoders.int8 import int8_spec
 pixels, encoder, features = sys.argv[1:]
-np.save(features, load_encoder(kept(encoder)).encode(np.load(pixels)))
+np.save(features, load_encoder(int8_spec(encoder)).encode(np.load(pixels)))
 """
 
 
@@ -79,24 +76,24 @@ def test_a_processor_without_vnni_gives_the_same_features(spec, pixels, features
     assert np.load(names[2]).tobytes() == features.tobytes()
 
 
-def test_it_is_quantized_once_and_for_one_encoder(spec, output):
-    again = resolve_encoder("random", "grid", "mixed9", "int8", str(output), no_sample, "openvino")
+def test_it_is_quantized_once_and_for_one_encoder(spec, output, no_sample):
+    again = resolve_encoder(EncoderRequest("random", "grid", "mixed9", "int8", "openvino"), str(output), no_sample)
     assert again == spec
     assert "openvino int8" in str(spec.identity)
     for kind, layer in (("pooled", "mixed9"), ("grid", "mixed10")):
-        with pytest.raises(UserError, match=r"its encoder in int8 was made from .*mixed9 grid.* and this run would"):
-            resolve_encoder("random", kind, layer, "int8", str(output), no_sample, "openvino")
+        with pytest.raises(UserError, match=r"its int8 encoder was made from .*mixed9 grid.* and this run would"):
+            resolve_encoder(EncoderRequest("random", kind, layer, "int8", "openvino"), str(output), no_sample)
 
 
 # What is done with the file; a stand-in, since the pipeline's encoder is one too.
 
 
 @pytest.fixture
-def quantized(weights, tmp_path):
+def quantized(weights, no_sample):
     """A directory -> writes a stand-in of the file into it, as if made from the stand-in weights."""
 
     def write(directory, graph=b"graph"):
-        whole = resolve_encoder(str(weights), "pooled", "mixed9", "float32", "", no_sample, "openvino")
+        whole = resolve_encoder(EncoderRequest(str(weights), "pooled", "mixed9", "float32", "openvino"), "", no_sample)
         directory.mkdir(exist_ok=True)
         made_from = json.dumps(asdict(whole.identity))
         np.savez(directory / FILE, graph=np.frombuffer(graph, np.uint8), made_from=np.array(made_from))
@@ -122,7 +119,7 @@ def test_a_later_run_goes_on_with_the_same_file(run_int8, quantized, tmp_path, g
     assert f"--weights {path} --feature-kind pooled --layer mixed9 --precision int8 --engine openvino" in go_on
     assert content == (tmp_path / "features" / FILE).read_bytes()
     os.remove(path)
-    with pytest.raises(UserError, match=r"int8_encoder.npz: the encoder in int8 is missing; copy it from"):
+    with pytest.raises(UserError, match=r"int8_encoder.npz: the int8 encoder is missing; copy it from"):
         run_int8()
     assert not os.path.exists(path)
 
@@ -155,16 +152,18 @@ def test_a_captioner_needs_nothing_but_the_file(run_int8, quantized, weights, tm
     assert encoder_of_captioner(captioner, str(tmp_path / "features"), None).weights_path == path
     elsewhere = tmp_path / "captioner"
     elsewhere.mkdir()
-    with pytest.raises(UserError, match=r"captioner/int8_encoder.npz: the encoder in int8 is missing; copy it from"):
+    with pytest.raises(UserError, match=r"captioner/int8_encoder.npz: the int8 encoder is missing; copy it from"):
         encoder_of_captioner(captioner, str(elsewhere), None)
     assert encoder_of_captioner(captioner, str(elsewhere), path).identity.id == captioner.encoder.id
     shutil.copy(path, elsewhere)
     assert encoder_of_captioner(captioner, str(elsewhere), None).identity == captioner.encoder
     (elsewhere / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(UserError, match=r"weights.h5: no int8_encoder.npz, which an encoder in int8 has its weights"):
+    with pytest.raises(
+        UserError, match=r"weights.h5: not an int8_encoder.npz, which holds the weights of an int8 encoder"
+    ):
         encoder_of_captioner(captioner, str(elsewhere), str(elsewhere / "weights.h5"))
     (elsewhere / FILE).write_bytes((elsewhere / FILE).read_bytes()[:200])
-    with pytest.raises(UserError, match=r"not an encoder in int8 that captionbeam made, or damaged; copy it anew"):
+    with pytest.raises(UserError, match=r"not an int8 encoder made by captionbeam, or damaged; copy it again"):
         encoder_of_captioner(captioner, str(elsewhere), None)
 
 
@@ -182,7 +181,7 @@ def test_verify_encodes_by_the_file(run_int8, quantized, weights, tmp_path, load
     weights.unlink()
     assert verify(VerifyOptions(str(tmp_path / "features"), sample=3), load_encoder).problems == []
     (tmp_path / "features" / FILE).unlink()
-    with pytest.raises(UserError, match="the encoder in int8 is missing; copy it from the features or a captioner"):
+    with pytest.raises(UserError, match="the int8 encoder is missing; copy it from the features or from a captioner"):
         verify(VerifyOptions(str(tmp_path / "features"), sample=3), load_encoder)
 
 

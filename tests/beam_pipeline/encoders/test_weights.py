@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from beam_pipeline.encoders.weights import _load_weights
+from beam_pipeline.encoders.weights import find_weight_file, imagenet_weight_file, load_weights
 from training.errors import UserError
 
 
@@ -31,12 +31,35 @@ def test_a_weight_file_may_have_any_name(weights, tmp_path, name):
     path, kernel = weights
     path.rename(tmp_path / name)
     loaded = model()
-    _load_weights(loaded, str(tmp_path / name))
+    load_weights(loaded, str(tmp_path / name), "InceptionV3")
     np.testing.assert_array_equal(loaded.layers[0].kernel, kernel)
 
 
 def test_weights_of_another_model_are_one_line(weights, tmp_path):
     other = keras.Sequential([keras.Input([4]), keras.layers.Dense(5), keras.layers.Dense(6)])
     with pytest.raises(UserError, match="not weights of InceptionV3 without its top") as raised:
-        _load_weights(other, str(weights[0]))
+        load_weights(other, str(weights[0]), "InceptionV3")
     assert "\n" not in str(raised.value)
+
+
+def test_only_hdf5_is_a_weight_file(weights, tmp_path, monkeypatch):
+    path, _ = weights
+    monkeypatch.chdir(tmp_path)
+    assert find_weight_file(path.name) == str(path)
+    with pytest.raises(UserError, match=r"--weights nowhere\.h5: no such file; give imagenet, random or the path"):
+        find_weight_file("nowhere.h5")
+    (tmp_path / "photo.jpg").write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"--weights photo.jpg: not a Keras weight file \(HDF5\)"):
+        find_weight_file("photo.jpg")
+
+
+def test_weights_of_keras_are_taken_from_its_cache(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    cached = tmp_path / "models" / "tiny_notop.h5"
+    with pytest.raises(
+        UserError, match=f"could not download its weights .no network.; .*tiny_notop.h5 into {cached.parent}"
+    ):
+        imagenet_weight_file(tiny)
+    cached.parent.mkdir()
+    cached.write_bytes(b"")
+    assert imagenet_weight_file(tiny) == str(cached)

@@ -1,0 +1,1 @@
+"""Networks that encode pictures: one module a network, named in `encoders.registry`."""

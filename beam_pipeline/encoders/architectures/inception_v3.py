@@ -1,0 +1,39 @@
+"""InceptionV3 (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beam_pipeline.encoders.base import Architecture
+from beam_pipeline.images.decode import INPUT_SIZE
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+class InceptionV3(Architecture):
+    """Keras' InceptionV3; both layers give [n, 8, 8, 2048]."""
+
+    name = "InceptionV3"
+    # The last block, mixed10, is the most particular to ImageNet's classes; the one before it tells more of what people
+    # write (docs/caption-quality.md) and is cheaper.
+    layers = ("mixed9", "mixed10")
+    imagenet_weights = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+    def build(self, weights: str | None = None) -> keras.Model:
+        """Makes the network without its classifier.
+
+        Args:
+          weights: "imagenet" for those of Keras, downloaded on first use; None for fresh ones.
+        """
+        import keras
+
+        shape = (INPUT_SIZE, INPUT_SIZE, 3)
+        return keras.applications.InceptionV3(weights=weights, include_top=False, input_shape=shape)
+
+    def preprocess(self, pixels: tf.Tensor) -> tf.Tensor:
+        """RGB uint8 [n, 299, 299, 3] -> float32 from -1 to 1, as InceptionV3 was trained."""
+        import tensorflow as tf
+
+        return tf.cast(pixels, tf.float32) / 127.5 - 1.0

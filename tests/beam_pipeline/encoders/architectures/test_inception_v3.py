@@ -1,0 +1,15 @@
+import numpy as np
+
+from beam_pipeline.encoders.architectures.inception_v3 import InceptionV3
+
+
+def test_every_layer_gives_the_grid_of_the_feature_records():
+    network = InceptionV3()
+    model = network.build()
+    assert {tuple(model.get_layer(layer).output.shape) for layer in network.layers} == {(None, 8, 8, 2048)}
+    assert model.input.shape == (None, 299, 299, 3)
+
+
+def test_pixels_go_from_minus_one_to_one():
+    values = InceptionV3().preprocess(np.array([0, 51, 255], np.uint8)).numpy()
+    np.testing.assert_allclose(values, [-1.0, -0.6, 1.0], atol=1e-7)
