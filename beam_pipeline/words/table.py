@@ -1,4 +1,4 @@
-"""Tables of how much each term of a collection matters; `docs/word-importance.md` has the formulas."""
+"""Tables of how much each term of a collection matters; `docs/reference/word-tables.md` has the formulas."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from training.models.presence import head_inputs
 DIRECTIONS = 64
 PICTURES = 4096  # that the spreads are measured on, at most
 UNLIKE = 0.99  # share of pictures held out from training that count as like it
-_STEEP = 4  # set by hand, since next to no dev picture lies beyond the limit: see docs/confidence.md
+_STEEP = 4  # set by hand, since next to no dev picture lies beyond the limit: see docs/explanation/confidence.md
 _READ_AT_ONCE = 64
 _LEAST_SPREAD = 1e-3  # of the mean spread: pictures that are all alike leave directions without any
 
