@@ -1,0 +1,52 @@
+"""The README stays short, and what README and documentation name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CODE_BLOCK = re.compile(r"^(?: {4}|\t)[^\n]*$|^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+PATH_IN_CODE = re.compile(r"`((?:beam_pipeline|training|tests|benchmarks|docs)/[\w./-]+)`")
+
+
+def test_the_readme_has_at_most_1000_words():
+    assert len(README.read_text(encoding="utf-8").split()) <= 1000
+
+
+def test_no_line_of_the_readme_is_longer_than_120_characters():
+    assert [line for line in README.read_text(encoding="utf-8").splitlines() if len(line) > 120] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings_that_exist(page):
+    broken = []
+    for match in LINK.finditer(CODE_BLOCK.sub("", page.read_text(encoding="utf-8"))):
+        link = match[1] or match[2]
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_of_the_repository_that_a_page_names_exist(page):
+    named = PATH_IN_CODE.findall(page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_no_page_installs_captionbeam_from_an_index():
+    pages = [*PAGES, ROOT / "CHANGELOG.md"]
+    assert [page for page in pages if "captionbeam[" in page.read_text(encoding="utf-8")] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Path of a Markdown page -> ids of its headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.+)$", CODE_BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
