@@ -41,6 +41,12 @@ def test_files_of_the_repository_that_a_page_names_exist(page):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_pages_that_the_code_names_exist():
+    files = [*(ROOT / "beam_pipeline").rglob("*.py"), *(ROOT / "training").rglob("*.py"), ROOT / "CHANGELOG.md"]
+    named = {name for file in files for name in re.findall(r"docs/[\w/-]+\.md", file.read_text(encoding="utf-8"))}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_no_page_installs_captionbeam_from_an_index():
     pages = [*PAGES, ROOT / "CHANGELOG.md"]
     assert [page for page in pages if "captionbeam[" in page.read_text(encoding="utf-8")] == []

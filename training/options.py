@@ -19,7 +19,7 @@ from training.option_fields import (
 )
 
 BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
-GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/caption-quality.md)
+GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/explanation/caption-quality.md)
 
 AVERAGING = 0.998  # of the weights that are kept: about the last 500 steps (Polyak and Juditsky 1992)
 

@@ -17,7 +17,7 @@ class InceptionV3(Architecture):
 
     name = "InceptionV3"
     # The last block, mixed10, is the most particular to ImageNet's classes; the one before it tells more of what people
-    # write (docs/caption-quality.md) and is cheaper.
+    # write (docs/explanation/caption-quality.md) and is cheaper.
     layers = ("mixed9", "mixed10")
     imagenet_weights = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
