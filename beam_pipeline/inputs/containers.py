@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from beam_pipeline.inputs.archives import list_tar, list_zip, tar_blocks, zip_blocks
 from beam_pipeline.inputs.input_file import COMPRESSED_SUFFIXES, InputFile, TooLarge, UnreadableMember
-from beam_pipeline.inputs.parquet import list_parquet, parquet_blocks
-from beam_pipeline.inputs.tfrecord import list_tfrecord, tfrecord_blocks
 from beam_pipeline.runtime import storage
 
 _BLOCK = 1 << 20
@@ -27,9 +25,7 @@ def list_container(container: InputFile, ignored: Counter[str]) -> Iterator[Inpu
     elif name.endswith(COMPRESSED_SUFFIXES):
         yield container.broken("compressed as a whole, so no picture in it can be read by itself; repack it as .tar")
     else:
-        list_members = {"tar": list_tar, "zip": list_zip, "parquet": list_parquet}.get(
-            name.rpartition(".")[2], list_tfrecord
-        )
+        list_members, _ = _functions_of(name.rpartition(".")[2])
         try:
             yield from list_members(container, ignored)
         except OSError as error:
@@ -63,11 +59,28 @@ def _blocks(file: InputFile) -> Iterator[bytes]:
         if file.member is None:
             while block := opened.read(_BLOCK):
                 yield block
-        elif file.member.form == "parquet":
-            yield from parquet_blocks(opened, file.member, file.size, file.mtime)
         else:
-            read = {"tar": tar_blocks, "zip": zip_blocks, "tfrecord": tfrecord_blocks}[file.member.form]
-            yield from read(opened, file.member)
+            _, member_blocks = _functions_of(file.member.form)
+            kept_by = (file.size, file.mtime) if file.member.form == "parquet" else ()
+            yield from member_blocks(opened, file.member, *kept_by)
+
+
+def _functions_of(form: str) -> tuple[Callable[..., Iterator[InputFile]], Callable[..., Iterator[bytes]]]:
+    """Form of a container -> what lists its members, and what reads one of them.
+
+    Parquet and TFRecord files need large libraries, which are imported when such a file comes.
+    """
+    if form == "tar":
+        return list_tar, tar_blocks
+    if form == "zip":
+        return list_zip, zip_blocks
+    if form == "parquet":
+        from beam_pipeline.inputs.parquet import list_parquet, parquet_blocks
+
+        return list_parquet, parquet_blocks
+    from beam_pipeline.inputs.tfrecord import list_tfrecord, tfrecord_blocks
+
+    return list_tfrecord, tfrecord_blocks
 
 
 def read_input(file: InputFile, max_bytes: int) -> bytes:

@@ -13,9 +13,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
-
 from beam_pipeline.inputs.containers import list_container
 from beam_pipeline.inputs.input_file import (
     UNKNOWN,
@@ -101,12 +98,12 @@ def _resolve(images: str) -> Source:
             raise UserError(f"--images {images}: no file matches this pattern; check it, and quote it for the shell")
         return Source(PATTERN, path)
     try:
-        if images.endswith(_LIST_SUFFIXES) and FileSystems.exists(images):
+        if images.endswith(_LIST_SUFFIXES) and storage.exists(images):
             return Source(LIST, images)
         kind = PATTERN if any(magic in images for magic in "*?[") or is_container(images) else FOLDER
         pattern = images if kind == PATTERN else images.rstrip("/") + "/**"
-        FileSystems.match([pattern], limits=[1])
-    except (BeamIOError, ValueError, ImportError) as error:
+        storage.find_remote(pattern, limit=1)
+    except (OSError, ValueError, ImportError) as error:
         raise UserError(
             f"--images {images}: cannot be listed ({error}); check the address and the credentials"
         ) from error
@@ -157,8 +154,7 @@ class Listing:
 
     def _may_open(self, uri: str) -> bool:
         """Local paths, and what lies on the list's own file system; the rest only where asked for."""
-        here, there = FileSystems.get_scheme(self.source.path), FileSystems.get_scheme(uri)
-        return self.source.remote_lists or there is None or there == here
+        return self.source.remote_lists or storage.is_local(uri) or _scheme(uri) == _scheme(self.source.path)
 
     def _some_members(self, container: str, wanted: dict[str, tuple[str, ...]]) -> Iterator[InputFile]:
         problem = "no such member in the archive"
@@ -171,6 +167,10 @@ class Listing:
             yield InputFile(uri, UNKNOWN, UNKNOWN, problem)
 
 
+def _scheme(path: str) -> str | None:
+    return None if storage.is_local(path) else path.partition("://")[0]
+
+
 def _container_of(entry: tuple[str, tuple[str, ...]]) -> str:
     member = split_member_uri(entry[0])
     return member[0] if member else ""
@@ -181,9 +181,8 @@ def _local(source: Source) -> Iterator[str | InputFile]:
 
 
 def _remote(source: Source) -> Iterator[InputFile]:
-    (matched,) = FileSystems.match([source.path])
-    for found in matched.metadata_list:
-        yield InputFile(found.path, found.size_in_bytes, found.last_updated_in_seconds)
+    for address, size, mtime in storage.find_remote(source.path):
+        yield InputFile(address, size, mtime)
 
 
 def _text_entries(path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -270,14 +269,14 @@ def ask_file(uri: str) -> InputFile:
                 kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
                 return InputFile(uri, UNKNOWN, UNKNOWN, f"{kind}, not a file")
             return InputFile(uri, status.st_size, status.st_mtime)
-        (matched,) = FileSystems.match([uri])
-        if not matched.metadata_list:
+        found = storage.find_remote(uri)
+        if not found:
             return InputFile(uri, UNKNOWN, UNKNOWN, "no such file")
-        found = matched.metadata_list[0]
-        return InputFile(uri, found.size_in_bytes, found.last_updated_in_seconds)
+        _, size, mtime = found[0]
+        return InputFile(uri, size, mtime)
     except OSError as error:
         return InputFile(uri, UNKNOWN, UNKNOWN, reason(error))
-    except (BeamIOError, ValueError) as error:  # ValueError: a NUL in the name, or a scheme that nobody knows
+    except ValueError as error:  # ValueError: a NUL in the name, or a scheme that nobody knows
         return InputFile(uri, UNKNOWN, UNKNOWN, str(error))
 
 

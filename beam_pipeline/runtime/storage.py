@@ -1,4 +1,7 @@
-"""Files on any Beam file system: whole reads, and writes that appear complete or not at all."""
+"""Files on any Beam file system: whole reads, and writes that appear complete or not at all.
+
+A local path needs no Beam: what is done at remote addresses is `remote_storage`, imported when one comes.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,24 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import Any
-
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
 
 from training import files
 from training.errors import JobFailed
 from training.files import TEMPORARY_PREFIX, is_local
 
-_BLOCK = 1 << 20
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
-# A store that is asked too much refuses the same request several times in a row; boto3 gives up after three, and Beam
-# asks some requests, such as the last of an upload, no second time.
-os.environ.setdefault("AWS_MAX_ATTEMPTS", "10")
+_BLOCK = 1 << 20  # bytes
+
+
+def _remote() -> ModuleType:
+    from beam_pipeline.runtime import remote_storage
+
+    return remote_storage
 
 
 def use_options(options: PipelineOptions) -> None:
@@ -30,7 +36,7 @@ def use_options(options: PipelineOptions) -> None:
 
     A pipeline does so too, but files are looked at before there is one.
     """
-    FileSystems.set_options(options)
+    _remote().use_options(options)
 
 
 def absolute(path: str) -> str:
@@ -39,33 +45,45 @@ def absolute(path: str) -> str:
 
 
 def join(directory: str, name: str) -> str:
-    return os.path.join(directory, name) if is_local(directory) else FileSystems.join(directory, name)
+    """Directory and a name in it -> path of the file, local or remote."""
+    return os.path.join(directory, name) if is_local(directory) else _remote().join(directory, name)
 
 
 def exists(path: str) -> bool:
-    return os.path.exists(path) if is_local(path) else FileSystems.exists(path)
+    """Whether there is a file, or a local directory, at `path`."""
+    return os.path.exists(path) if is_local(path) else _remote().exists(path)
 
 
 def is_file(path: str) -> bool:
-    return os.path.isfile(path) if is_local(path) else FileSystems.exists(path)
+    """Whether there is a file at `path`."""
+    return os.path.isfile(path) if is_local(path) else _remote().exists(path)
 
 
-def open_file(path: str):
+def find_remote(pattern: str, limit: int | None = None) -> list[tuple[str, int, float]]:
+    """Remote pattern -> (address, size in bytes, time of the last write in seconds since 1970) of what matches.
+
+    Args:
+      limit: how many files to look for; None for all.
+
+    Raises:
+      OSError: the file system gives no answer.
+      ValueError: there is no file system for the scheme.
+      ImportError: the file system needs a library that is not installed.
+    """
+    return _remote().find_files(pattern, limit)
+
+
+def open_file(path: str) -> BinaryIO:
     """Opens a file for reading bytes, as they are.
 
     Raises:
       OSError: it cannot be opened.
     """
-    if is_local(path):
-        return open(path, "rb")
-    try:
-        # A name ending in .gz would otherwise be unpacked.
-        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    except BeamIOError as error:
-        raise OSError(str(error)) from error
+    return open(path, "rb") if is_local(path) else _remote().open_file(path)
 
 
 def read_bytes(path: str) -> bytes:
+    """Path -> the whole file; raises OSError if it cannot be read."""
     with open_file(path) as file:
         return file.read()
 
@@ -96,31 +114,29 @@ def make_directory(path: str) -> None:
 
 
 def list_directory(path: str) -> dict[str, int]:
-    """Directory -> {file name: size in bytes}, sub-directories left out; empty where there is none."""
-    if is_local(path):
-        if not os.path.isdir(path):
-            return {}
-        with os.scandir(path) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-    (matched,) = FileSystems.match([join(path, "*")])
-    return {FileSystems.split(found.path)[1]: found.size_in_bytes for found in matched.metadata_list}
+    """Directory -> {file name: size in bytes}, sub-directories left out; empty if there is no such directory."""
+    if not is_local(path):
+        return _remote().list_directory(path)
+    if not os.path.isdir(path):
+        return {}
+    with os.scandir(path) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
 def last_written(path: str) -> float | None:
-    """When the newest file of a directory was written, seconds since 1970; None where there is none, or nobody knows.
+    """When the newest file of a directory was written, seconds since 1970; None if it holds none, or nobody knows.
 
-    What has no content says nothing of work: the lock, and directories.
+    Empty files do not count, nor do directories: the lock is one that says nothing of work.
     """
-    if is_local(path):
-        with os.scandir(path) as entries:
-            times = [entry.stat().st_mtime for entry in entries if entry.is_file() and entry.stat().st_size]
-    else:
-        (matched,) = FileSystems.match([join(path, "*")])
-        times = [found.last_updated_in_seconds for found in matched.metadata_list if found.size_in_bytes]
-    return max(filter(None, times), default=None)
+    if not is_local(path):
+        return _remote().last_written(path)
+    with os.scandir(path) as entries:
+        return max(
+            (entry.stat().st_mtime for entry in entries if entry.is_file() and entry.stat().st_size), default=None
+        )
 
 
-def writing(path: str):
+def writing(path: str) -> AbstractContextManager[None]:
     """`training.files.writing` for what the pipelines write."""
     return files.writing(path, "finished shards are kept")
 
@@ -144,31 +160,9 @@ def new_file(path: str) -> Iterator[str]:
                 yield temporary
             return
         with temporary_directory(beside=path) as directory:
-            temporary = os.path.join(directory, FileSystems.split(path)[1])
+            temporary = os.path.join(directory, os.path.basename(path))
             yield temporary
-            _upload(temporary, path)
-
-
-def _upload(source: str, path: str) -> None:
-    if path.startswith("s3://") and not os.path.getsize(source):
-        _upload_nothing_to_s3(path)
-        return
-    # An object store shows an object only when its upload has ended, so no rename is needed there.
-    with (
-        open(source, "rb") as reader,
-        FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as writer,
-    ):
-        shutil.copyfileobj(reader, writer, _BLOCK)
-
-
-def _upload_nothing_to_s3(path: str) -> None:
-    """Beam uploads to S3 in parts, and S3 refuses an upload of no part: an empty file has to go by another call."""
-    from apache_beam.io.aws.s3io import S3IO, parse_s3_path
-
-    bucket, key = parse_s3_path(path)
-    system: Any = FileSystems.get_filesystem(path)
-    client = S3IO(options=system._options).client.client  # Beam's own, with its settings
-    client.put_object(Bucket=bucket, Key=key, Body=b"")
+            _remote().upload(temporary, path)
 
 
 @contextlib.contextmanager
@@ -177,25 +171,24 @@ def local_copy(path: str) -> Iterator[str]:
     if is_local(path):
         yield path
         return
-    _, name = FileSystems.split(path)
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
-        local = os.path.join(directory, name)
+    with temporary_directory(beside=path) as directory:
+        local = os.path.join(directory, os.path.basename(path))
         with open_file(path) as reader, open(local, "wb") as writer:
             shutil.copyfileobj(reader, writer, _BLOCK)
         yield local
 
 
 def remove(path: str) -> None:
-    """Removes a file if it is there."""
-    if is_local(path):
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path)
-    elif FileSystems.exists(path):
-        FileSystems.delete([path])
+    """Removes a file if it exists."""
+    if not is_local(path):
+        _remote().remove(path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path)
 
 
 @contextlib.contextmanager
 def temporary_directory(beside: str) -> Iterator[str]:
-    """A local directory that is gone afterwards, in the directory `beside` if that is local too."""
+    """Gives a local directory that is gone afterwards; it lies in the directory `beside` if that is local."""
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=beside if is_local(beside) else None) as path:
         yield path
