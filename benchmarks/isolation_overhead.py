@@ -13,7 +13,7 @@ import statistics
 import time
 
 from beam_pipeline.images.decode import DecodedImage, decode_image
-from beam_pipeline.images.decoder_pool import DecoderPool
+from beam_pipeline.images.decoder_pool import ImageDecoderPool
 from beam_pipeline.inputs.sources import Listing, resolve_source
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.storage import read_bytes
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     uris = [file.uri for file, _ in zip(Listing(resolve_source(options.images)), range(options.pictures), strict=False)]
-    pool = DecoderPool(DecodeLimits(), READING_THREADS)
+    pool = ImageDecoderPool(DecodeLimits(), READING_THREADS)
     began = time.monotonic()
     seconds(uris[:READING_THREADS], pool.decode)
     print(f"start of {READING_THREADS} processes: {time.monotonic() - began:.2f} s, once a job")

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, ImageCms, features
 
 from beam_pipeline.images.decode import UnreadableImage
-from beam_pipeline.images.decoder_pool import DecoderPool
+from beam_pipeline.images.decoder_pool import ImageDecoderPool
 from beam_pipeline.options.limits import DecodeLimits
 
 _EXTREMES = tuple(value.to_bytes(4, "big") for value in (0, 1, 1 << 16, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1))
@@ -135,7 +135,7 @@ def _mutate(data: bytearray, other: bytes, rng: random.Random) -> None:
         del data[max(1, at) :]
 
 
-def decode_all(pictures: Iterator[tuple[str, bytes]], pool: DecoderPool, threads: int) -> Outcomes:
+def decode_all(pictures: Iterator[tuple[str, bytes]], pool: ImageDecoderPool, threads: int) -> Outcomes:
     """(name, content) -> Outcomes."""
     outcomes = Outcomes()
 
@@ -178,7 +178,7 @@ def main() -> int:
     originals = draw_originals()
     if options.images:
         originals |= {path.name: path.read_bytes() for path in sorted(options.images.iterdir()) if path.is_file()}
-    pool = DecoderPool(_LIMITS, options.processes)
+    pool = ImageDecoderPool(_LIMITS, options.processes)
     began = time.monotonic()
     outcomes = decode_all(mutations(originals, options.mutations, options.seed), pool, options.processes)
     seconds = time.monotonic() - began

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import multiprocessing
-import os
-from multiprocessing.connection import Connection
 from typing import Any
 
 from beam_pipeline.options.results import APPEND, OVERWRITE
+from beam_pipeline.runtime.isolated_process import Handler, IsolatedProcess, ProcessDied, Refused, RequestLimits
 from training.errors import UserError
 
 _SECONDS = 60  # for one picture; a 100 MB TIFF takes less than one
@@ -21,7 +19,7 @@ _DESCRIPTION, _KEYWORDS = "Xmp.dc.description", "Xmp.dc.subject"
 _IPTC_DESCRIPTION, _IPTC_KEYWORDS = "Iptc.Application2.Caption", "Iptc.Application2.Keywords"
 _IPTC_FORMATS = ("image/jpeg", "image/tiff")  # where IPTC's older form is at home; elsewhere XMP alone
 _IPTC_LONGEST, _IPTC_LONGEST_KEYWORD = 2000, 64  # bytes, by the IIM standard
-_WRITTEN, _LEFT, _REFUSED = b"written", b"left", b"refused"
+_LIMITS = RequestLimits(_SECONDS, _SECONDS, memory_bytes=1 << 30, memory_per_byte=8)  # it copies the file a few times
 
 
 class UnwritableMetadata(Exception):
@@ -41,14 +39,14 @@ class MetadataWriter:
     """Bytes of a picture -> the same with description and keywords; a context manager, as it holds a process."""
 
     def __init__(self) -> None:
-        self._process: Any = None
-        self._pipe: Connection
+        self._process: IsolatedProcess | None = None
 
     def __enter__(self) -> MetadataWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        if self._process:
+            self._process.close()
 
     def write(self, data: bytes, caption: str, keywords: tuple[str, ...], mode: str) -> bytes | None:
         """File content -> new content; None where what the file says already is left as it is.
@@ -64,51 +62,31 @@ class MetadataWriter:
           UnwritableMetadata: not a format that holds metadata, or a broken file.
         """
         if self._process is None:
-            # A fresh interpreter: to fork one that runs TensorFlow's threads is to risk a deadlock.
-            context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            self._process.start()
-            theirs.close()
+            self._process = IsolatedProcess(f"{__name__}:{start_writer.__name__}", [], _LIMITS)
         try:
-            self._pipe.send_bytes(json.dumps([caption, keywords, mode]).encode())
-            self._pipe.send_bytes(data)
-            if not self._pipe.poll(_SECONDS):
-                raise UnwritableMetadata(f"took more than {_SECONDS} seconds")
-            status, answer = self._pipe.recv_bytes(), self._pipe.recv_bytes()
-        except (EOFError, OSError) as error:
-            self._end()
-            raise UnwritableMetadata("crashes the metadata library") from error
-        except UnwritableMetadata:
-            self._end()
-            raise
-        if status == _REFUSED:
-            raise UnwritableMetadata(answer.decode())
-        return answer if status == _WRITTEN else None
-
-    def _end(self) -> None:
-        if self._process is not None:
-            self._pipe.close()
-            self._process.kill()
-            self._process.join()
+            answer = self._process.request(json.dumps([caption, keywords, mode]).encode(), data)
+        except ProcessDied as death:
             self._process = None
+            if death.too_slow:
+                raise UnwritableMetadata(f"took more than {_SECONDS} seconds") from death
+            raise UnwritableMetadata(f"crashes the metadata library ({death})") from death
+        except Refused as refusal:
+            raise UnwritableMetadata(str(refusal)) from refusal
+        return answer[0] if answer else None
 
 
-def _serve(pipe: Connection) -> None:
-    while True:
+def start_writer() -> Handler:
+    """Handler of the isolated process: settings in JSON and a file -> its new content, or nothing where it stays."""
+    import pyexiv2  # noqa: F401  # what the library itself takes is no picture's memory
+
+    def handle(settings: bytes, data: bytes) -> list[bytes]:
         try:
-            caption, keywords, mode = json.loads(pipe.recv_bytes())
-            data = pipe.recv_bytes()
-        except EOFError:
-            os._exit(0)
-        try:
-            written = with_metadata(data, caption, keywords, mode)
+            written = with_metadata(data, *json.loads(settings))
         except UnwritableMetadata as error:
-            answer = (_REFUSED, str(error).encode(errors="replace"))
-        else:
-            answer = (_LEFT, b"") if written is None else (_WRITTEN, written)
-        for part in answer:
-            pipe.send_bytes(part)
+            raise Refused(str(error)) from error
+        return [] if written is None else [written]
+
+    return handle
 
 
 def with_metadata(data: bytes, caption: str, keywords: list[str], mode: str) -> bytes | None:

@@ -10,33 +10,25 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import json
 import queue
-import signal
-import subprocess
-import sys
 import threading
-from typing import BinaryIO
 
 import numpy as np
 
-from beam_pipeline.images import decoder_process as protocol
 from beam_pipeline.images.decode import INPUT_SIZE, DecodedImage, UnreadableImage
+from beam_pipeline.images.decoder_process import SIZE, start_decoder
 from beam_pipeline.options.limits import DecodeLimits
+from beam_pipeline.runtime.isolated_process import IsolatedProcess, ProcessDied, Refused, RequestLimits
 
-_START = "import json, sys; path, *rest = json.loads(sys.argv[1]); sys.path[:] = path; from {} import main; main(*rest)"
-
-
-class DecoderDied(Exception):
-    """The process ended in the middle of a picture; `status` is its exit status, negative for a signal."""
-
-    def __init__(self, status: int):
-        super().__init__(f"exit status {status}")
-        self.status = status
+_CLOCK_SECONDS_PER_PROCESSOR_SECOND = 10  # a decoder on a busy machine is slow by the clock and no fault of its picture
+# Memory that one decoder may ask the system for, beyond what the process itself takes.
+_BYTES_PER_PIXEL = 20  # Pillow's buffers for one picture
+_BYTES_PER_FILE_BYTE = 3  # some decoders copy the file
+_MARGIN = 512 << 20
 
 
-class DecoderPool:
-    """Decoder processes, started as they are needed; any number of threads may use it.
+class ImageDecoderPool:
+    """Processes that decode pictures, started as they are needed; any number of threads may use it.
 
     Args:
       limits: what one picture may cost.
@@ -46,7 +38,7 @@ class DecoderPool:
     def __init__(self, limits: DecodeLimits, processes: int):
         self.limits = limits
         # Slots, the used ones on top: processes that are not needed are not started.
-        self._slots: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
+        self._slots: queue.LifoQueue[IsolatedProcess | None] = queue.LifoQueue()
         for _ in range(processes):
             self._slots.put(None)
 
@@ -57,33 +49,44 @@ class DecoderPool:
           UnreadableImage: the decoder says so, took too long, or died of it.
           RuntimeError: decoder processes cannot be started at all.
         """
-        decoder = self._slots.get()
+        process = self._slots.get()
         try:
             try:
-                decoder = decoder or _Decoder(self.limits)
-                return decoder.decode(data)
-            except DecoderDied as death:
-                decoder = None
-                self._refuse_slow(death)
+                process = process or self._start()
+                return _decode(process, data)
+            except ProcessDied as death:
+                process = None
+                self._reject_slow(death)
                 # Perhaps a picture before it did the harm. What happens in a fresh process is its own doing.
-                decoder = _Decoder(self.limits)
-                return decoder.decode(data)
-        except DecoderDied as death:
-            decoder = None
-            self._refuse_slow(death)
-            raise UnreadableImage(f"crashes its decoder ({_cause(death.status)})") from death
-        except UnreadableImage:
-            raise
-        except BaseException:  # interrupted while an answer was on its way: nobody else may read it
-            if decoder:
-                decoder.close()
-            decoder = None
+                process = self._start()
+                return _decode(process, data)
+        except ProcessDied as death:
+            process = None
+            self._reject_slow(death)
+            raise UnreadableImage(f"crashes its decoder ({death})") from death
+        except Refused as refusal:
+            raise UnreadableImage(str(refusal)) from refusal
+        except BaseException:
+            process = None
             raise
         finally:
-            self._slots.put(decoder)
+            self._slots.put(process)
 
-    def _refuse_slow(self, death: DecoderDied) -> None:
-        if death.status in protocol.TOO_SLOW:
+    def _start(self) -> IsolatedProcess:
+        limits = self.limits
+        return IsolatedProcess(
+            f"{start_decoder.__module__}:{start_decoder.__name__}",
+            [limits.decoder, limits.max_megapixels, limits.views],
+            RequestLimits(
+                limits.max_seconds,
+                limits.max_seconds * _CLOCK_SECONDS_PER_PROCESSOR_SECOND,
+                int(limits.max_megapixels * 1e6) * _BYTES_PER_PIXEL + _MARGIN,
+                _BYTES_PER_FILE_BYTE,
+            ),
+        )
+
+    def _reject_slow(self, death: ProcessDied) -> None:
+        if death.too_slow:
             raise UnreadableImage(
                 f"took more than {self.limits.max_seconds:g} seconds to decode; --max-seconds raises the limit"
             ) from death
@@ -92,87 +95,29 @@ class DecoderPool:
         """Ends the processes that are idle."""
         with contextlib.suppress(queue.Empty):
             while True:
-                if decoder := self._slots.get_nowait():
-                    decoder.close()
+                if process := self._slots.get_nowait():
+                    process.close()
 
 
-def _cause(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    return f"signal {-status}, {signal.strsignal(-status)}".lower()
-
-
-class _Decoder:
-    """One decoder process."""
-
-    def __init__(self, limits: DecodeLimits):
-        arguments = [sys.path, limits.decoder, limits.max_megapixels, limits.max_seconds, limits.views]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(protocol.__name__), json.dumps(arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # libraries grumble there about every odd file
-        )
-        assert self._process.stdin and self._process.stdout
-        self._requests: BinaryIO = self._process.stdin  # type: ignore[assignment]
-        self._answers: BinaryIO = self._process.stdout  # type: ignore[assignment]
-        try:
-            started = self._read(1)
-            why = self._read_text() if started != protocol.READY else ""
-        except DecoderDied as death:
-            why = f"{_cause(death.status)} at its start"
-        if why:
-            self.close()
-            raise RuntimeError(f"a process to decode pictures in cannot be started: {why}")
-
-    def decode(self, data: bytes) -> DecodedImage:
-        """Raises UnreadableImage, or DecoderDied if the process is gone."""
-        try:
-            self._requests.write(protocol.REQUEST.pack(len(data)))
-            self._requests.write(data)
-            self._requests.flush()
-        except BrokenPipeError:
-            raise DecoderDied(self._reap()) from None
-        if self._read(1) == protocol.REJECTED:
-            raise UnreadableImage(self._read_text())
-        width, height, views = protocol.PICTURE.unpack(self._read(protocol.PICTURE.size))
-        pixels = np.frombuffer(self._read((1 + views) * INPUT_SIZE * INPUT_SIZE * 3), np.uint8)
-        pixels = pixels.reshape(1 + views, INPUT_SIZE, INPUT_SIZE, 3)
-        return DecodedImage(pixels[0], width, height, pixels[1:])
-
-    def _read(self, size: int) -> bytes:
-        data = self._answers.read(size)
-        if len(data) < size:
-            raise DecoderDied(self._reap())
-        return data
-
-    def _read_text(self) -> str:
-        (size,) = protocol.REASON.unpack(self._read(protocol.REASON.size))
-        return self._read(size).decode()
-
-    def _reap(self) -> int:
-        """Closes the pipes of a process that is ending -> its exit status."""
-        with contextlib.suppress(BrokenPipeError):
-            self._requests.close()
-        self._answers.close()
-        return self._process.wait()
-
-    def close(self) -> None:
-        self._process.kill()  # it holds nothing that could be lost
-        self._reap()
+def _decode(process: IsolatedProcess, data: bytes) -> DecodedImage:
+    size, pixels, views = process.request(data)
+    shape = (-1, INPUT_SIZE, INPUT_SIZE, 3)
+    (picture,) = np.frombuffer(pixels, np.uint8).reshape(shape)
+    width, height = SIZE.unpack(size)
+    return DecodedImage(picture, width, height, np.frombuffer(views, np.uint8).reshape(shape))
 
 
 _lock = threading.Lock()
 
 
-def decoder_pool(limits: DecodeLimits, processes: int) -> DecoderPool:
+def decoder_pool(limits: DecodeLimits, processes: int) -> ImageDecoderPool:
     """The process-wide pool for these limits; its decoders outlive a shard and end with the interpreter."""
     with _lock:  # lru_cache alone might make two
         return _decoder_pool(limits, processes)
 
 
 @functools.lru_cache
-def _decoder_pool(limits: DecodeLimits, processes: int) -> DecoderPool:
-    pool = DecoderPool(limits, processes)
+def _decoder_pool(limits: DecodeLimits, processes: int) -> ImageDecoderPool:
+    pool = ImageDecoderPool(limits, processes)
     atexit.register(pool.close)
     return pool

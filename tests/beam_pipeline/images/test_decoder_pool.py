@@ -13,18 +13,18 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.images.decode import UnreadableImage, decode_image
-from beam_pipeline.images.decoder_pool import DecoderPool
+from beam_pipeline.images.decoder_pool import ImageDecoderPool
 from beam_pipeline.options.limits import DecodeLimits
 
 
 @pytest.fixture
 def start_pool(monkeypatch):
-    """decoder of hostile_decoders.py, limits -> DecoderPool of one process."""
+    """decoder of hostile_decoders.py, limits -> ImageDecoderPool of one process."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
     pools = []
 
-    def start(decoder: str, **limits) -> DecoderPool:
-        pools.append(DecoderPool(DecodeLimits(decoder=f"hostile_decoders:{decoder}", **limits), processes=1))
+    def start(decoder: str, **limits) -> ImageDecoderPool:
+        pools.append(ImageDecoderPool(DecodeLimits(decoder=f"hostile_decoders:{decoder}", **limits), processes=1))
         return pools[-1]
 
     yield start
@@ -109,9 +109,9 @@ def test_closing_ends_the_processes(start_pool):
 
 KILLED_PARENT = """
 import os, signal, threading
-from beam_pipeline.images.decoder_pool import DecoderPool
+from beam_pipeline.images.decoder_pool import ImageDecoderPool
 from beam_pipeline.options.limits import DecodeLimits
-pool = DecoderPool(DecodeLimits(decoder="hostile_decoders:obey", max_seconds=1), processes=1)
+pool = ImageDecoderPool(DecodeLimits(decoder="hostile_decoders:obey", max_seconds=1), processes=1)
 print(pool.decode(b"pid").width, flush=True)
 if os.environ["THEN"] != "idle":
     threading.Thread(target=pool.decode, args=[b"loop"], daemon=True).start()
@@ -137,7 +137,7 @@ def test_no_process_outlives_a_killed_job(then):
 
 def test_processes_start_as_they_are_needed(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    pool = DecoderPool(DecodeLimits(decoder="hostile_decoders:obey"), processes=8)
+    pool = ImageDecoderPool(DecodeLimits(decoder="hostile_decoders:obey"), processes=8)
     try:
         assert len({pool.decode(b"pid").width for _ in range(4)}) == 1
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.images.decoder_pool import DecoderPool
+from beam_pipeline.images.decoder_pool import ImageDecoderPool
 from beam_pipeline.options.limits import DecodeLimits
 
 
@@ -23,14 +23,14 @@ def benchmark():
 
 
 def test_every_original_is_a_picture(benchmark):
-    pool = DecoderPool(DecodeLimits(), processes=1)
+    pool = ImageDecoderPool(DecodeLimits(), processes=1)
     outcomes = benchmark.decode_all(iter(benchmark.draw_originals().items()), pool, threads=1)
     pool.close()
     assert outcomes.counts == {"decoded": len(benchmark.draw_originals())}
 
 
 def test_three_hundred_mutated_pictures_are_decoded_or_rejected(benchmark):
-    pool = DecoderPool(DecodeLimits(max_seconds=30), processes=2)
+    pool = ImageDecoderPool(DecodeLimits(max_seconds=30), processes=2)
     mutated = list(benchmark.mutations(benchmark.draw_originals(), 300, seed=1))
     outcomes = benchmark.decode_all(iter(mutated), pool, threads=2)
     pool.close()
@@ -51,7 +51,7 @@ def test_a_seed_gives_the_same_mutations_in_every_second(benchmark):
 
 def test_a_crash_is_reported(benchmark, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    pool = DecoderPool(DecodeLimits(decoder="hostile_decoders:obey"), processes=1)
+    pool = ImageDecoderPool(DecodeLimits(decoder="hostile_decoders:obey"), processes=1)
     outcomes = benchmark.decode_all(iter([("a", b"crash"), ("b", b"no image")]), pool, threads=1)
     pool.close()
     assert [(name, data) for name, _, data in outcomes.fatal] == [("a", b"crash")]
