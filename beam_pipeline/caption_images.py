@@ -27,7 +27,7 @@ from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.sources import resolve_source
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.limits import DecodeLimits
-from beam_pipeline.reports.page import begin_chart_library
+from beam_pipeline.reports.chart_library import begin_chart_library
 from beam_pipeline.reports.report import report_of_caption
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, MadeShards

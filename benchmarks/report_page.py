@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw
 
 from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
-from beam_pipeline.reports.page import chart_library
+from beam_pipeline.reports.chart_library import chart_library
 from beam_pipeline.reports.report import REPORT, write_report
 from beam_pipeline.reports.thumbnails import STORE
 from beam_pipeline.shards.ledger import DONE, LedgerLine

@@ -5,14 +5,11 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import os
-import subprocess
-import sys
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from markupsafe import Markup
 
+from beam_pipeline.reports.chart_library import chart_library
 from beam_pipeline.runtime.text import utf8
 from training import __version__
 
@@ -66,27 +63,6 @@ def _environment():
 def _source(name: str) -> str:
     environment = _environment()
     return environment.loader.get_source(environment, name)[0]
-
-
-def chart_library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, from the Python package that carries them."""
-    return begin_chart_library().result()
-
-
-@functools.lru_cache
-def begin_chart_library() -> Future[str]:
-    """Has the chart library taken out beside other work: it takes more than a second.
-
-    In a process of its own: the package starts a JavaScript engine, whose memory would stay.
-    """
-    return ThreadPoolExecutor(1).submit(_take_out)
-
-
-def _take_out() -> str:
-    script = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;'))"
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=environment, check=True, capture_output=True).stdout.decode()
 
 
 def safe_script(source: str) -> str:
