@@ -128,7 +128,7 @@ def _write_page(rows: list[Row], options: CompareOptions, made_with: dict[str, A
         storage.write_atomic(
             storage.absolute(page), comparison_page(rows, (options.first, options.second), pictures, made_with)
         )
-        print(f"{page}: the same as a page")
+        print(f"{page}: the same comparison as a page")
     except Exception as error:
         log.debug("no page", exc_info=True)
         log.warning("%s: not written (%s)", page, why(error))

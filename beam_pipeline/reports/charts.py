@@ -8,8 +8,8 @@ BARS = 25  # words in the chart of importance
 EACH_SIDE = 15  # words of either collection in the chart of a comparison
 
 
-# None of it has roles for screen readers: the figure around it says what it is, and a table has its numbers.
-# As wide as the page; as high as the page says, by the number of rows.
+# As wide as the page; the page sets the height, by the number of rows. No part has a role for screen readers, since the
+# figure around the chart has a title and a table has the numbers.
 _SIZE = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
@@ -19,7 +19,11 @@ def _words() -> dict[str, Any]:
 
 
 def importance_chart() -> dict[str, Any]:
-    """Rows with word, share, low and high (shares of the pictures), in the order in which they are to stand."""
+    """Returns the Vega-Lite chart of how many pictures words fit, as bars with intervals.
+
+    Its rows have word, share, low and high (shares of the pictures, 0 to 1), and pictures, interval and images (texts
+    for the tooltip). They are drawn in their order.
+    """
     axis = {
         "title": "share of the pictures",
         "labelExpr": "format(100 * datum.value, '~g') + ' %'",
@@ -31,7 +35,7 @@ def importance_chart() -> dict[str, Any]:
         {"field": "word", "title": "word"},
         {"field": "pictures", "title": "pictures it fits"},
         {"field": "interval", "title": "95 % interval"},
-        {"field": "images", "title": "captions that say it"},
+        {"field": "images", "title": "captions that contain it"},
     ]
     return _SIZE | {
         "encoding": {"y": _words(), "tooltip": tooltip},
@@ -46,7 +50,11 @@ def importance_chart() -> dict[str, Any]:
 
 
 def comparison_chart() -> dict[str, Any]:
-    """Rows with word, side ("A" or "B"), log_odds, low and high, in the order in which they are to stand."""
+    """Returns the Vega-Lite chart of the log-odds of words in two collections, as points with intervals.
+
+    Its rows have word, side ("A" or "B"), log_odds, low and high (nats), and share_a and share_b (texts for the
+    tooltip). They are drawn in their order.
+    """
     odds = {
         "field": "log_odds",
         "type": "quantitative",

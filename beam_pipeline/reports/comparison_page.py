@@ -1,4 +1,4 @@
-"""The page of `captionbeam compare`: which words one collection uses more than another, as a chart and a table."""
+"""The page of `captionbeam compare`: the words that one collection uses more than the other, as chart and table."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from beam_pipeline.runtime.tables import Row
 from beam_pipeline.runtime.text import utf8
 from beam_pipeline.words.intervals import Z
 
-WORDS_SHOWN = 2000  # those that differ most surely
+WORDS_SHOWN = 2000  # those with the largest absolute z
 SURE = 0.05  # false discovery rate
 
 
 def comparison_page(
     rows: Sequence[Row], directories: tuple[str, str], pictures: tuple[int, int], made_with: dict[str, Any]
 ) -> bytes:
-    """Rows of `compare.COLUMNS` -> HTML page.
+    """Rows of `compare.COLUMNS` -> HTML page in UTF-8.
 
     Args:
       directories: of A and B.
-      pictures: distinct pictures of A and B.
-      made_with: settings of their captioner.
+      pictures: number of distinct pictures in A and in B.
+      made_with: settings of their captioner, from `summary.json`.
     """
     surest = sorted(range(len(rows)), key=lambda number: -abs(rows[number]["z"]))[:WORDS_SHOWN]
     shown = [shown_row(rows[number]) for number in sorted(surest)]
@@ -44,8 +44,8 @@ def comparison_page(
 
 
 def shown_row(row: Row) -> dict[str, Any]:
-    """Row of `compare.COLUMNS` -> what the page holds of it, with a 95 % interval of its log-odds."""
-    # z is log-odds over their standard deviation; a word that is level has neither.
+    """Row of `compare.COLUMNS` -> row of the page, rounded, with the 95 % interval of its log-odds."""
+    # z is the log-odds divided by their standard deviation; at 0 the deviation is unknown.
     half = Z * row["log_odds"] / row["z"] if row["z"] and math.isfinite(row["log_odds"]) else None
     return {
         "word": utf8(row["word"]),
@@ -63,7 +63,7 @@ def shown_row(row: Row) -> dict[str, Any]:
 
 
 def distinct_names(first: str, second: str) -> tuple[str, str]:
-    """Two directories -> a name for each: the innermost folders of their paths in which they differ."""
+    """Paths of two directories -> a name for each: the innermost folders in which the paths differ."""
     parts = [utf8(os.path.normpath(path)).split(os.sep) for path in (first, second)]
     pairs = list(zip(reversed(parts[0]), reversed(parts[1]), strict=False))
     return next((pair for pair in pairs if pair[0] != pair[1] and all(pair)), pairs[0])

@@ -1,20 +1,24 @@
-"""One self-contained HTML page: template, data as JSON, scripts, and a policy that forbids the page any network."""
+"""Renders a self-contained HTML page: template, data as JSON, scripts, and a policy that forbids network access."""
 
 from __future__ import annotations
 
 import base64
 import functools
 import hashlib
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from beam_pipeline.reports.chart_library import chart_library
-from beam_pipeline.runtime.text import utf8
+from beam_pipeline.runtime.text import plural, utf8
 from training import __version__
 
-# Nothing but the page's own scripts may run, so a file name could not run even if it got into the markup, and nothing
-# but pictures may be loaded: from the page itself or from files beside it.
+if TYPE_CHECKING:
+    import jinja2
+
+# Only the page's own scripts may run, so a file name could not run even if it got into the markup. Only pictures may be
+# loaded, from the page itself or from files beside it.
 _POLICY = (
     "default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src 'self' data: file:; "
     "base-uri 'none'; form-action 'none'"
@@ -22,12 +26,12 @@ _POLICY = (
 
 
 def render(template: str, scripts: tuple[str, ...], **context: Any) -> bytes:
-    """Template -> page in UTF-8.
+    """Template, scripts and values -> the page, as HTML in UTF-8.
 
     Args:
       template: file in `templates/`.
       scripts: files in `templates/` that run after the chart library, in this order.
-      context: values for the template; what it puts into JSON blocks must be JSON.
+      context: values for the template; those that it puts into JSON blocks must be JSON.
     """
     environment = _environment()
     library, own = safe_script(chart_library()), safe_script("\n".join(map(_source, scripts)))
@@ -44,7 +48,7 @@ def render(template: str, scripts: tuple[str, ...], **context: Any) -> bytes:
 
 
 @functools.lru_cache
-def _environment():
+def _environment() -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
@@ -53,21 +57,23 @@ def _environment():
         undefined=jinja2.StrictUndefined,
         lstrip_blocks=True,
     )
-    # tojson writes <, >, & and ' as \u003c and the like, so that no text can end the element that holds it.
+    # tojson also escapes <, >, & and ', so no text can end the element that holds it.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters["number"] = lambda number: f"{number:,}"
+    environment.filters["plural"] = plural
     environment.filters["utf8"] = utf8
     return environment
 
 
 def _source(name: str) -> str:
     environment = _environment()
+    assert environment.loader
     return environment.loader.get_source(environment, name)[0]
 
 
 def safe_script(source: str) -> str:
-    r"""JavaScript -> the same, without what would end a script element or hide its end; `\/` is / and `\!` is !."""
-    return source.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    r"""JavaScript -> the same program for a script element, with `\/` in `</script` and `\!` in `<!--`."""
+    return re.sub("<(?=/script|!--)", r"<\\", source.replace("\r\n", "\n"), flags=re.IGNORECASE)
 
 
 def _digest(script: str) -> str:

@@ -1,4 +1,4 @@
-"""`captionbeam report`: the results of a captioning as one page that opens anywhere, without a network."""
+"""`captionbeam report`: the results of a captioning as one HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from beam_pipeline.reports.report_data import (
     sample_pictures,
 )
 from beam_pipeline.reports.thumbnails import ThumbnailStore, Wanted, update_thumbnails
-from beam_pipeline.reports.wording import flags_in_words, settings_in_words
+from beam_pipeline.reports.wording import flag_labels, flags_in_words, settings_in_words
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.text import utf8, why
+from beam_pipeline.runtime.text import plural, utf8, why
 from beam_pipeline.shards.balance import balance_in_words
 from beam_pipeline.words.summary import read_summary
 from training.errors import JobFailed, UserError
@@ -43,9 +43,9 @@ _THUMBNAIL = re.compile(r"[0-9a-f]{64}\.jpg")
 
 
 def report(options: ReportOptions) -> str:
-    """Writes the page and says where it is; returns its path.
+    """Writes the report page of a captions directory and prints its path; returns the path.
 
-    Thumbnails are those that an earlier report stored, and new ones of the local pictures that are still there.
+    The page shows the thumbnails that an earlier report stored, and new ones of local pictures that still exist.
 
     Raises:
       UserError: the directory holds no finished captions, or a damaged file.
@@ -55,32 +55,39 @@ def report(options: ReportOptions) -> str:
     summary = read_summary(directory, "DIR")
     page = storage.absolute(options.output) if options.output else storage.join(directory, REPORT)
     try:
-        said = write_report(directory, summary, page, DEFAULT_DECODE_LIMITS, remote=False)
+        message = write_report(directory, summary, page, DEFAULT_DECODE_LIMITS, remote=False)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory}: damaged results ({error!r}); run captionbeam caption again") from error
     except OSError as error:
         raise JobFailed(f"{page}: cannot be written ({why(error)}); choose another --output") from error
-    print(said)
+    print(message)
     return page
 
 
 def report_of_caption(directory: str, limits: DecodeLimits) -> None:
-    """Writes the page of captions that have just been made, or says in a line why there is none: the job is done."""
+    """Writes the report page at the end of `captionbeam caption`; if that fails, one line says why.
+
+    Args:
+      directory: captions directory, finished.
+      limits: on decoding, for new thumbnails.
+    """
     page = storage.join(directory, REPORT)
     try:
         print(write_report(directory, read_summary(directory, "--output"), page, limits, remote=True))
-    except Exception as error:  # whatever it is, the captions are committed, and a page is no reason to fail now
+    except Exception as error:  # the captions are committed, and a page is no reason to fail
         log.debug("no report", exc_info=True)
         log.warning("%s: not written (%s); `captionbeam report %s` tries again", page, why(error), directory)
 
 
 def write_report(directory: str, summary: dict[str, Any], page: str, limits: DecodeLimits, remote: bool) -> str:
-    """Captions directory -> its page, and beside it the thumbnails where they are too many; returns what to say.
+    """Writes the report page, and too many thumbnails into a folder beside it; returns a message with the path.
 
     Args:
+      directory: captions directory.
       summary: content of its `summary.json`.
-      page: the file to write.
-      remote: whether pictures at remote addresses may be opened for their thumbnails.
+      page: file to write.
+      limits: on decoding, for new thumbnails.
+      remote: whether pictures at remote addresses may be opened for thumbnails.
     """
     sample = sample_pictures(directory)
     examples = read_examples(directory)
@@ -88,7 +95,7 @@ def write_report(directory: str, summary: dict[str, Any], page: str, limits: Dec
     wanted = [Wanted(picture.sha256, picture.uri) for picture in pictures]
     try:
         update_thumbnails(directory, wanted, limits, remote)
-    except (OSError, UserError, RuntimeError) as error:  # results that cannot be written to, or no decoder
+    except (OSError, UserError, RuntimeError) as error:  # a directory that is read-only, or no decoder process
         log.warning("%s: no new thumbnails (%s)", directory, error)
     folder = os.path.dirname(page) if storage.is_local(page) else page.rpartition("/")[0]
     rejected = read_rejected(directory, summary["totals"]["rejected"])
@@ -104,12 +111,12 @@ def write_report(directory: str, summary: dict[str, Any], page: str, limits: Dec
         **_content(pictures, len(sample), words, examples, rejected, summary["pictures"], folder),
     }
     beside = _write_page(page, folder, context, [one.sha256 for one in pictures], directory)
-    moved = f"; its thumbnails lie beside it in {beside}/" if beside else ""
-    return f"{page}: a page with {len(sample)} pictures and {len(words)} words to look at{moved}"
+    moved = f"; its thumbnails are in {beside}/ beside it" if beside else ""
+    return f"{page}: report of {plural(len(sample), 'picture')} and {plural(len(words), 'word')}{moved}"
 
 
 def _each_once(sample: list[ShownPicture], examples: dict[str, WordExamples]) -> list[ShownPicture]:
-    """The sample, then what only words show."""
+    """The sample, then the examples of words that are not in it."""
     shown = {picture.sha256: picture for picture in sample}
     for found in examples.values():
         for example in (*found.shows, *found.unlikely):
@@ -126,7 +133,7 @@ def _content(
     documents: int,
     folder: str,
 ) -> dict[str, Any]:
-    """What of the page depends on single pictures and words: the collection's name, and the data of the scripts."""
+    """The part of the context that depends on pictures and words: name of the collection and data of the scripts."""
     shared = common_folder([*(one.uri for one in pictures), *(line.uri for line in rejected.lines)])
     numbers = {picture.sha256: number for number, picture in enumerate(pictures)}
 
@@ -145,6 +152,7 @@ def _content(
             }
             for one in pictures
         ],
+        "flags": flag_labels(),
         "sampled": sampled,
         "words": words,
         "examples": {
@@ -164,10 +172,10 @@ def _content(
 
 
 def _write_page(page: str, folder: str, context: dict[str, Any], shown: list[str], directory: str) -> str:
-    """Writes the page with its thumbnails inside, or, where it would be too large, beside it.
+    """Writes the page with its thumbnails inside, or in a folder beside it where the page would be too large.
 
     Returns:
-      The name of the folder beside the page, "" where there is none.
+      The name of that folder, or "".
     """
     with ThumbnailStore(directory) as store:
         shown = [sha256 for sha256 in shown if sha256 in store.sizes]
@@ -178,7 +186,7 @@ def _write_page(page: str, folder: str, context: dict[str, Any], shown: list[str
             if len(html) <= MAX_PAGE_BYTES or not shown:
                 storage.write_atomic(page, html)
                 return ""
-        # report.html, report_files/: as browsers save pages, so that people know to move both.
+        # report.html and report_files/, as browsers save pages, so people know to move both.
         beside = re.sub(r"\.html?$", "", os.path.basename(page)) + "_files"
         _write_beside(store, shown, storage.join(folder, beside))
         storage.write_atomic(page, _render(context, {"beside": beside, "names": shown}))
@@ -191,18 +199,18 @@ def _render(context: dict[str, Any], thumbnails: dict[str, Any]) -> bytes:
 
 
 def _write_beside(store: ThumbnailStore, shown: list[str], folder: str) -> None:
-    """Writes thumbnails as files named by sha256, and removes those of an earlier page that this one does not show."""
+    """Writes thumbnails as files named by sha256, and removes those that only an earlier page showed."""
     storage.make_directory(folder)
-    there = storage.list_directory(folder)
+    sizes = storage.list_directory(folder)
     names = {f"{sha256}.jpg": sha256 for sha256 in shown}
-    for name in there.keys() - names.keys():
+    for name in sizes.keys() - names.keys():
         if _THUMBNAIL.fullmatch(name):
             storage.remove(storage.join(folder, name))
     for name, sha256 in names.items():
-        if there.get(name) == store.sizes[sha256]:
+        if sizes.get(name) == store.sizes[sha256]:
             continue
         path, data = storage.join(folder, name), store.read(sha256)
         if storage.is_local(path):
-            Path(path).write_bytes(data)  # cut by a crash it has another size, and the next page writes it anew
+            Path(path).write_bytes(data)  # if a crash cuts it short, its size differs, and the next report repairs it
         else:
             storage.write_atomic(path, data)

@@ -1,4 +1,4 @@
-"""What a report shows of a captions directory: bounded, however large the collection is."""
+"""The data that a report shows of a captions directory: a bounded part, however large the collection is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS_SHOWN = 2000
 WORDS_WITH_PICTURES = 300
 REJECTED_SHOWN = 1000
 REASONS_SHOWN = 20
-_SHARDS_READ = 1000  # of a collection that has more, evenly
+_SHARDS_READ = 1000  # evenly spaced, where there are more
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class ShownPicture:
     """A picture on the page.
 
     Attributes:
-      uri, sha256, caption: of its line in `captions-*.jsonl`.
-      flags: oddities of the caption.
-      confidence: from 0 to 1: the row's own, or the geometric mean of its words' probabilities; None where the page
-        knows the picture from a word's examples alone.
-      has_confidence: whether it is the row's own.
+      uri, sha256, caption: as in `captions-*.jsonl`.
+      flags: of the caption, see `training.models.flags`.
+      confidence: 0 to 1: the captioner's, or else the geometric mean of the probabilities of the caption's words. None
+        for a picture that is only an example of a word.
+      has_confidence: whether it is the captioner's.
     """
 
     uri: str
@@ -61,9 +61,9 @@ def shown_picture(row: dict[str, Any]) -> ShownPicture:
 
 
 def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPicture]:
-    """Captions directory -> a random sample of its pictures, by address: those with the smallest sha256.
+    """Captions directory -> a random sample of its pictures, sorted by address: those with the smallest sha256.
 
-    The lines of a shard are in the order of sha256, so of a large collection only the heads of its shards are read.
+    The lines of a shard are sorted by sha256, so only the beginning of each shard of a large collection is read.
     """
     shards = committed_shards(storage.list_directory(directory))
     heap: list[tuple[int, str]] = []
@@ -88,7 +88,7 @@ def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPic
 
 @dataclass(frozen=True)
 class ShownExample:
-    """A picture by which to check a word, and the presence of the word in it where that is known."""
+    """An example picture of a word, and the word's presence in it, 0 to 1, or None."""
 
     picture: ShownPicture
     presence: float | None
@@ -96,20 +96,20 @@ class ShownExample:
 
 @dataclass(frozen=True)
 class WordExamples:
-    """Pictures that show a word, the best first, and pictures whose caption says it and that likely do not."""
+    """Examples that show a word, the best first, and examples whose caption contains it by mistake."""
 
     shows: tuple[ShownExample, ...]
     unlikely: tuple[ShownExample, ...]
 
 
 def read_words(directory: str, most: int = WORDS_SHOWN) -> list[dict[str, Any]]:
-    """Captions directory -> the first rows of `word_importance`, without stop words."""
+    """Captions directory -> the most important rows of `word_importance`, without stop words."""
     rows = read_parquet(storage.read_bytes(storage.join(directory, f"{TABLES[WORD]}.parquet")))
     return [row for row in rows if not row["stop_word"]][:most]
 
 
 def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, WordExamples]:
-    """Captions directory -> the examples of its most important words, in their order."""
+    """Captions directory -> word -> its examples, for the most important words, in their order."""
     path = storage.join(directory, EVIDENCE)
     found: dict[str, WordExamples] = {}
     with storage.open_file(path) as lines:
@@ -117,12 +117,12 @@ def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, 
             row = json.loads(line)
             if row["kind"] != WORD or len(found) == most:
                 break
-            doubtful = {example["sha256"] for example in row["likely_false"]}
-            likely = {example["sha256"]: example for example in (*row["top"], *row["sample"])}
+            likely_false = {example["sha256"] for example in row["likely_false"]}
+            shown = {example["sha256"]: example for example in (*row["top"], *row["sample"])}
             shows = [
                 _example(example)
-                for sha256, example in likely.items()
-                if sha256 not in doubtful and example.get("presence", 1.0) >= LIKELY_FALSE
+                for sha256, example in shown.items()
+                if sha256 not in likely_false and example.get("presence", 1.0) >= LIKELY_FALSE
             ]
             shows.sort(key=lambda example: -1.0 if example.presence is None else -example.presence)
             found[row["word"]] = WordExamples(tuple(shows), tuple(map(_example, row["likely_false"])))
@@ -135,7 +135,13 @@ def _example(row: dict[str, Any]) -> ShownExample:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Rejected files: how many, the first of them by address, and how many for each (stage, reason), most first."""
+    """Rejected files of a collection.
+
+    Attributes:
+      total: their number.
+      lines: ledger lines of the first of them, by address.
+      reasons: the commonest ((stage, reason), number of files), the commonest first.
+    """
 
     total: int
     lines: tuple[LedgerLine, ...] = ()
@@ -143,7 +149,7 @@ class Rejected:
 
 
 def read_rejected(directory: str, total: int) -> Rejected:
-    """Captions directory -> its rejected files; no ledger is read where the total says that there is none."""
+    """Captions directory and the number of its rejected files -> Rejected; no ledger is read where there are none."""
     if not total:
         return Rejected(0)
     found = rejected_inputs(ledger_paths(directory))
@@ -153,25 +159,24 @@ def read_rejected(directory: str, total: int) -> Rejected:
 
 
 def common_folder(uris: Iterable[str]) -> str:
-    """Addresses -> the deepest folder, or place in an archive, that holds them all, with its slash; else empty."""
+    """Addresses -> the deepest folder, or folder in an archive, that holds them all, with its slash; or ""."""
     uris = list(uris)
     shared = os.path.commonprefix([min(uris), max(uris)]) if uris else ""  # noqa: RUF071 (cut at a / below)
     return shared[: shared.rfind("/") + 1]
 
 
 def folder_name(folder: str) -> str:
-    """Folder with its slash -> its own name, or that of the archive."""
+    """Folder that ends with a slash -> its name without the path; for the root of an archive, the archive's."""
     return utf8(posixpath.basename(folder.removesuffix("/").removesuffix(SEPARATOR[0])))
 
 
 def link_to(uri: str, page: str) -> str:
-    """Address of a picture -> what a page links to: relative for files, so that both can move together; else a URL.
+    """Address of a picture -> target of a link to it, or "" where no browser can open it (members of archives, stores).
+
+    Links to files are relative, so page and pictures can move together.
 
     Args:
-      page: the folder in which the page lies.
-
-    Returns:
-      "" where no browser can open it: members of archives, and objects of stores.
+      page: folder of the page.
     """
     if split_member_uri(uri) is not None:
         return ""
@@ -184,7 +189,7 @@ def link_to(uri: str, page: str) -> str:
 
 
 def columns(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Rows of `word_importance` -> what the page holds of each."""
+    """Rows of `word_importance` -> rows of the page, rounded."""
     for row in rows:
         yield {
             "word": utf8(row["word"]),

@@ -1,4 +1,4 @@
-"""Small copies of a collection's pictures, kept beside its captions in one zip, so that a report needs no picture."""
+"""Thumbnails of a collection's pictures, kept in a zip file beside the captions, so a report need not open pictures."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ log = logging.getLogger("captionbeam")
 STORE = "thumbnails.zip"
 SIDE = 240  # pixels of the longer side
 _NAME = re.compile(r"[0-9a-f]{64}\.jpg")
-_MOST_BYTES = 1 << 20  # of a thumbnail; 240x240 pixels of noise have 60 kB
+_MOST_BYTES = 1 << 20  # of a thumbnail; 240x240 pixels of noise take 60 kB
 _QUALITY = 78  # of the JPEG: 6 to 9 kB a photo
-_BATCH = 64  # pictures whose thumbnails, of some kB each, may wait to be written
+_BATCH = 64  # thumbnails that are in memory at once
 _THREADS = max(2, os.cpu_count() or 1)
-_NO_TIME = (1980, 1, 1, 0, 0, 0)  # the same thumbnails make the same zip
+_NO_TIME = (1980, 1, 1, 0, 0, 0)  # of all members, so equal thumbnails make equal files
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A picture that a page shows: hex digest of its bytes, and the address of a file that holds them."""
+    """A picture that needs a thumbnail: the sha256 of its bytes, and the address of a file with them."""
 
     sha256: str
     uri: str
 
 
 def thumbnail(image: DecodedImage) -> bytes:
-    """Decoded picture, squashed to a square -> JPEG of its true proportions, `SIDE` pixels at most."""
+    """Decoded picture, scaled to a square -> JPEG in its original proportions, at most `SIDE` pixels wide and high."""
     scale = min(1.0, SIDE / max(image.width, image.height))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     buffer = io.BytesIO()
@@ -53,10 +53,13 @@ def thumbnail(image: DecodedImage) -> bytes:
 
 
 class ThumbnailStore:
-    """The thumbnails of a captions directory, by sha256; a context manager, as it holds a file open.
+    """Reads the thumbnails of a captions directory; a context manager, since it holds a file open.
 
     Args:
-      directory: of the captions.
+      directory: captions directory.
+
+    Attributes:
+      sizes: sha256 of each picture -> bytes of its thumbnail.
     """
 
     def __init__(self, directory: str):
@@ -64,12 +67,12 @@ class ThumbnailStore:
         path = storage.join(directory, STORE)
         self._archive = None
         if storage.is_file(path):
-            with contextlib.suppress(zipfile.BadZipFile):  # cut or replaced: as if there were none
+            with contextlib.suppress(zipfile.BadZipFile):  # treated as if there were none
                 self._archive = self._stack.enter_context(
                     zipfile.ZipFile(self._stack.enter_context(storage.local_copy(path)))
                 )
         found = self._archive.infolist() if self._archive else []
-        self.sizes = {  # bytes of each; what else a stranger's zip holds is none of ours
+        self.sizes = {  # the file may come from elsewhere and hold anything
             info.filename.removesuffix(".jpg"): info.file_size
             for info in found
             if _NAME.fullmatch(info.filename) and info.file_size <= _MOST_BYTES
@@ -82,24 +85,28 @@ class ThumbnailStore:
         self._stack.close()
 
     def read(self, sha256: str) -> bytes:
+        """sha256 of a picture, one of `sizes` -> its thumbnail as JPEG."""
         assert self._archive
         return self._archive.read(f"{sha256}.jpg")
 
 
 def update_thumbnails(directory: str, wanted: Iterable[Wanted], limits: DecodeLimits, remote: bool) -> None:
-    """Brings the store up to date: what it lacks is made from the pictures, what nobody wants is left out.
+    """Makes the missing thumbnails of a captions directory and removes those that are not wanted.
 
-    A picture that cannot be read, or is not what was captioned, has no thumbnail. Where nothing is lacking, no picture
-    is opened.
+    A picture that cannot be read, or has changed since it was captioned, gets no thumbnail. If none is missing, no
+    picture is opened.
 
     Args:
-      remote: whether addresses that are no local paths may be opened.
+      directory: captions directory.
+      wanted: pictures that need a thumbnail.
+      limits: on decoding.
+      remote: whether remote pictures may be opened.
     """
     by_sha256 = {one.sha256: one for one in wanted}
     with ThumbnailStore(directory) as store:
         kept = sorted(by_sha256.keys() & store.sizes.keys())
-        lacking = [one for one in by_sha256.values() if one.sha256 not in store.sizes]
-        openable = [one for one in lacking if remote or storage.is_local(one.uri)]
+        missing = [one for one in by_sha256.values() if one.sha256 not in store.sizes]
+        openable = [one for one in missing if remote or storage.is_local(one.uri)]
         made = make_thumbnails(sorted(openable, key=lambda one: one.uri), limits)
         first = next(made, None)
         if first is None and len(kept) == len(store.sizes):
@@ -116,7 +123,10 @@ def _add(archive: zipfile.ZipFile, sha256: str, data: bytes) -> None:
 
 
 def make_thumbnails(wanted: Iterable[Wanted], limits: DecodeLimits) -> Iterator[tuple[str, bytes]]:
-    """Pictures, by address -> (sha256, JPEG) of those that can still be read; gives up where none of a batch can."""
+    """Pictures sorted by address -> (sha256, JPEG) of each that can be read.
+
+    Stops after a batch of which none can be read: the collection has probably moved.
+    """
     containers, lock = PictureReader(), threading.Lock()
 
     def make(one: Wanted) -> tuple[str, bytes | None]:
@@ -138,4 +148,4 @@ def make_thumbnails(wanted: Iterable[Wanted], limits: DecodeLimits) -> Iterator[
             made = [(sha256, data) for sha256, data in pool.map(make, batch) if data is not None]
             yield from made
             if not made:
-                return  # the collection is elsewhere
+                return

@@ -1,5 +1,5 @@
 "use strict";
-// What both pages share. Text from the data enters the page as text nodes and properties only, never as markup.
+// Shared by both pages. Text from the data enters the page only as text nodes and properties, never as markup.
 
 /** Makes an element: properties, then children; a string among the children becomes text. */
 function element(name, properties = {}, ...children) {
@@ -27,15 +27,20 @@ function percent(share, digits = 0) {
   return `${(100 * share).toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits})} %`;
 }
 
-/** A number below or above 0, with its true minus; never -0. */
+/** A number with a true minus sign; never -0. */
 function signed(number, digits) {
   const text = number.toFixed(digits);
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 
+/** 1, "word" -> "1 word"; 20, "word" -> "20 words" */
+function counted(number, noun) {
+  return `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 let ids = 0;
 
-/** A search field with its label; calls back at once with what was typed, in lower case. */
+/** A search field with its label; calls back at every change with the text, in lower case. */
 function searchField(label, search) {
   const id = `field-${++ids}`;
   const field = element("input", {id, type: "search", autocomplete: "off", spellcheck: false});
@@ -51,13 +56,13 @@ function choiceField(label, options, choose) {
   return element("p", {class: "field"}, element("label", {htmlFor: id}, label), field);
 }
 
-/** Buttons to leaf through pages. `show(page)` is called when one is pressed; update(page, pages) when they change. */
-function pager(what, show) {
+/** Buttons that turn pages of `noun`s: `show(page)` is called when one is pressed; call update(page, pages) on changes. */
+function pager(noun, show) {
   let at = 0;
   const place = element("span", {class: "place"});
   const back = element("button", {type: "button", on: {click: () => show(at - 1)}}, "← Previous");
   const on = element("button", {type: "button", on: {click: () => show(at + 1)}}, "Next →");
-  const root = element("nav", {class: "pager", "aria-label": `Pages of ${what}`}, back, place, on);
+  const root = element("nav", {class: "pager", "aria-label": `Pages of ${noun}s`}, back, place, on);
   return {
     root,
     update(page, pages) {
@@ -71,11 +76,8 @@ function pager(what, show) {
   };
 }
 
-/**
- * Rows that can be searched, ordered and leafed through.
- * shown(rows, total) draws a page of them.
- */
-function paged({rows, text, size, what, shown}) {
+/** Rows that can be searched, sorted, filtered and shown a page at a time; each is a `noun`. shown(rows) draws a page. */
+function paged({rows, text, size, noun, shown}) {
   const texts = rows.map((row) => text(row).toLowerCase());
   let kept = rows.map((_, number) => number);
   let compare = null;
@@ -83,7 +85,7 @@ function paged({rows, text, size, what, shown}) {
   let keep = () => true;
   let page = 0;
   const status = element("p", {class: "status", role: "status"});
-  const pages = pager(what, (next) => {
+  const pages = pager(noun, (next) => {
     if (next < 0 || next * size >= kept.length) return;
     page = next;
     draw();
@@ -92,8 +94,9 @@ function paged({rows, text, size, what, shown}) {
     const begin = page * size;
     const total = kept.length;
     shown(kept.slice(begin, begin + size).map((number) => rows[number]));
-    const range = total ? `${whole(begin + 1)}–${whole(Math.min(begin + size, total))} of ${whole(total)}` : `no`;
-    status.textContent = total === rows.length ? `${range} ${what}` : `${range} ${what} found`;
+    const end = Math.min(begin + size, total);
+    const range = total > size ? `${whole(begin + 1)}–${whole(end)} of ${counted(total, noun)}` : counted(total, noun);
+    status.textContent = (total ? range : `no ${noun}s`) + (total < rows.length ? " found" : "");
     pages.update(page, Math.max(1, Math.ceil(total / size)));
   }
   function refresh() {
@@ -115,7 +118,7 @@ function paged({rows, text, size, what, shown}) {
   };
 }
 
-/** Compares two values; what is missing comes last in either direction. */
+/** Compares two values; null comes last in either direction. */
 function byValue(value, direction) {
   return (a, b) => {
     const [first, second] = [value(a), value(b)];
@@ -125,11 +128,11 @@ function byValue(value, direction) {
   };
 }
 
-/** A table in `root` with a search field, headings that order it, and pages. */
-function dataTable(root, {caption, columns, rows, text, what, searchLabel, size = 20, ordered = null, direction = -1}) {
+/** A table in `root` with a search field, headings that sort it, and pages. */
+function dataTable(root, {caption, columns, rows, text, noun, searchLabel, size = 20, ordered = null, direction = -1}) {
   const body = element("tbody");
   const list = paged({
-    rows, text, size, what,
+    rows, text, size, noun,
     shown(page) {
       body.replaceChildren(...page.map((row) => element("tr", {}, ...columns.map((column) => {
         const cell = element(column.heads ? "th" : "td", column.number ? {class: "number"} : {});
@@ -146,7 +149,7 @@ function dataTable(root, {caption, columns, rows, text, what, searchLabel, size 
       return heading;
     }
     heading.append(element("button", {type: "button", ...(column.note && {title: column.note}), on: {click: () => {
-      // First the way that is useful: numbers from the top, texts from A.
+      // The first click sorts numbers from the largest, texts from A.
       const first = column.number ? -1 : 1;
       direction = ordered === column.key ? -direction : first;
       ordered = column.key;
@@ -172,13 +175,13 @@ function dataTable(root, {caption, columns, rows, text, what, searchLabel, size 
   sort();
 }
 
-/** Colours of the page as they are now, light or dark. */
+/** Current colours of the page, light or dark. */
 function colours() {
   const style = getComputedStyle(document.documentElement);
   return (name) => style.getPropertyValue(`--${name}`).trim();
 }
 
-/** Draws a Vega-Lite chart; returns a function that draws it anew with other rows. */
+/** A Vega-Lite chart in `root`; returns a function that draws it with the rows it is given. */
 function chart(root, specification, choose) {
   let rows = [];
   let view = null;
@@ -189,7 +192,7 @@ function chart(root, specification, choose) {
       mode: "vega-lite",
       renderer: "svg",
       actions: false,
-      ast: true, // interpreted: the page's policy forbids making code out of strings
+      ast: true, // interpreted, since the policy of the page forbids eval
       config: {
         background: null,
         font,

@@ -5,21 +5,21 @@
     const root = document.getElementById("word-table");
     if (!root) return;
     const number = (key, title, note, cell) => ({key, title, note, number: true, value: (row) => row[key], cell});
-    const side = (row) => (row.q > data.sure ? "" : row.z > 0 ? "more in A" : "more in B");
+    const difference = (row) => (row.q > data.sure ? "" : row.z > 0 ? "more in A" : "more in B");
     dataTable(root, {
       caption: "Words of both collections",
       columns: [
         {key: "word", title: "Word", heads: true, value: (row) => row.word, cell: (row) => row.word},
-        number("share_a", "Share in A", "share of A's pictures that the word fits", (row) => percent(row.share_a, 1)),
-        number("share_b", "Share in B", "share of B's pictures that the word fits", (row) => percent(row.share_b, 1)),
-        number("log_odds", "Log-odds", "above 0 where A uses the word more", (row) => signed(row.log_odds, 2)),
+        number("share_a", "Share in A", "share of the pictures in A that the word fits", (row) => percent(row.share_a, 1)),
+        number("share_b", "Share in B", "share of the pictures in B that the word fits", (row) => percent(row.share_b, 1)),
+        number("log_odds", "Log-odds", "above 0: A uses the word more", (row) => signed(row.log_odds, 2)),
         {key: "interval", title: "95 % interval", number: true,
           cell: (row) => (row.low === null ? "" : `${signed(row.low, 2)} to ${signed(row.high, 2)}`)},
-        number("z", "z", "log-odds over their standard deviation", (row) => signed(row.z, 2)),
-        number("q", "q", "false discovery rate at which the word counts as different", (row) => (row.q < 0.0001 ? "< 0.0001" : row.q.toFixed(4))),
-        {key: "side", title: "Surely", value: side, cell: side},
+        number("z", "z", "log-odds divided by their standard deviation", (row) => signed(row.z, 2)),
+        number("q", "q", "smallest false discovery rate at which the difference is significant", (row) => (row.q < 0.0001 ? "< 0.0001" : row.q.toFixed(4))),
+        {key: "difference", title: "Significant", value: difference, cell: difference},
       ],
-      rows: data.words, text: (row) => `${row.word} ${row.lemma}`, what: "words", searchLabel: "Search words", ordered: "z",
+      rows: data.words, text: (row) => `${row.word} ${row.lemma}`, noun: "word", searchLabel: "Search words", ordered: "z",
     });
   }
 

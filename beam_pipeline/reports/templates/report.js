@@ -1,39 +1,37 @@
 (() => {
   const data = json("data");
-  const parts = data.words.some((row) => !Number.isInteger(row.estimate)); // estimates, else counts
-  const pictures = (number) => number.toLocaleString("en", parts && number < 100 ? {minimumFractionDigits: 1, maximumFractionDigits: 1} : {maximumFractionDigits: 0});
+  const fractions = data.words.some((row) => !Number.isInteger(row.estimate)); // estimates, not counts
+  const pictures = (number) => number.toLocaleString("en", fractions && number < 100 ? {minimumFractionDigits: 1, maximumFractionDigits: 1} : {maximumFractionDigits: 0});
   const byWord = new Map(data.words.map((row) => [row.word, row]));
 
-  // Thumbnails, looked up when the first one is needed: they may be most of the page.
+  // Thumbnails may be most of the page, so they are parsed when the first one is needed.
   let stored = null;
   function thumbnail(picture) {
     if (!stored) {
       stored = json("thumbnails");
-      stored.there = new Set(stored.names || []);
+      stored.available = new Set(stored.names || []);
     }
     if (stored.embedded) return stored.embedded[picture.id] && `data:image/jpeg;base64,${stored.embedded[picture.id]}`;
-    return stored.there.has(picture.id) && `${encodeURIComponent(stored.beside)}/${picture.id}.jpg`;
+    return stored.available.has(picture.id) && `${encodeURIComponent(stored.beside)}/${picture.id}.jpg`;
   }
 
-  const flags = {unfinished: "cut at the length limit", repeats: "repeats a phrase"};
-
-  /** A picture with its caption; `known` is what is known of it here: text, and a share from 0 to 1. */
-  function card(picture, known) {
+  /** A picture with its caption, and a meter: text, and a share from 0 to 1. */
+  function card(picture, measured) {
     const source = thumbnail(picture);
     const frame = source
       ? element("img", {src: source, alt: "", loading: "lazy", decoding: "async"})
       : element("span", {class: "missing"}, "no thumbnail");
-    const file = picture.name.split("/").pop(); // its folders are in the title, and are searched
+    const file = picture.name.split("/").pop(); // the title has its folders, and the search finds them
     const name = picture.link
       ? element("a", {href: picture.link, target: "_blank", rel: "noopener", title: picture.name}, file)
       : element("span", {title: picture.name}, file);
-    const about = element("figcaption", {}, element("p", {class: "said"}, picture.caption || "(no words)"));
-    if (known) {
+    const about = element("figcaption", {}, element("p", {class: "caption"}, picture.caption || "(empty caption)"));
+    if (measured) {
       const meter = element("span", {class: "meter", "aria-hidden": "true"}, element("span"));
-      meter.firstChild.style.width = `${100 * known.share}%`;
-      about.append(element("p", {class: "known"}, meter, known.text));
+      meter.firstChild.style.width = `${100 * measured.share}%`;
+      about.append(element("p", {class: "known"}, meter, measured.text));
     }
-    for (const flag of picture.flags) about.append(element("p", {class: "flag"}, flags[flag] || flag));
+    for (const flag of picture.flags) about.append(element("p", {class: "flag"}, data.flags[flag] || flag));
     about.append(element("p", {class: "name"}, name));
     return element("li", {class: "card"}, element("figure", {}, element("div", {class: "frame"}, frame), about));
   }
@@ -45,13 +43,13 @@
     if (!choice || !data.examples[word]) return;
     choice.value = word;
     showWord(word);
-    document.getElementById("behind").scrollIntoView();
+    document.getElementById("examples").scrollIntoView();
     choice.focus({preventScroll: true});
   }
 
   function wordButton(word) {
     if (!data.examples[word]) return word;
-    return element("button", {type: "button", class: "word", title: `Pictures behind “${word}”`, on: {click: () => chooseWord(word)}}, word);
+    return element("button", {type: "button", class: "word", title: `Pictures of “${word}”`, on: {click: () => chooseWord(word)}}, word);
   }
 
   function drawCloud() {
@@ -63,7 +61,7 @@
     rows.sort((a, b) => a.word.localeCompare(b.word));
     root.append(...rows.map((row) => {
       const weight = (row.estimate / most) ** 0.75;
-      const item = element("li", {}, wordButton(row.word), element("span", {class: "hidden"}, ` ${pictures(row.estimate)} pictures`));
+      const item = element("li", {}, wordButton(row.word), element("span", {class: "hidden"}, `, ${pictures(row.estimate)} ${row.estimate === 1 ? "picture" : "pictures"}`));
       item.style.fontSize = `${(0.95 + 2.45 * weight).toFixed(2)}em`;
       item.style.setProperty("--weight", `${Math.round(100 * weight)}%`);
       return item;
@@ -96,21 +94,21 @@
     const compared = data.words.some((row) => row.z !== null);
     const columns = [
       {key: "word", title: "Word", heads: true, value: (row) => row.word, cell: (row) => wordButton(row.word)},
-      number("importance", "Importance", "share of the pictures times how surprising the word is", (row) => row.importance.toFixed(3)),
+      number("importance", "Importance", "share of the pictures that the word fits, times how rare it is in other captions", (row) => row.importance.toFixed(3)),
       number("estimate", "Pictures", "pictures that the word fits", (row) => pictures(row.estimate)),
-      {key: "interval", title: "95 % interval", number: true, cell: (row) => `${whole(row.low)} – ${whole(row.high)}`},
+      {key: "interval", title: "95 % interval", number: true, cell: (row) => `${whole(row.low)}–${whole(row.high)}`},
       {key: "share", title: "Share", number: true, value: (row) => row.estimate, cell: (row) => percent(row.estimate / data.documents, 1)},
-      number("images", "In captions", "pictures whose caption says it", (row) => whole(row.images)),
+      number("images", "In captions", "pictures whose caption contains the word", (row) => whole(row.images)),
     ];
-    if (compared) columns.push(number("z", "More than usual", "z: how surely it is more frequent here than in what it is compared with",
+    if (compared) columns.push(number("z", "More than usual (z)", "how certainly the word is more frequent here than in the captions that it is compared with",
       (row) => (row.z === null ? "" : signed(row.z, 1))));
     dataTable(root, {
-      caption: "Words of the collection", columns, rows: data.words, text: (row) => `${row.word} ${row.lemma}`, what: "words",
+      caption: "Words of the collection", columns, rows: data.words, text: (row) => `${row.word} ${row.lemma}`, noun: "word",
       searchLabel: "Search words", ordered: "importance",
     });
   }
 
-  // Pictures behind a word.
+  // Examples of a word.
 
   function showWord(word) {
     const row = byWord.get(word);
@@ -120,16 +118,17 @@
         presence === null ? null : {share: presence, text: `${percent(presence)} likely`}));
       return [element("h3", {}, title), cards.length ? element("ul", {class: "cards small"}, ...cards) : element("p", {class: "empty"}, empty)];
     };
-    const known = row && data.documents
-      ? [element("p", {class: "facts"}, element("strong", {}, word), ` fits ${pictures(row.estimate)} of ${whole(data.documents)} pictures ` +
-          `(95 % interval ${whole(row.low)} to ${whole(row.high)}); ${whole(row.images)} captions say it.`)]
+    const facts = row && data.documents
+      ? [element("p", {class: "facts"}, element("strong", {}, word), ` fits ${pictures(row.estimate)} of ${counted(data.documents, "picture")} ` +
+          `(95 % interval ${whole(row.low)} to ${whole(row.high)}). ` +
+          `${counted(row.images, "caption")} ${row.images === 1 ? "contains" : "contain"} it.`)]
       : [];
-    document.getElementById("word-panel").replaceChildren(...known,
-      ...strip("Pictures that likely show it", found.shows, "None are known."),
-      ...strip("Captions that say it, though it is likely not there", found.unlikely, "None are known."));
+    document.getElementById("word-panel").replaceChildren(...facts,
+      ...strip("Pictures that probably show it", found.shows, "None are known."),
+      ...strip("Captions that contain it although the picture probably does not show it", found.unlikely, "None are known."));
   }
 
-  function drawBehind() {
+  function drawExamples() {
     const choice = document.getElementById("word-choice");
     if (!choice) return;
     const words = Object.keys(data.examples);
@@ -145,9 +144,9 @@
     if (!root) return;
     const rows = data.pictures.slice(0, data.sampled);
     const cards = element("ul", {class: "cards"});
-    const empty = element("p", {class: "empty", hidden: true}, "No caption or name holds that.");
+    const empty = element("p", {class: "empty", hidden: true}, "No caption or name matches.");
     const list = paged({
-      rows, size: 24, what: "pictures", text: (picture) => `${picture.caption}\n${picture.name}`,
+      rows, size: 24, noun: "picture", text: (picture) => `${picture.caption}\n${picture.name}`,
       shown(page) {
         cards.replaceChildren(...page.map((picture) => card(picture,
           {share: picture.confidence, text: `${percent(picture.confidence)} confidence`})));
@@ -161,12 +160,12 @@
     };
     const controls = element("div", {class: "controls"},
       searchField("Search captions and names", list.search),
-      choiceField("Order", [["name", "by name"], ["most", "most confident first"], ["least", "least confident first"]],
+      choiceField("Sort", [["name", "by name"], ["most", "most confident first"], ["least", "least confident first"]],
         (order) => list.order(orders[order])));
     const flagged = rows.filter((picture) => picture.flags.length).length;
     if (flagged) {
-      controls.append(choiceField("Show", [["all", "all"], ["odd", `odd captions (${whole(flagged)})`]],
-        (what) => list.filter(what === "odd" ? (picture) => picture.flags.length > 0 : () => true)));
+      controls.append(choiceField("Show", [["all", "all captions"], ["flagged", `flagged captions (${whole(flagged)})`]],
+        (what) => list.filter(what === "flagged" ? (picture) => picture.flags.length > 0 : () => true)));
     }
     controls.append(list.status);
     root.append(controls, cards, empty, list.pager);
@@ -179,16 +178,16 @@
     const text = (key, title) => ({key, title, heads: key === "name", value: (row) => row[key], cell: (row) => row[key]});
     dataTable(root, {
       caption: "Rejected files", columns: [text("name", "File"), text("reason", "Reason")], rows: data.rejected,
-      text: (row) => `${row.name} ${row.reason}`, what: "files", searchLabel: "Search rejected files", ordered: "name", direction: 1,
+      text: (row) => `${row.name} ${row.reason}`, noun: "file", searchLabel: "Search rejected files", ordered: "name", direction: 1,
     });
   }
 
   drawWords();
   drawCloud();
   drawRejected();
-  // What is seen first is drawn first; pictures and the chart follow when the browser has shown it.
+  // The top of the page comes first; pictures and the chart follow when the browser has shown it.
   requestAnimationFrame(() => setTimeout(async () => {
-    drawBehind();
+    drawExamples();
     drawGallery();
     await drawChart();
     document.documentElement.dataset.drawn = "yes";

@@ -71,10 +71,10 @@ def build(directory, **options) -> Page:
 
 def test_the_page_tells_what_became_of_every_file(collection, capsys):
     page = build(collection)
-    assert "Of 4 files listed, 3 are pictures that were captioned, 0 show a picture" in page.words
-    assert "and 1 was rejected. 3 + 0 + 1 = 4: every file is accounted for." in page.words
+    assert "Of 4 files, 3 were captioned, 0 are duplicates, and 1 was rejected." in page.words
+    assert "Every file is accounted for." in page.words
     assert "All 3 pictures." in page.words and "truncated" in page.words
-    assert f"{collection / REPORT}: a page with 3 pictures and 3 words" in capsys.readouterr().out
+    assert f"{collection / REPORT}: report of 3 pictures and 3 words" in capsys.readouterr().out
 
 
 def test_the_data_of_the_page_are_the_results(collection):
@@ -99,7 +99,7 @@ def test_the_caption_row_s_own_confidence_comes_first(collection):
     path.write_text("".join(json.dumps(row | {"confidence": 0.25}) + "\n" for row in rows))
     page = build(collection)
     assert [one["confidence"] for one in page.json("data")["pictures"]] == [0.25] * 3
-    assert "how likely a person would accept the caption" in page.words
+    assert "probability that a person would accept the caption" in page.words
 
 
 def test_nothing_in_the_markup_leads_out_of_the_page(collection):
@@ -151,7 +151,7 @@ def test_the_page_is_rebuilt_from_the_results_alone(collection, good, tmp_path):
     (collection / STORE).unlink()
     page = build(collection, output=str(tmp_path / "elsewhere.html"))
     assert page.json("thumbnails")["embedded"] == {}
-    assert "3 of the pictures on this page have no thumbnail" in page.words
+    assert "3 pictures on this page have no thumbnails: they could not be read" in page.words
     assert not (collection / STORE).exists()
 
 
@@ -188,14 +188,14 @@ def test_many_thumbnails_lie_beside_the_page(collection, good, monkeypatch, caps
     assert thumbnails["beside"] == "report_files" and "embedded" not in thumbnails
     assert thumbnails["names"] == [one["id"] for one in data["pictures"]]
     assert {path.name for path in beside.iterdir()} == {f"{name}.jpg" for name in thumbnails["names"]} | {"notes.txt"}
-    assert "its thumbnails lie beside it in report_files/" in capsys.readouterr().out
-    assert "and of the folder beside it" in page.words
+    assert "its thumbnails are in report_files/ beside it" in capsys.readouterr().out
+    assert "This page and the folder of thumbnails beside it contain file names" in page.words
 
 
 def test_a_collection_without_anything_has_a_page(results):
     page = build(results({}))
-    assert "No file was listed." in page.words and "No file was rejected." in page.words
-    assert "No content word was counted." in page.words and "No picture was captioned." in page.words
+    assert "There were no files." in page.words and "No files were rejected." in page.words
+    assert "The captions contain no content words." in page.words and "No pictures were captioned." in page.words
 
 
 def test_what_is_no_finished_captioning_is_refused_in_one_line(collection, tmp_path, capsys):

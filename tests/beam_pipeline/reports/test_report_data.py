@@ -1,20 +1,12 @@
-"""What a report shows of large collections, and how it names, links and draws it."""
+"""What a report shows of large collections, and how it names and links it."""
 
 import hashlib
-import json
 
-import numpy as np
 import pytest
-import vl_convert
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.images.decode import DecodedImage
-from beam_pipeline.reports.charts import comparison_chart, importance_chart
-from beam_pipeline.reports.comparison_page import distinct_names, shown_row
-from beam_pipeline.reports.page import safe_script
 from beam_pipeline.reports.report_data import (
     common_folder,
     folder_name,
@@ -23,8 +15,6 @@ from beam_pipeline.reports.report_data import (
     sample_pictures,
     shown_picture,
 )
-from beam_pipeline.reports.thumbnails import SIDE, thumbnail
-from beam_pipeline.reports.wording import flags_in_words, settings_in_words
 from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine
 
 
@@ -113,72 +103,3 @@ def test_the_common_folder_holds_all_and_none_below_it_does(uris):
 )
 def test_a_collection_is_called_by_its_folder(folder, name):
     assert folder_name(folder) == name
-
-
-@given(st.integers(1, 20000), st.integers(1, 20000))
-def test_a_thumbnail_has_the_proportions_of_the_picture(width, height):
-    import io
-
-    image = DecodedImage(np.zeros([299, 299, 3], np.uint8), width, height)
-    with Image.open(io.BytesIO(thumbnail(image))) as small:
-        longer = max(width, height)
-        assert max(small.size) == min(SIDE, longer), "never larger than the picture"
-        assert small.size[0] / max(small.size) == pytest.approx(width / longer, abs=1 / max(small.size))
-        assert small.size[1] / max(small.size) == pytest.approx(height / longer, abs=1 / max(small.size))
-
-
-@pytest.mark.parametrize("chart", [importance_chart(), comparison_chart()])
-def test_charts_are_valid_for_the_library_that_draws_them(chart):
-    row = {"word": "dog", "share": 0.5, "low": 0.4, "high": 0.6, "log_odds": 0.5, "side": "A"}
-    rows = [row, {**row, "word": '<img src=x>"', "side": "B"}]
-    svg = vl_convert.vegalite_to_svg({**chart, "width": 400, "height": 46, "data": {"values": rows}})
-    assert "dog" in svg and "<img" not in svg
-
-
-@given(st.text())
-def test_no_script_ends_early(source):
-    assert "</script" not in safe_script(source + "</script" + source) and "<!--" not in safe_script(source + "<!--")
-
-
-def test_settings_are_said_for_people_and_tell_no_folder():
-    summary = {
-        "made_with": {"model_id": "m1", "new_setting": 3},
-        "evidence": ["said"],
-        "evidence_missing": ["presence"],
-        "reference": {"name": "/home/somebody/city", "documents": 12345},
-    }
-    said = dict(settings_in_words(summary))
-    assert said["Captioner"] == "m1" and said["new setting"] == "3"
-    assert said["Words are compared with"] == "city: 12,345 texts"
-    assert "/home" not in json.dumps(said)
-
-
-def test_flags_are_counted_in_words():
-    assert flags_in_words({"repeats": 1, "unfinished": 1200, "odd": 0}) == [
-        "1 caption repeats a phrase",
-        "1,200 captions were cut at the length limit",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "names"),
-    [
-        ("water", "snow", ("water", "snow")),
-        ("/a/water/captions/", "/a/snow/captions", ("water", "snow")),
-        ("captions", "/b/captions", ("captions", "captions")),
-        ("same", "same", ("same", "same")),
-    ],
-)
-def test_compared_collections_are_told_apart_by_name(first, second, names):
-    assert distinct_names(first, second) == names
-
-
-def test_the_interval_of_log_odds_follows_from_z():
-    row = {
-        "word": "dog", "lemma": "dog", "log_odds": 1.0, "z": 2.0, "q": 0.01234567,
-        "pictures_a": 3.0, "pictures_b": 1.0, "share_a": 0.3, "share_b": 0.1,
-    }  # fmt: skip
-    shown = shown_row(row)
-    assert (shown["low"], shown["high"], shown["q"]) == (0.02, 1.98, 0.0123)
-    level = shown_row({**row, "log_odds": 0.0, "z": 0.0})
-    assert (level["low"], level["high"]) == (None, None)

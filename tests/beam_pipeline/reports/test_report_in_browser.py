@@ -114,7 +114,7 @@ def test_words_are_ordered_searched_and_leafed_through(visit, many):
     table.get_by_role("button", name="Next").click()
     assert first_column(page) == [f"word{letter}" for letter in "fedcba"]
     table.get_by_role("searchbox").fill("WORDQ")
-    assert first_column(page) == ["wordq"] and table.get_by_role("status").text_content() == "1–1 of 1 words found"
+    assert first_column(page) == ["wordq"] and table.get_by_role("status").text_content() == "1 word found"
     table.get_by_role("searchbox").fill("nothing like it")
     assert first_column(page) == [] and table.get_by_role("status").text_content() == "no words found"
 
@@ -131,12 +131,12 @@ def test_captions_are_searched_filtered_ordered_and_leafed_through(visit, many):
     gallery = page.locator("#gallery")
     names = gallery.locator(".name")
     assert names.count() == 24 and names.first.text_content() == "p00.jpg"
-    gallery.get_by_label("Order").select_option("least")
+    gallery.get_by_label("Sort").select_option("least")
     assert names.first.text_content() == "p59.jpg"
-    gallery.get_by_label("Show").select_option("odd")
+    gallery.get_by_label("Show").select_option("flagged")
     assert names.all_text_contents() == ["p07.jpg"] and gallery.locator(".flag").text_content() == "repeats a phrase"
     gallery.get_by_label("Show").select_option("all")
-    gallery.get_by_label("Order").select_option("name")
+    gallery.get_by_label("Sort").select_option("name")
     gallery.get_by_label("Search captions and names").fill("wordz")
     assert names.all_text_contents() == ["p00.jpg", "p26.jpg", "p52.jpg"]
     gallery.get_by_label("Search captions and names").fill("p5")
@@ -175,7 +175,7 @@ def test_the_chart_shows_words_with_intervals_in_light_and_dark(visit, many):
     light = bars.first.get_attribute("fill")
     page.emulate_media(color_scheme="dark")
     until(page, "(light) => document.querySelector('#chart .mark-rect path')?.getAttribute('fill') !== light", light)
-    page.get_by_label("in most pictures").check()
+    page.get_by_label("number of pictures").check()
     until(page, "document.querySelectorAll('#chart .mark-rect path').length === 25")
 
 
@@ -267,7 +267,7 @@ def compared(results, good, tmp_path, capsys):
     first = results({good / f"{number:02d}.jpg": "a dog by the sea" for number in range(10)}, name="coast")
     second = results({good / f"{number:02d}.jpg": "a dog in a street" for number in range(10, 20)}, name="town")
     compare(CompareOptions(str(first), str(second), str(tmp_path / "comparison.csv")))
-    assert "comparison.html: the same as a page" in capsys.readouterr().out
+    assert "comparison.html: the same comparison as a page" in capsys.readouterr().out
     return tmp_path / "comparison.html"
 
 
