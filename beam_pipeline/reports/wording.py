@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from beam_pipeline.runtime.text import plural, utf8
+from beam_pipeline.words.reference import TRAINING_CAPTIONS
 from training.models.flags import COPIED, LOW, REPEATS, UNFINISHED, UNLIKE
 
 _SETTINGS = {
@@ -48,8 +49,10 @@ def settings_in_words(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Missing evidence", _listed(summary["evidence_missing"])))
     if reference := summary["reference"]:
         # Only the name of a directory: whoever gets the page need not know where it is.
-        name = utf8(posixpath.basename(reference["name"].rstrip("/")))
-        rows.append(("Words compared with", f"{name}: {plural(reference['documents'], 'caption')}"))
+        name, number = utf8(posixpath.basename(reference["name"].rstrip("/"))), reference["documents"]
+        of_training = name == TRAINING_CAPTIONS
+        captions = plural(number, "training caption") if of_training else f"{plural(number, 'caption')} of {name}"
+        rows.append(("Words compared with", captions))
     else:
         rows.append(("Words compared with", "nothing, since the captioner carries no word counts"))
     return rows

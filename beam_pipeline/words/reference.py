@@ -15,6 +15,7 @@ from training.errors import UserError
 from training.text.word_counts import load_word_counts
 
 PRESENCE_TAIL = "presence_tail.json"
+TRAINING_CAPTIONS = "training captions"  # name of the reference that a captioner carries
 _SAME = ("model_id", "encoder_id", "beam_width", "min_words", "guidance")
 
 
@@ -44,7 +45,7 @@ def training_reference(captioner: str) -> Reference | None:
     counts = load_word_counts(captioner)
     if counts is None:
         return None
-    return Reference("training captions", counts.captions, {WORD: counts.in_captions})
+    return Reference(TRAINING_CAPTIONS, counts.captions, {WORD: counts.in_captions})
 
 
 def captions_reference(directory: str, option: str) -> Reference:

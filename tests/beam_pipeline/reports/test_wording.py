@@ -16,7 +16,7 @@ def test_settings_are_named_and_give_away_no_folder():
         ("New setting", "3"),
         ("Evidence for every picture", "the words of the caption"),
         ("Missing evidence", "calibrated probability of each word"),
-        ("Words compared with", "city: 12,345 captions"),
+        ("Words compared with", "12,345 captions of city"),
     ]
 
 
@@ -26,6 +26,14 @@ def test_a_captioner_without_word_counts_compares_with_nothing():
         ("Evidence for every picture", "the words of the caption"),
         ("Words compared with", "nothing, since the captioner carries no word counts"),
     ]
+
+
+def test_the_training_captions_are_called_so():
+    reference = {"name": "training captions", "documents": 1200}
+    assert settings_in_words(SUMMARY | {"reference": reference})[-1] == (
+        "Words compared with",
+        "1,200 training captions",
+    )
 
 
 def test_flags_are_counted_in_words():
