@@ -3,18 +3,21 @@
 #
 #   ./run_local.sh                    the demo: every stage on a collection that it draws, into output/demo/
 #   ./run_local.sh STAGE ARGS...      captionbeam STAGE ARGS...; `./run_local.sh --help` lists the stages
-#   ./run_local.sh test [ARGS...]     lint, types and tests; ARGS go to pytest
+#   ./run_local.sh test [ARGS...]     lint, types, import rules and tests; ARGS go to pytest
 #   ./run_local.sh docs               the documentation as a site, into output/site/
 #   ./run_local.sh bench NAME ARGS... benchmarks/NAME.py
 #
+# Demo and stages install what captioning and training need (a plain install); test and bench add the extra dev,
+# docs the extra docs.
+#
 # CAPTIONBEAM_VENV names another directory for the environment (default: .venv beside this script).
+# CAPTIONBEAM_PYTHON names the Python to make it with (default: python3, or a python3.N where that does not fit).
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 venv=${CAPTIONBEAM_VENV:-$root/.venv}
 [[ $venv == /* ]] || venv=$PWD/$venv
 python=$venv/bin/python
-stamp=$venv/captionbeam.stamp           # what was installed; written last
 unfinished=$venv/captionbeam.unfinished # there while an installation runs
 
 say() { printf '%s\n' "run_local.sh: $*" >&2; }
@@ -24,22 +27,39 @@ fail() {
     exit 1
 }
 
-# The newest Python that tensorflow-io has wheels for, else 3.13.
+is_python() { "$1" -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, $2))" 2>/dev/null; }
+
+# The user's Python, else one that tensorflow-io has wheels for, else 3.13.
 find_python() {
-    local name
-    for name in python3.12 python3.11 python3.10 python3 python python3.13; do
-        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; then
-            printf '%s\n' "$name"
-            return
-        fi
+    local newest name
+    if [[ -n ${CAPTIONBEAM_PYTHON:-} ]]; then
+        is_python "$CAPTIONBEAM_PYTHON" 13 || fail "CAPTIONBEAM_PYTHON: $CAPTIONBEAM_PYTHON is no Python 3.10 to 3.13"
+        printf '%s\n' "$CAPTIONBEAM_PYTHON"
+        return
+    fi
+    for newest in 12 13; do
+        for name in python3 python3.12 python3.11 python3.10 python3.13 python; do
+            if is_python "$name" "$newest"; then
+                printf '%s\n' "$name"
+                return
+            fi
+        done
     done
-    fail "no Python 3.10, 3.11, 3.12 or 3.13 found; install one (python3.12 is a good choice) and call this script again"
+    fail "no Python 3.10 to 3.13 found; install one (3.12 is a good choice), or name one in CAPTIONBEAM_PYTHON"
 }
 
-# The stamp of an environment that is up to date: this checkout's place (the install points to it) and its needs.
+# An extra ("" for a plain install) -> the file that says what was installed with it; written last.
+stamp() { printf '%s\n' "$venv/captionbeam${1:+-$1}.stamp"; }
+
+# What stands in the stamps of an environment that is up to date: this checkout's place (the install points to it) and
+# its needs.
 wanted() { printf '%s %s\n' "$root" "$(cksum <"$root/setup.py")"; }
 
-is_installed() { [[ -x $python && ! -e $unfinished && -f $stamp && $(<"$stamp") == "$(wanted)" ]]; }
+is_installed() {
+    local stamp
+    stamp=$(stamp "$1")
+    [[ -x $python && ! -e $unfinished && -f $stamp && $(<"$stamp") == "$(wanted)" ]]
+}
 
 make_venv() {
     local base
@@ -53,36 +73,38 @@ make_venv() {
 }
 
 install() {
-    is_installed && return # another call did it while this one waited
+    local extra=$1 level
+    is_installed "$extra" && return # another call did it while this one waited
     if [[ -e $unfinished ]]; then
         say "the last installation was interrupted; starting afresh"
     fi
     if [[ -e $unfinished ]] || ! "$python" -m pip --version >/dev/null 2>&1; then
         make_venv
     fi
-    say "installing captionbeam and what it needs into $venv (TensorFlow and Beam: some minutes) ..."
+    say "installing captionbeam and what it needs${extra:+, with the extra $extra,} into $venv (some minutes) ..."
     : >"$unfinished"
-    "$python" -m pip install --quiet --disable-pip-version-check --editable "${root}[dev]" >&2 ||
+    "$python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}" >&2 ||
         fail "the installation failed; pip's message is above. Call this script again to retry"
-    wanted >"$stamp.new"
-    mv -- "$stamp.new" "$stamp"
+    for level in "" "$extra"; do
+        wanted >"$(stamp "$level")"
+    done
     rm -- "$unfinished"
     say "installed"
 }
 
 # One installation at a time, where the system has flock. The lock is this script itself: it ends with the subshell.
 ensure_installed() {
-    is_installed && return
+    is_installed "$1" && return
     if command -v flock >/dev/null; then
         (
             flock --nonblock 9 || {
                 say "waiting for another call that is installing ..."
                 flock 9
             }
-            install 9<&-
+            install "$1" 9<&-
         ) 9<"$root/run_local.sh"
     else
-        (install)
+        (install "$1")
     fi
 }
 
@@ -95,26 +117,33 @@ run_tests() {
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     "$python" -m mypy
+    "$venv/bin/lint-imports" --no-logo --no-cache
     exec "$python" -m pytest "${pytest_args[@]}"
 }
 
-ensure_installed
 case ${1:-} in
-    "") exec "$venv/bin/captionbeam" demo --output "$root/output/demo" ;;
+    "")
+        ensure_installed ""
+        exec "$venv/bin/captionbeam" demo --output "$root/output/demo"
+        ;;
     test)
+        ensure_installed dev
         shift
         run_tests "$@"
         ;;
     docs)
-        "$python" -c 'import mkdocs, mkdocstrings, material' 2>/dev/null ||
-            "$python" -m pip install --quiet --disable-pip-version-check --editable "${root}[dev,docs]" >&2
+        ensure_installed docs
         cd -- "$root"
         exec "$python" -m mkdocs build --strict
         ;;
     bench)
         [[ -f $root/benchmarks/${2:-}.py ]] ||
             fail "bench ${2:-}: expected one of $(cd -- "$root/benchmarks" && ls -- *.py | sed 's/\.py$//' | paste -s -d ' ' -)"
+        ensure_installed dev
         exec "$python" "$root/benchmarks/$2.py" "${@:3}"
         ;;
-    *) exec "$venv/bin/captionbeam" "$@" ;;
+    *)
+        ensure_installed ""
+        exec "$venv/bin/captionbeam" "$@"
+        ;;
 esac
