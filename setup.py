@@ -81,10 +81,10 @@ def version() -> str:
 
 
 def readme() -> str:
-    """The README for readers elsewhere: no pictures of the repository, and of links into it the text."""
+    """The README for readers elsewhere: pictures and links that only the repository can resolve become their text."""
     text = (HERE / "README.md").read_text(encoding="utf-8")
-    text = re.sub(r"^!\[[^\]]*\]\((?!https?:)[^)]*\)\n+", "", text, flags=re.M)
-    return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
+    text = re.sub(r'<img src="(?!https?:)[^>]*alt="([^"]*)"[^>]*>', r"*\1*", text)
+    return re.sub(r"!?\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 
 setup(
