@@ -231,7 +231,7 @@ def _pixels(uris: Iterable[str], sha256: str, limits: DecodeLimits, findings: Fi
     reader = PictureReader()
     for uri in uris:
         try:
-            image = decoder_pool(limits, READING_THREADS).decode(reader.read_captioned(uri, sha256))
+            image = decoder_pool(limits, READING_THREADS).decode(reader.read_unchanged(uri, sha256))
         except (OSError, UnreadableImage):
             continue
         return np.stack([image.pixels, *image.views])

@@ -14,7 +14,7 @@ from beam_pipeline.exports.sidecars import add_line, relative_name, sidecar, xmp
 from beam_pipeline.exports.tables import write_coco, write_csv, write_parquet
 from beam_pipeline.exports.webdataset import holds, shard_name, write_shard
 from beam_pipeline.inputs.input_file import split_member_uri
-from beam_pipeline.inputs.reader import PictureReader, require_captioned
+from beam_pipeline.inputs.reader import PictureReader, require_unchanged
 from beam_pipeline.options.results import (
     APPEND,
     COCO,
@@ -204,7 +204,7 @@ def _write_copy(
             )
         if mode == SKIP:
             return LEFT
-    data = reader.read_captioned(file.uri, file.sha256)
+    data = reader.read_unchanged(file.uri, file.sha256)
     _write(path, writer.write(data, file.caption, file.keywords, mode) or data)
     return WRITTEN
 
@@ -216,7 +216,7 @@ def _write_into(file: CaptionedFile, mode: str, reader: PictureReader, writer: M
     written = writer.write(data, file.caption, file.keywords, mode)
     if written is None:  # one that an earlier call wrote into has other bytes than were captioned, and says the caption
         return LEFT
-    require_captioned(data, file.sha256)
+    require_unchanged(data, file.sha256)
     _replace(file.uri, written)
     return WRITTEN
 
@@ -256,7 +256,7 @@ def _write_webdataset(options: ExportOptions, index: CaptionIndex) -> Counter[st
     def read(files: tuple[CaptionedFile, ...]) -> bytes | None:
         for file in files:
             try:
-                return reader.read_captioned(file.uri, file.sha256)
+                return reader.read_unchanged(file.uri, file.sha256)
             except OSError as error:
                 problem = error
         _failed(files[0].uri, reason(problem))

@@ -21,12 +21,12 @@ from typing import Any, BinaryIO
 
 from beam_pipeline.inputs.input_file import (
     CAPTION_KEYS,
-    SEPARATOR,
+    MEMBER_SEPARATOR,
     InputFile,
     Member,
     UnreadableMember,
     clean_captions,
-    not_an_input,
+    ignored_kind,
 )
 from beam_pipeline.runtime import storage
 
@@ -41,9 +41,12 @@ _Named = tuple[str, InputFile]  # a member's name, and where it lies
 
 
 def list_tar(container: InputFile, ignored: Counter[str]) -> Iterator[InputFile]:
-    """Tar file -> its pictures, one header at a time; a damaged place ends the list with a problem.
+    """Tar file -> its pictures with their captions, one header at a time; a damaged place ends the list with a problem.
 
-    Captions are found beside their pictures only, as WebDataset writes them: so one sample is all that is kept.
+    Captions are found right beside their pictures only, as WebDataset writes them: so one sample is all that is kept.
+
+    Args:
+      ignored: counts the members that are no pictures, by kind; added to.
     """
     with storage.open_file(container.uri) as file:
         for _, sample in itertools.groupby(_tar_members(container, file, ignored), key=lambda named: _key(named[0])):
@@ -73,7 +76,7 @@ def _tar_members(container: InputFile, file: BinaryIO, ignored: Counter[str]) ->
                 raise tarfile.ReadError("no header where one is due")
     except (tarfile.TarError, EOFError, ValueError) as error:
         what = f"damaged after {found} members, the rest is not read" if found else "not a tar archive"
-        yield "", container.broken(f"{what} ({error})")
+        yield "", container.with_problem(f"{what} ({error})")
 
 
 def _tar_member(container: InputFile, info: tarfile.TarInfo) -> InputFile:
@@ -98,18 +101,26 @@ class _Headers:
         return self._file.read(size)
 
 
-def tar_blocks(file: BinaryIO, member: Member) -> Iterator[bytes]:
-    """Open tar file -> bytes of a member, block by block."""
+def tar_blocks(file: BinaryIO, member: InputFile) -> Iterator[bytes]:
+    """Open tar file -> bytes of a member, block by block.
+
+    Raises:
+      UnreadableMember: the archive ends within it.
+    """
     yield from _slice(file, *member.place)
 
 
 def list_zip(container: InputFile, ignored: Counter[str]) -> Iterator[InputFile]:
-    """Zip file -> its pictures, from the central directory, which is held meanwhile."""
+    """Zip file -> its pictures with their captions, from the central directory, which is held meanwhile.
+
+    Args:
+      ignored: counts the members that are no pictures, by kind; added to.
+    """
     with storage.open_file(container.uri) as file:
         try:
             infos = [info for info in zipfile.ZipFile(file).infolist() if not info.is_dir()]
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
-            yield container.broken(f"not a zip archive, or cut ({error})")
+            yield container.with_problem(f"not a zip archive, or cut ({error})")
             return
         files = [info for info in infos if not stat.S_ISLNK(info.external_attr >> 16)]
         ignored["link"] += len(infos) - len(files)
@@ -129,11 +140,11 @@ def _zip_member(container: InputFile, info: zipfile.ZipInfo) -> InputFile:
     return _member(container, info.filename, info.file_size, member, problem)
 
 
-def zip_blocks(file: BinaryIO, member: Member) -> Iterator[bytes]:
+def zip_blocks(file: BinaryIO, member: InputFile) -> Iterator[bytes]:
     """Open zip file -> unpacked bytes of a member, block by block.
 
     Raises:
-      UnreadableMember: it is not there, or broken.
+      UnreadableMember: it is not there any more, or damaged.
     """
     offset, size, crc = member.place
     file.seek(offset)
@@ -174,7 +185,7 @@ def _inflate(blocks: Iterable[bytes]) -> Iterator[bytes]:
         raise UnreadableMember(f"damaged in the archive: {error}") from error
 
 
-# Both.
+# Of both forms.
 
 
 def _is_text(name: str) -> bool:
@@ -183,14 +194,14 @@ def _is_text(name: str) -> bool:
 
 def _is_member(name: str, ignored: Counter[str]) -> bool:
     """Whether a file in an archive is a picture or a caption; counts it if not."""
-    why = "" if _is_text(name) else not_an_input(name, guess=True)
-    if why:
-        ignored[why] += 1
-    return not why
+    kind = "" if _is_text(name) else ignored_kind(name, by_suffix=True)
+    if kind:
+        ignored[kind] += 1
+    return not kind
 
 
 def _member(container: InputFile, name: str, size: int, member: Member, problem: str) -> InputFile:
-    return InputFile(f"{container.uri}{SEPARATOR}{name}", size, container.mtime, problem, member)
+    return InputFile(f"{container.uri}{MEMBER_SEPARATOR}{name}", size, container.mtime, problem, member)
 
 
 def _captioned(members: list[_Named], file: BinaryIO, ignored: Counter[str]) -> Iterator[InputFile]:
@@ -220,7 +231,7 @@ def _read_captions(texts: list[InputFile], file: BinaryIO, ignored: Counter[str]
             if text.problem or text.size > _LARGEST_CAPTION or text.member is None:
                 raise ValueError(text.problem or "too long for a caption")
             read = tar_blocks if text.member.form == "tar" else zip_blocks
-            content = b"".join(itertools.islice(read(file, text.member), 2))  # more is more than it says of itself
+            content = b"".join(itertools.islice(read(file, text), 2))  # more is more than it says of itself
             captions.update(dict.fromkeys(captions_in(content.decode(), is_json=text.uri.lower().endswith(".json"))))
         except (OSError, ValueError, RecursionError):
             ignored["caption"] += 1
@@ -228,7 +239,11 @@ def _read_captions(texts: list[InputFile], file: BinaryIO, ignored: Counter[str]
 
 
 def captions_in(text: str, is_json: bool) -> list[str]:
-    """Content of a caption file -> captions: of a .txt the whole, of a .json `caption`, `captions` or `text`.
+    """Content of a caption file -> its captions: of a .txt the whole, of a .json those of CAPTION_KEYS.
+
+    Args:
+      text: the content.
+      is_json: whether it is that of a .json.
 
     Raises:
       ValueError: not JSON.

@@ -1,4 +1,7 @@
-"""One input of a job: a file, or a member of a container, and how its address is written."""
+"""One input of a job: a file, or a member of a container, and how its address is written.
+
+A container is a file that holds pictures: .tar, .zip, .parquet or .tfrecord. Its pictures are its members.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,23 @@ from beam_pipeline.runtime.text import uri_key
 UNKNOWN = -1  # size or modification time of a file that could not be asked
 # Between a container and the name of a member, as in Java's jar addresses: `//` occurs inside object names and in
 # paths that were joined carelessly, `#` and `::` inside file names.
-SEPARATOR = "!/"
+MEMBER_SEPARATOR = "!/"
 CONTAINER_SUFFIXES = (".tar", ".zip", ".parquet", ".tfrecord", ".tfrecords")
 # Compressed as a whole, so that no member can be read by itself; named to be refused with that reason.
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tfrecord.gz", ".7z", ".rar")
 CAPTION_KEYS = ("caption", "captions", "text")  # fields and columns of a container that hold captions
 
-_NEIGHBOURHOODS = 4096
-_NEIGHBOURHOOD_BYTES = 64 << 20
+_LOCALITIES = 4096
+_LOCALITY_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Member:
-    """Where a member lies, so that it is read without scanning its container again.
+    """Where a member lies, so that it can be read without listing its container again.
 
     Attributes:
       container: path or URL of the file that holds it.
-      form: which reader knows it: "tar", "zip", "parquet" or "tfrecord".
+      form: of the container: "tar", "zip", "parquet" or "tfrecord".
       place: (offset, size) in bytes inside the container; for zip also the CRC-32; for Parquet (row group, row of it).
     """
 
@@ -45,12 +48,13 @@ class InputFile:
 
     Attributes:
       uri: absolute path or URL; of a member CONTAINER!/NAME.
-      size: bytes of the file or member; of a Parquet row those of its container, which alone are known without
-        reading pictures. UNKNOWN where the file could not be asked.
-      mtime: seconds since 1970, of a member those of its container; UNKNOWN likewise.
-      problem: why it could not be asked, else "".
-      member: where to find a member, None for a file.
-      captions: what its container or list says of it.
+      size: bytes of the file or member; of a Parquet row those of its container, since its own are not known before
+        it is read. UNKNOWN for an input with a problem.
+      mtime: time of the last change, in seconds since 1970, of a member that of its container. UNKNOWN for an input
+        with a problem.
+      problem: why it cannot be read, for a person; "" if it can.
+      member: place of a member in its container; None for a file.
+      captions: those that its container or list gives.
     """
 
     uri: str
@@ -60,17 +64,33 @@ class InputFile:
     member: Member | None = None
     captions: tuple[str, ...] = ()
 
-    def broken(self, problem: str) -> InputFile:
-        """A container that cannot be read, or not to its end, is an input of its own, with the reason."""
+    @property
+    def file(self) -> str:
+        """Path or URL of the file that its bytes lie in."""
+        return self.member.container if self.member else self.uri
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Place of a member, see `Member`."""
+        assert self.member is not None, f"{self.uri} is no member of a container"
+        return self.member.place
+
+    def with_problem(self, problem: str) -> InputFile:
+        """The same input with a reason why it cannot be read, or not to its end."""
         return replace(self, problem=" ".join(problem.split()))
 
 
 class UnreadableMember(OSError):
-    """A member is not there any more, or broken; the message is the reason, for a person."""
+    """A member of a container is missing or damaged; the message is the reason, for a person."""
 
 
 class TooLarge(OSError):
-    """An input has more bytes than it may have."""
+    """An input has more bytes than the limit.
+
+    Args:
+      size: its bytes; None if only known to be too many.
+      max_bytes: the limit.
+    """
 
     def __init__(self, size: int | None, max_bytes: int):
         have = f"{size} bytes" if size else f"more than {max_bytes} bytes"
@@ -78,37 +98,40 @@ class TooLarge(OSError):
 
 
 def is_container(path: str) -> bool:
-    """Whether a path names a file whose members are the inputs; its name decides, as nothing is opened for this."""
+    """Whether a path names a container, by the ending of its name; nothing is opened."""
     return path.lower().endswith(CONTAINER_SUFFIXES + COMPRESSED_SUFFIXES)
 
 
 def split_member_uri(uri: str) -> tuple[str, str] | None:
-    """CONTAINER!/NAME -> (container, name); None for the address of a file."""
-    begin = uri.find(SEPARATOR)
+    """Address of a member, CONTAINER!/NAME -> (container, name); None for the address of a file."""
+    begin = uri.find(MEMBER_SEPARATOR)
     while begin >= 0:
         if is_container(uri[:begin]):
-            # A folder that is called so, however odd, wins: a path that exists is taken literally.
+            # A path that exists is taken literally, even if a folder in it is called "x.tar!".
             literal = storage.is_local(uri) and os.path.lexists(uri)
-            return None if literal else (uri[:begin], uri[begin + len(SEPARATOR) :])
-        begin = uri.find(SEPARATOR, begin + 1)
+            return None if literal else (uri[:begin], uri[begin + len(MEMBER_SEPARATOR) :])
+        begin = uri.find(MEMBER_SEPARATOR, begin + 1)
     return None
 
 
-def neighbourhood(file: InputFile) -> bytes:
-    """Inputs that are best read together have one: rows of a Parquet row group, members that lie close by."""
+def locality_key(file: InputFile) -> bytes:
+    """Input -> key that it shares with the inputs that are best read after it.
+
+    Rows of one Parquet row group share a key, and members that lie close together in their container.
+    """
     if file.member is None:
-        return b"%d" % (zlib.crc32(uri_key(file.uri)) % _NEIGHBOURHOODS)
+        return b"%d" % (zlib.crc32(uri_key(file.uri)) % _LOCALITIES)
     begin = file.member.place[0]
-    part = begin if file.member.form == "parquet" else begin // _NEIGHBOURHOOD_BYTES
-    return uri_key(f"{file.member.container}{SEPARATOR}{part}")
+    part = begin if file.member.form == "parquet" else begin // _LOCALITY_BYTES
+    return uri_key(f"{file.member.container}{MEMBER_SEPARATOR}{part}")
 
 
-def not_an_input(path: str, guess: bool) -> str:
-    """Why a file met on the way is no input: "shadow", "container" or "other" (no image by its name); "" for an input.
+def ignored_kind(path: str, by_suffix: bool) -> str:
+    """Path of a file -> why it is ignored: "shadow", "container" or "other" (no image by its name); "" for an input.
 
     Args:
-      path: the file.
-      guess: whether a name that is not an image's rules it out: in a folder yes, where the user chose the files no.
+      by_suffix: whether the ending of a name rules a file out: yes in a folder that is walked, no where the user named
+        the files.
     """
     name = os.path.basename(path)
     # macOS leaves ._NAME beside NAME on foreign disks; they hold no picture whatever they end in.
@@ -116,15 +139,18 @@ def not_an_input(path: str, guess: bool) -> str:
         return "shadow"
     if name.startswith(storage.TEMPORARY_PREFIX):
         return "shadow"
-    if guess and is_container(name):
+    if by_suffix and is_container(name):
         return "container"
     suffix = os.path.splitext(name)[1].lower()
     # A name without a suffix may well be a picture (content-addressed stores); its bytes will tell.
-    return "other" if guess and suffix and suffix not in IMAGE_SUFFIXES else ""
+    return "other" if by_suffix and suffix and suffix not in IMAGE_SUFFIXES else ""
 
 
 def clean_captions(value: Any) -> list[str]:
-    """A text, a list of texts or anything else -> the texts, their white space made single."""
+    """Value of a field -> the captions in it, one for a text, several for a list of texts, none for anything else.
+
+    White space in them is made single.
+    """
     values = value if isinstance(value, list | tuple) else [value]
     texts = (" ".join(value.split()) for value in values if isinstance(value, str))
     return [text.encode(errors="replace").decode() for text in texts if text]  # halves of surrogate pairs become "?"

@@ -16,7 +16,14 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipeline.inputs.input_file import CAPTION_KEYS, SEPARATOR, InputFile, Member, UnreadableMember, clean_captions
+from beam_pipeline.inputs.input_file import (
+    CAPTION_KEYS,
+    MEMBER_SEPARATOR,
+    InputFile,
+    Member,
+    UnreadableMember,
+    clean_captions,
+)
 from beam_pipeline.runtime import storage
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "image_bytes")
@@ -49,25 +56,31 @@ def _columns(schema: pa.Schema) -> _Columns | None:
 
 
 def list_parquet(container: InputFile, ignored: Counter[str]) -> Iterator[InputFile]:
-    """Parquet file -> its rows as CONTAINER!/ROW/NAME, with their captions."""
-    del ignored  # every row is an input
+    """Parquet file -> its rows as CONTAINER!/ROW/NAME, with their captions; one that is damaged comes as a problem.
+
+    Args:
+      ignored: left as it is, since every row is an input.
+    """
+    del ignored
     try:
         with storage.open_file(container.uri) as file:
             parquet = pq.ParquetFile(file)
             columns = _columns(parquet.schema_arrow)
             if columns is None:
-                yield container.broken(f"no column with pictures among {', '.join(parquet.schema_arrow.names)[:200]}")
+                yield container.with_problem(
+                    f"no column with pictures among {', '.join(parquet.schema_arrow.names)[:200]}"
+                )
                 return
             number = 0
             for group in range(parquet.num_row_groups):
                 for row, (name, captions) in enumerate(_labels(parquet, group, columns)):
                     label = f"{number}/{name}" if name else str(number)
                     member = Member(container.uri, "parquet", (group, row))
-                    uri = f"{container.uri}{SEPARATOR}{label}"
+                    uri = f"{container.uri}{MEMBER_SEPARATOR}{label}"
                     yield InputFile(uri, container.size, container.mtime, "", member, tuple(captions))
                     number += 1
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
-        yield container.broken(f"not a Parquet file, or damaged ({error})")
+        yield container.with_problem(f"not a Parquet file, or damaged ({error})")
 
 
 def _labels(parquet: pq.ParquetFile, group: int, columns: _Columns) -> Iterator[tuple[str, list[str]]]:
@@ -86,11 +99,8 @@ def _labels(parquet: pq.ParquetFile, group: int, columns: _Columns) -> Iterator[
 _unpacking = threading.Lock()  # or every thread would unpack the same row group
 
 
-def parquet_blocks(file: BinaryIO, member: Member, size: int, mtime: float) -> Iterator[bytes]:
+def parquet_blocks(file: BinaryIO, member: InputFile) -> Iterator[bytes]:
     """Open Parquet file -> bytes of the picture in a row.
-
-    Args:
-      size, mtime: of the container when it was listed; what is kept of it belongs to them.
 
     Raises:
       UnreadableMember: the row is not there any more, has no picture or is damaged.
@@ -98,7 +108,7 @@ def parquet_blocks(file: BinaryIO, member: Member, size: int, mtime: float) -> I
     group, row = member.place
     try:
         with _unpacking:
-            pictures = _row_group(member.container, size, mtime, group)
+            pictures = _row_group(member.file, member.size, member.mtime, group)
         picture = pictures[row].as_py() if pictures is not None else _picture_in(file, group, row)
     except (pa.ArrowException, IndexError, KeyError) as error:
         raise UnreadableMember(f"the row cannot be read ({error})") from error
@@ -109,7 +119,11 @@ def parquet_blocks(file: BinaryIO, member: Member, size: int, mtime: float) -> I
 
 @functools.lru_cache(maxsize=_KEPT_GROUPS)
 def _row_group(container: str, size: int, mtime: float, group: int) -> pa.ChunkedArray | None:
-    """Pictures of a row group; None if they are too large to be held at once."""
+    """Pictures of a row group; None if they are too large to be held at once.
+
+    Args:
+      size, mtime: of the container when it was listed, so that a file that was replaced is read anew.
+    """
     del size, mtime
     with storage.open_file(container) as file:
         parquet = pq.ParquetFile(file)

@@ -1,4 +1,4 @@
-"""The bytes of a captioned file, wherever it lies, if they still are what was captioned."""
+"""Reads pictures by their address, wherever they lie, and checks that they are unchanged."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections import Counter
 
 from beam_pipeline.inputs.containers import list_container, read_input
 from beam_pipeline.inputs.input_file import InputFile, UnreadableMember, split_member_uri
-from beam_pipeline.inputs.sources import ask_file
+from beam_pipeline.inputs.sources import stat_file
 
 
 class PictureReader:
     """Reads files and members of containers by address.
 
-    Of a container the places of all its members are kept until another one is asked for, so ask in the order of the
-    addresses.
+    The places of all members of the latest container are kept, so it is fastest to read in the order of the addresses.
     """
 
     def __init__(self) -> None:
@@ -22,35 +21,49 @@ class PictureReader:
         self._members: dict[str, InputFile] = {}
 
     def read(self, uri: str, max_bytes: int = 1 << 62) -> bytes:
-        """Address -> content.
+        """Address of a file or member -> its content.
 
         Args:
-          max_bytes: more is an error; what caption took is not too large.
+          max_bytes: limit of its size.
 
         Raises:
-          OSError: it cannot be read; the message says why.
+          OSError: it cannot be read, or is larger than the limit; the message is the reason, for a person.
         """
         member = split_member_uri(uri)
-        file = ask_file(uri) if member is None else self._member(member[0], uri)
+        file = stat_file(uri) if member is None else self._member(member[0], uri)
         if file.problem:
             raise UnreadableMember(file.problem)
         return read_input(file, max_bytes)
 
-    def read_captioned(self, uri: str, sha256: str) -> bytes:
-        """Like `read`, of what was captioned and nothing else."""
-        return require_captioned(self.read(uri), sha256)
+    def read_unchanged(self, uri: str, sha256: str) -> bytes:
+        """Address of a captioned picture -> its content.
+
+        Args:
+          sha256: hex digest of the content that was captioned.
+
+        Raises:
+          OSError: it cannot be read, or has changed since; the message is the reason, for a person.
+        """
+        return require_unchanged(self.read(uri), sha256)
 
     def _member(self, container: str, uri: str) -> InputFile:
         if container != self._container:
             self._container = container
-            self._members = {file.uri: file for file in list_container(ask_file(container), Counter())}
+            self._members = {file.uri: file for file in list_container(stat_file(container), Counter())}
         if uri in self._members:
             return self._members[uri]
         raise UnreadableMember("no such member in the archive any more")
 
 
-def require_captioned(data: bytes, sha256: str) -> bytes:
-    """Content of a file -> the same; raises OSError where it is not what the digest says."""
+def require_unchanged(data: bytes, sha256: str) -> bytes:
+    """Content of a captioned picture -> the same.
+
+    Args:
+      sha256: hex digest of the content that was captioned.
+
+    Raises:
+      UnreadableMember: it is another one.
+    """
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UnreadableMember("changed since it was captioned; run captionbeam caption again")
     return data

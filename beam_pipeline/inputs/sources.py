@@ -11,15 +11,15 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from beam_pipeline.inputs.containers import list_container
 from beam_pipeline.inputs.input_file import (
     UNKNOWN,
     InputFile,
     clean_captions,
+    ignored_kind,
     is_container,
-    not_an_input,
     split_member_uri,
 )
 from beam_pipeline.runtime import storage
@@ -40,8 +40,8 @@ class Source:
 
     Attributes:
       kind: FOLDER, PATTERN or LIST.
-      path: where it is, or the pattern.
-      remote_lists: whether a list may name addresses on file systems other than its own. Without, whoever wrote the
+      path: path or URL of the folder or list, or the pattern.
+      remote_lists: whether a list may name addresses on file systems other than its own. Otherwise whoever wrote the
         list could have requests sent with the user's credentials.
     """
 
@@ -57,10 +57,10 @@ class Source:
 
 
 def resolve_source(images: str, remote_lists: bool = False) -> Source:
-    """The value of `--images` -> Source. A path that exists is taken literally before it is read as a pattern.
+    """Value of `--images` -> Source; a path that exists is taken literally before it is read as a pattern.
 
     Args:
-      remote_lists: see Source.
+      remote_lists: whether a list may name addresses on file systems other than its own.
 
     Raises:
       UserError: it names nothing, or nothing that could be a picture.
@@ -69,18 +69,21 @@ def resolve_source(images: str, remote_lists: bool = False) -> Source:
     listing = Listing(source)
     first = list(itertools.islice(listing, 2))
     if not first:
-        raise UserError(f"--images {images}: no image in there{_what_else(listing.ignored, source)}")
+        raise UserError(f"--images {images}: no image in there{_ignored_in_words(listing.ignored, source)}")
     if len(first) == 1 and first[0].problem and is_container(first[0].uri):
         raise UserError(f"--images {images}: {first[0].problem}")
     return source
 
 
-def _what_else(ignored: Counter[str], source: Source) -> str:
+def _ignored_in_words(ignored: Counter[str], source: Source) -> str:
     containers = ignored["container"]
     if containers and source.kind == FOLDER:
-        return f", only {containers} archives; they are read when named, as in --images '{source.path}/*.tar'"
+        archives = "1 archive" if containers == 1 else f"{containers} archives"
+        return f", only {archives}; name them to have them read, as in --images '{source.path}/*.tar'"
     others = sum(ignored.values())
-    return f", only {others} other files" if others else ""
+    if not others:
+        return ""
+    return ", only 1 other file" if others == 1 else f", only {others} other files"
 
 
 def _resolve(images: str) -> Source:
@@ -94,7 +97,7 @@ def _resolve(images: str) -> Source:
             raise UserError(
                 f"--images {images}: no such file or folder; give a folder, a quoted pattern, an archive or a list"
             )
-        if next(_matches(path), None) is None:
+        if not any(_matches(path)):
             raise UserError(f"--images {images}: no file matches this pattern; check it, and quote it for the shell")
         return Source(PATTERN, path)
     try:
@@ -112,53 +115,56 @@ def _resolve(images: str) -> Source:
 
 @dataclass
 class Listing:
-    """Walks a source, containers included; after a pass, `ignored` counts what is no input, by kind."""
+    """The inputs of a source, members of containers included; every pass lists them anew.
+
+    Attributes:
+      source: what to list.
+      ignored: files and members that are no inputs, counted by kind in the latest pass; see `ignored_kind`.
+    """
 
     source: Source
-
-    def __post_init__(self):
-        self.ignored: Counter[str] = Counter()
+    ignored: Counter[str] = field(default_factory=Counter, init=False)
 
     def __iter__(self) -> Iterator[InputFile]:
         self.ignored.clear()
         if self.source.kind == LIST:
             yield from self._from_list()
             return
-        found = _local(self.source) if storage.is_local(self.source.path) else _remote(self.source)
-        for file in found:
+        files = _local(self.source) if storage.is_local(self.source.path) else _remote(self.source)
+        for file in files:
             path = file if isinstance(file, str) else file.uri
             if isinstance(file, InputFile) and file.problem:
                 yield file
-            elif why := not_an_input(path, guess=self.source.kind == FOLDER):
-                self.ignored[why] += 1
+            elif kind := ignored_kind(path, by_suffix=self.source.kind == FOLDER):
+                self.ignored[kind] += 1
             else:
-                yield from self._open(ask_file(file) if isinstance(file, str) else file)
+                yield from self._expand(stat_file(file) if isinstance(file, str) else file)
 
-    def _open(self, file: InputFile) -> Iterator[InputFile]:
-        """A file -> itself, or what it contains."""
+    def _expand(self, file: InputFile) -> Iterator[InputFile]:
+        """A file -> itself, or the members of a container."""
         return list_container(file, self.ignored) if is_container(file.uri) else iter((file,))
 
     def _from_list(self) -> Iterator[InputFile]:
         read = _csv_entries if self.source.path.endswith((".csv", ".tsv")) else _text_entries
         # Members of one container stand together in lists that captionbeam writes: it is listed once for all of them.
         for container, entries in itertools.groupby(read(self.source.path), key=_container_of):
-            if container and self._may_open(container):
+            if container and self._is_allowed(container):
                 yield from self._some_members(container, dict(entries))
             else:
                 for uri, captions in entries:
-                    if not self._may_open(uri):
+                    if not self._is_allowed(uri):
                         yield InputFile(uri, UNKNOWN, UNKNOWN, "a remote address in a list; --remote-lists allows them")
                         continue
-                    for file in self._open(ask_file(uri)):
+                    for file in self._expand(stat_file(uri)):
                         yield replace(file, captions=file.captions + captions) if captions else file
 
-    def _may_open(self, uri: str) -> bool:
-        """Local paths, and what lies on the list's own file system; the rest only where asked for."""
+    def _is_allowed(self, uri: str) -> bool:
+        """Whether a list may name an address: a local path, or one on its own file system, or any if asked for."""
         return self.source.remote_lists or storage.is_local(uri) or _scheme(uri) == _scheme(self.source.path)
 
     def _some_members(self, container: str, wanted: dict[str, tuple[str, ...]]) -> Iterator[InputFile]:
         problem = "no such member in the archive"
-        for file in list_container(ask_file(container), Counter()):
+        for file in list_container(stat_file(container), Counter()):
             if file.uri in wanted:
                 yield replace(file, captions=file.captions + wanted.pop(file.uri))
             elif file.problem and not file.member:
@@ -177,7 +183,7 @@ def _container_of(entry: tuple[str, tuple[str, ...]]) -> str:
 
 
 def _local(source: Source) -> Iterator[str | InputFile]:
-    return walk(source.path) if source.kind == FOLDER else _matches(source.path)
+    return _walk(source.path) if source.kind == FOLDER else _matches(source.path)
 
 
 def _remote(source: Source) -> Iterator[InputFile]:
@@ -227,12 +233,8 @@ def _relative_to(path: str, entry: str) -> str:
     return os.path.join(os.path.dirname(path), entry) if storage.is_local(entry) else entry
 
 
-def walk(folder: str) -> Iterator[str | InputFile]:
+def _walk(folder: str, ancestors: frozenset[str] = frozenset()) -> Iterator[str | InputFile]:
     """Files below a folder in sorted order, links followed once; a folder that cannot be read comes as a problem."""
-    yield from _walk(folder, ancestors=frozenset())
-
-
-def _walk(folder: str, ancestors: frozenset[str]) -> Iterator[str | InputFile]:
     real = os.path.realpath(folder)
     if real in ancestors:  # a link to a folder above
         return
@@ -260,8 +262,8 @@ def _matches(pattern: str) -> Iterator[str]:
     return (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))
 
 
-def ask_file(uri: str) -> InputFile:
-    """Path or URL -> InputFile with its size and time, or with the reason why they cannot be had."""
+def stat_file(uri: str) -> InputFile:
+    """Path or URL of a file -> InputFile with its size and time, or with the reason why it cannot be read."""
     try:
         if storage.is_local(uri):
             status = os.stat(uri)
@@ -281,7 +283,7 @@ def ask_file(uri: str) -> InputFile:
 
 
 def parse_list_entry(line: str) -> str:
-    """Line of a LIST.txt -> path or URL; the inverse of `format_list_entry`."""
+    """Line of a LIST.txt -> path or URL: a JSON string is decoded, any other line is taken as it is."""
     if line.startswith('"'):
         try:
             entry = json.loads(line)
@@ -293,6 +295,6 @@ def parse_list_entry(line: str) -> str:
 
 
 def format_list_entry(uri: str) -> str:
-    """Path or URL -> line of a LIST.txt; what a plain line cannot hold is written as a JSON string."""
+    """Path or URL -> line of a LIST.txt, as a JSON string if a plain line cannot hold it."""
     plain = uri.strip() == uri and uri.splitlines() == [uri] and not uri.startswith('"') and uri.isprintable()
     return uri if plain else json.dumps(uri)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from beam_pipeline.inputs.input_file import SEPARATOR, InputFile, Member, UnreadableMember, clean_captions
+from beam_pipeline.inputs.input_file import MEMBER_SEPARATOR, InputFile, Member, UnreadableMember, clean_captions
 from beam_pipeline.runtime import storage
 
 # Fields of an Example: of the picture and its name the first that is there, of captions all.
@@ -28,7 +28,11 @@ _Features = dict[str, list[bytes]]
 
 
 def list_tfrecord(container: InputFile, ignored: Counter[str]) -> Iterator[InputFile]:
-    """TFRecord file -> its pictures as CONTAINER!/KEY.jpg, with their captions; records without one are counted."""
+    """TFRecord file -> its pictures as CONTAINER!/KEY.jpg, with their captions; a damaged place ends the list.
+
+    Args:
+      ignored: counts the records without a picture; added to.
+    """
     read = 0
     try:
         with storage.open_file(container.uri) as file:
@@ -41,7 +45,7 @@ def list_tfrecord(container: InputFile, ignored: Counter[str]) -> Iterator[Input
                     continue
                 captions = [text for key in _CAPTION_FIELDS for text in _texts(features, key)]
                 yield InputFile(
-                    f"{container.uri}{SEPARATOR}{_name(features, field, number)}",
+                    f"{container.uri}{MEMBER_SEPARATOR}{_name(features, field, number)}",
                     len(features[field][0]),
                     container.mtime,
                     member=Member(container.uri, "tfrecord", (offset, len(record))),
@@ -49,12 +53,12 @@ def list_tfrecord(container: InputFile, ignored: Counter[str]) -> Iterator[Input
                 )
     except UnreadableMember as error:
         if read:
-            yield container.broken(f"damaged after {read} records, the rest is not read ({error})")
+            yield container.with_problem(f"damaged after {read} records, the rest is not read ({error})")
         else:
-            yield container.broken(f"no TFRecord file of tf.train.Example, or a compressed one ({error})")
+            yield container.with_problem(f"no TFRecord file of tf.train.Example, or a compressed one ({error})")
 
 
-def tfrecord_blocks(file: BinaryIO, member: Member) -> Iterator[bytes]:
+def tfrecord_blocks(file: BinaryIO, member: InputFile) -> Iterator[bytes]:
     """Open TFRecord file -> bytes of the picture in one record.
 
     Raises:

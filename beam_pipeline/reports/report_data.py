@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from beam_pipeline.inputs.input_file import SEPARATOR, split_member_uri
+from beam_pipeline.inputs.input_file import MEMBER_SEPARATOR, split_member_uri
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.runtime.text import utf8
@@ -167,7 +167,7 @@ def common_folder(uris: Iterable[str]) -> str:
 
 def folder_name(folder: str) -> str:
     """Folder that ends with a slash -> its name without the path; for the root of an archive, the archive's."""
-    return utf8(posixpath.basename(folder.removesuffix("/").removesuffix(SEPARATOR[0])))
+    return utf8(posixpath.basename(folder.removesuffix("/").removesuffix(MEMBER_SEPARATOR[0])))
 
 
 def link_to(uri: str, page: str) -> str:

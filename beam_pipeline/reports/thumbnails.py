@@ -19,7 +19,7 @@ from PIL import Image
 from beam_pipeline.images.decode import DecodedImage, UnreadableImage
 from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.input_file import split_member_uri
-from beam_pipeline.inputs.reader import PictureReader, require_captioned
+from beam_pipeline.inputs.reader import PictureReader, require_unchanged
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 
@@ -136,7 +136,7 @@ def make_thumbnails(wanted: Iterable[Wanted], limits: DecodeLimits) -> Iterator[
             else:
                 with lock:  # the reader keeps the list of one container
                     data = containers.read(one.uri, limits.max_bytes)
-            picture = decoder_pool(limits, _THREADS).decode(require_captioned(data, one.sha256))
+            picture = decoder_pool(limits, _THREADS).decode(require_unchanged(data, one.sha256))
             return one.sha256, thumbnail(picture)
         except (OSError, UnreadableImage) as error:
             log.debug("%s: no thumbnail (%s)", one.uri, error)

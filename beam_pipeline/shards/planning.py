@@ -18,7 +18,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, PCollection
 
 from beam_pipeline.inputs.containers import fingerprint
-from beam_pipeline.inputs.input_file import InputFile, neighbourhood
+from beam_pipeline.inputs.input_file import InputFile, locality_key
 from beam_pipeline.inputs.sources import Listing, Source
 from beam_pipeline.runtime.counts import COUNTS, NOTES, count, tagged_outputs
 from beam_pipeline.runtime.grouping import Block, CoGroupInBuckets, Pack, Packer, unpack
@@ -206,7 +206,7 @@ class FingerprintFiles(beam.PTransform):
 
     def expand(self, files):
         by_place = files | "NeighbourhoodOfFile" >> beam.Map(
-            lambda captioned: (neighbourhood(captioned.file), captioned)
+            lambda captioned: (locality_key(captioned.file), captioned)
         )
         return (
             {"files": by_place}

@@ -213,14 +213,14 @@ def test_the_manifest_is_json_with_all_that_the_contract_names(run_extract, enco
 
 
 def test_a_file_that_changes_while_the_job_runs_is_rejected(tmp_path, jpeg):
-    from beam_pipeline.inputs.sources import ask_file
+    from beam_pipeline.inputs.sources import stat_file
     from beam_pipeline.options.limits import DecodeLimits
     from beam_pipeline.shards.encoding import read_picture
     from beam_pipeline.shards.planning import Picture
 
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg("red"))
-    read = read_picture(Picture("0" * 64, (ask_file(str(path)),)), DecodeLimits())
+    read = read_picture(Picture("0" * 64, (stat_file(str(path)),)), DecodeLimits())
     assert read.image is None
     assert [(line.outcome, line.stage) for line in read.lines] == [("rejected", "read")]
     assert "changed while the job ran" in read.lines[0].reason

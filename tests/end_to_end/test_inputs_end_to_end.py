@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from beam_pipeline.inputs.sources import ask_file
+from beam_pipeline.inputs.sources import stat_file
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.shards.caption_join import InputWithCaptions
 from beam_pipeline.shards.encoding import read_picture
@@ -136,7 +136,7 @@ def read_after(change, tmp_path, jpeg):
     """The ledger line of a picture whose file changes after it was fingerprinted."""
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg("red"))
-    sha256, picture = fingerprint_file(InputWithCaptions(ask_file(str(path))), 1 << 20)
+    sha256, picture = fingerprint_file(InputWithCaptions(stat_file(str(path))), 1 << 20)
     change(path)
     read = read_picture(Picture(sha256, picture.files), DecodeLimits())
     assert read.image is None
@@ -171,7 +171,7 @@ def test_a_file_that_changes_after_listing_is_rejected(tmp_path, jpeg, change, r
 def test_a_file_that_changes_before_it_is_hashed_is_rejected(tmp_path, how):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"x")
-    listed = ask_file(str(path))
+    listed = stat_file(str(path))
     path.unlink() if how == "gone" else path.write_bytes(bytes(3000))
     _, picture = fingerprint_file(InputWithCaptions(listed), 2000)
     assert (

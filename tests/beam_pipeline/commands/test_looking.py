@@ -278,17 +278,17 @@ def test_what_is_as_it_was_made_is_verified(made, capsys, chosen):
 def test_pictures_that_are_gone_are_no_error(made, copy, capsys, monkeypatch):
     directory = copy("features")
     first = made.photos / "05.jpg"
-    monkeypatch.setattr("beam_pipeline.inputs.reader.ask_file", lambda uri: _gone(uri, str(first)))
+    monkeypatch.setattr("beam_pipeline.inputs.reader.stat_file", lambda uri: _gone(uri, str(first)))
     found = verify(VerifyOptions(str(directory), 1.0), load)
     assert (found.compared, found.gone) == (19, 1)
 
 
 def _gone(uri, which):
-    from beam_pipeline.inputs.sources import ask_file
+    from beam_pipeline.inputs.sources import stat_file
 
     if uri == which:
         raise FileNotFoundError(uri)
-    return ask_file(uri)
+    return stat_file(uri)
 
 
 def wrong(capsys, options: VerifyOptions, load=load) -> str:

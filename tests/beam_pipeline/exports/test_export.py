@@ -16,7 +16,7 @@ import pytest
 from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.exports.export import LEFT, WITHHELD, WRITTEN, export
 from beam_pipeline.exports.sidecars import add_line, relative_name, sidecar
-from beam_pipeline.inputs.input_file import SEPARATOR
+from beam_pipeline.inputs.input_file import MEMBER_SEPARATOR
 from beam_pipeline.options.results import ExportOptions
 from beam_pipeline.results.caption_index import CaptionIndex
 from beam_pipeline.results.keywords import keywords_of
@@ -227,7 +227,7 @@ def test_members_of_an_archive_are_mirrored_and_never_written_into(captions, tmp
     archive.parent.mkdir()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("../../evil.jpg", data)
-    uri, sha256 = f"{archive}{SEPARATOR}../../evil.jpg", hashlib.sha256(data).hexdigest()
+    uri, sha256 = f"{archive}{MEMBER_SEPARATOR}../../evil.jpg", hashlib.sha256(data).hexdigest()
     directory = captions(([CaptionedPicture(sha256, uri, "red", -1.0)], [line(uri, sha256)]))
     before = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
     export(ExportOptions(directory, "txt", str(tmp_path / "out" / "texts"), root=str(archive.parent)))

@@ -13,7 +13,7 @@ import pytest
 
 from beam_pipeline.inputs.containers import fingerprint, list_container, read_input
 from beam_pipeline.inputs.input_file import TooLarge, UnreadableMember
-from beam_pipeline.inputs.sources import ask_file, resolve_source
+from beam_pipeline.inputs.sources import resolve_source, stat_file
 from training.errors import UserError
 
 MAX_BYTES = 1 << 20
@@ -48,7 +48,7 @@ def write(request, tmp_path):
 def members_of(path) -> tuple[dict[str, object], Counter]:
     """({name: InputFile}, what was ignored) of an archive."""
     ignored = Counter()
-    files = list(list_container(ask_file(str(path)), ignored))
+    files = list(list_container(stat_file(str(path)), ignored))
     return {file.uri.removeprefix(f"{path}!/"): file for file in files}, +ignored
 
 
