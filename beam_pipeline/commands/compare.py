@@ -17,7 +17,7 @@ from beam_pipeline.runtime.text import why
 from beam_pipeline.words.log_odds import exact_p_values, log_odds, q_values
 from beam_pipeline.words.reference import require_same_captioner
 from beam_pipeline.words.summary import TABLES, read_summary
-from beam_pipeline.words.terms import WORD, is_stop, lemma
+from beam_pipeline.words.terms import WORD, is_stop
 from training.errors import JobFailed
 
 log = logging.getLogger("captionbeam")
@@ -103,7 +103,7 @@ def comparison(first: WordTable, second: WordTable) -> list[Row]:
     rows = [
         {
             "word": word,
-            "lemma": lemma(word),
+            "lemma": (first.rows.get(word) or second.rows[word])["lemma"],
             "log_odds": float(found.delta[number]),
             "z": float(found.z[number]),
             "p": float(p_values[number]),

@@ -6,28 +6,16 @@ import csv
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
-import pyarrow
-import pyarrow.parquet
+from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.results.caption_index import CaptionedFile
 from beam_pipeline.runtime.tables import escape_cell
 from beam_pipeline.runtime.text import utf8
 
+if TYPE_CHECKING:
+    import pyarrow
+
 COLUMNS = ("uri", "sha256", "caption", "score", "confidence", "flags", "keywords", "duplicate")
-PARQUET_SCHEMA = pyarrow.schema(
-    {
-        "uri": pyarrow.string(),
-        "sha256": pyarrow.string(),
-        "caption": pyarrow.string(),
-        "score": pyarrow.float64(),
-        "confidence": pyarrow.float64(),
-        "flags": pyarrow.list_(pyarrow.string()),
-        "keywords": pyarrow.list_(pyarrow.string()),
-        "duplicate": pyarrow.bool_(),
-    }
-)
 _ROW_GROUP = 16_384  # rows that Parquet holds in memory: a few MB
 _BETWEEN = ";"  # words of a list in one CSV cell; no word holds it, since the tokenizer cuts there
 
@@ -48,10 +36,30 @@ def write_csv(path: str, files: Iterable[CaptionedFile], _: Callable[[str], str]
 
 def write_parquet(path: str, files: Iterable[CaptionedFile], _: Callable[[str], str]) -> None:
     """Rows -> Parquet; a withheld caption is null, a lone surrogate is spelt \\udcXX, since Parquet holds UTF-8."""
-    remaining = iter(files)
-    with pyarrow.parquet.ParquetWriter(path, PARQUET_SCHEMA) as writer:
+    import pyarrow  # 50 MB that the other formats do without
+    import pyarrow.parquet
+
+    schema, remaining = _parquet_schema(), iter(files)
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
         while rows := [_parquet_row(file) for file in itertools.islice(remaining, _ROW_GROUP)]:
-            writer.write_table(pyarrow.Table.from_pylist(rows, PARQUET_SCHEMA))
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+
+
+def _parquet_schema() -> pyarrow.Schema:
+    import pyarrow
+
+    return pyarrow.schema(
+        {
+            "uri": pyarrow.string(),
+            "sha256": pyarrow.string(),
+            "caption": pyarrow.string(),
+            "score": pyarrow.float64(),
+            "confidence": pyarrow.float64(),
+            "flags": pyarrow.list_(pyarrow.string()),
+            "keywords": pyarrow.list_(pyarrow.string()),
+            "duplicate": pyarrow.bool_(),
+        }
+    )
 
 
 def _parquet_row(file: CaptionedFile) -> Mapping[str, Any]:

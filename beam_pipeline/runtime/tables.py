@@ -90,4 +90,5 @@ def read_parquet(data: bytes) -> list[dict[str, Any]]:
     """What `to_parquet` gave -> rows."""
     import pyarrow.parquet
 
-    return pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()
+    # `pyarrow.parquet.read_table` would import pandas: 0.3 s and 45 MB.
+    return pyarrow.parquet.ParquetFile(io.BytesIO(data)).read(use_threads=False).to_pylist()

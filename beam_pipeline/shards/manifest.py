@@ -6,13 +6,10 @@ import json
 import logging
 import os
 
-import tensorflow as tf
-
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.run import Standing, standing
 from beam_pipeline.shards.shard_id import ShardId
 from training.data import feature_set
-from training.data.feature_records import deserialize
 from training.data.feature_set import MANIFEST, FeatureSet, Shard
 from training.errors import UserError
 
@@ -62,6 +59,10 @@ def take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tuple
 
 def summarize_shard(shard: ShardId, output: str) -> Shard:
     """A committed shard that no manifest names, because the run was killed before it wrote one -> its entry."""
+    import tensorflow as tf  # only here, so that what looks at a manifest does not load it
+
+    from training.data.feature_records import deserialize
+
     path = storage.join(output, shard.features())
     if not storage.exists(path):
         return Shard(shard.features(), 0, 0, 0, "")

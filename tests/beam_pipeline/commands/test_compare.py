@@ -52,7 +52,7 @@ def test_an_empty_collection_gives_an_empty_table(word_tables, tmp_path, capsys,
 
 def test_estimates_count_where_both_have_them():
     def table(has_presence):
-        return WordTable(10, has_presence, {"dog": {"images": 2, "estimate": 4.5, "example": "/x"}})
+        return WordTable(10, has_presence, {"dog": {"lemma": "dog", "images": 2, "estimate": 4.5, "example": "/x"}})
 
     assert comparison(table(True), table(True))[0]["pictures_a"] == 4.5
     (row,) = comparison(table(True), table(False))
