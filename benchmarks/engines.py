@@ -10,7 +10,7 @@ and speeds are medians of the ratios to TensorFlow's float32 of these turns, so 
 them: by the clock, and by processor time, which other programs on the machine hardly touch.
 
 OpenVINO's 8-bit whole numbers are those that the captioner was trained with, or else quantized here on pictures outside
-the list, which takes nncf (pip install 'captionbeam[int8]').
+the list, which takes nncf (pip install '.[int8]').
 """
 
 from __future__ import annotations

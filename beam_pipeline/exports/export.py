@@ -9,7 +9,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from beam_pipeline.exports.picture_metadata import MetadataWriter, UnwritableMetadata, require_library
+from beam_pipeline.exports.picture_metadata import MetadataWriter, UnwritableMetadata
 from beam_pipeline.exports.sidecars import add_line, relative_name, sidecar, xmp_packet
 from beam_pipeline.exports.tables import write_coco, write_csv, write_parquet
 from beam_pipeline.exports.webdataset import holds, shard_name, write_shard
@@ -31,6 +31,7 @@ from beam_pipeline.options.results import (
 )
 from beam_pipeline.results.caption_index import CaptionedFile, CaptionIndex
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.extras import require
 from beam_pipeline.runtime.text import reason, utf8
 from beam_pipeline.shards.ledger import DUPLICATE, REJECTED
 from beam_pipeline.shards.run import exclusive
@@ -97,7 +98,7 @@ def _check(options: ExportOptions) -> None:
     if options.output and options.format in TABLES and os.path.isdir(options.output):
         raise UserError(f"--output {options.output}: is a folder; {what} writes one file")
     if options.format == METADATA:
-        require_library()
+        require("pyexiv2", "metadata", "--format metadata")
 
 
 def _as_folder(root: str) -> str:

@@ -6,13 +6,11 @@ costs that picture and no other. Nothing but bytes goes between the two.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from typing import Any
 
 from beam_pipeline.options.results import APPEND, OVERWRITE
 from beam_pipeline.runtime.isolated_process import Handler, IsolatedProcess, ProcessDied, Refused, RequestLimits
-from training.errors import UserError
 
 _SECONDS = 60  # for one picture; a 100 MB TIFF takes less than one
 _DESCRIPTION, _KEYWORDS = "Xmp.dc.description", "Xmp.dc.subject"
@@ -24,15 +22,6 @@ _LIMITS = RequestLimits(_SECONDS, _SECONDS, memory_bytes=1 << 30, memory_per_byt
 
 class UnwritableMetadata(Exception):
     """A picture's file cannot take the metadata; the message is the reason, for a person."""
-
-
-def require_library() -> None:
-    """Raises UserError where pyexiv2 is not installed."""
-    if importlib.util.find_spec("pyexiv2") is None:
-        raise UserError(
-            '--format metadata: needs pyexiv2; pip install "captionbeam[metadata]" brings it (it is under the GPL), '
-            "or take --format xmp"
-        )
 
 
 class MetadataWriter:

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
 
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
+from beam_pipeline.runtime.extras import how_to_install
 
 INPUT_SIZE = 299  # pixels of a side that InceptionV3 was trained on
 # A JPEG is decoded at the smallest of its DCT scales (1/1, 1/2, 1/4, 1/8) that still leaves twice the input size,
@@ -116,9 +117,7 @@ def _open(data: bytes) -> Image.Image:
     try:
         import pillow_heif
     except ImportError as error:
-        raise UnreadableImage(
-            'HEIC image: its decoder is not installed; pip install "captionbeam[heif]" brings it'
-        ) from error
+        raise UnreadableImage(f"HEIC image: its decoder is not installed; {how_to_install('heif')}") from error
     pillow_heif.register_heif_opener(thumbnails=False)
     return Image.open(io.BytesIO(data), formats=("HEIF",))
 

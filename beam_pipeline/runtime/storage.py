@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
+from beam_pipeline.runtime.extras import require
 from training import files
 from training.errors import JobFailed
 from training.files import TEMPORARY_PREFIX, is_local
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20  # bytes
 
 
-def _remote() -> ModuleType:
+def _remote(path: str) -> ModuleType:
+    """Loads what works at this address; raises UserError if a library for it is not installed."""
+    if path.startswith("s3://"):
+        require("boto3", "s3", path)
     from beam_pipeline.runtime import remote_storage
 
     return remote_storage
@@ -36,7 +40,9 @@ def use_options(options: PipelineOptions) -> None:
 
     A pipeline does so too, but files are looked at before there is one.
     """
-    _remote().use_options(options)
+    from beam_pipeline.runtime import remote_storage
+
+    remote_storage.use_options(options)
 
 
 def absolute(path: str) -> str:
@@ -46,17 +52,17 @@ def absolute(path: str) -> str:
 
 def join(directory: str, name: str) -> str:
     """Directory and a name in it -> path of the file, local or remote."""
-    return os.path.join(directory, name) if is_local(directory) else _remote().join(directory, name)
+    return os.path.join(directory, name) if is_local(directory) else _remote(directory).join(directory, name)
 
 
 def exists(path: str) -> bool:
     """Whether there is a file, or a local directory, at `path`."""
-    return os.path.exists(path) if is_local(path) else _remote().exists(path)
+    return os.path.exists(path) if is_local(path) else _remote(path).exists(path)
 
 
 def is_file(path: str) -> bool:
     """Whether there is a file at `path`."""
-    return os.path.isfile(path) if is_local(path) else _remote().exists(path)
+    return os.path.isfile(path) if is_local(path) else _remote(path).exists(path)
 
 
 def find_remote(pattern: str, limit: int | None = None) -> list[tuple[str, int, float]]:
@@ -70,7 +76,7 @@ def find_remote(pattern: str, limit: int | None = None) -> list[tuple[str, int, 
       ValueError: there is no file system for the scheme.
       ImportError: the file system needs a library that is not installed.
     """
-    return _remote().find_files(pattern, limit)
+    return _remote(pattern).find_files(pattern, limit)
 
 
 def open_file(path: str) -> BinaryIO:
@@ -79,7 +85,7 @@ def open_file(path: str) -> BinaryIO:
     Raises:
       OSError: it cannot be opened.
     """
-    return open(path, "rb") if is_local(path) else _remote().open_file(path)
+    return open(path, "rb") if is_local(path) else _remote(path).open_file(path)
 
 
 def read_bytes(path: str) -> bytes:
@@ -116,7 +122,7 @@ def make_directory(path: str) -> None:
 def list_directory(path: str) -> dict[str, int]:
     """Directory -> {file name: size in bytes}, sub-directories left out; empty if there is no such directory."""
     if not is_local(path):
-        return _remote().list_directory(path)
+        return _remote(path).list_directory(path)
     if not os.path.isdir(path):
         return {}
     with os.scandir(path) as entries:
@@ -129,7 +135,7 @@ def last_written(path: str) -> float | None:
     Empty files do not count, nor do directories: the lock is one that says nothing of work.
     """
     if not is_local(path):
-        return _remote().last_written(path)
+        return _remote(path).last_written(path)
     with os.scandir(path) as entries:
         return max(
             (entry.stat().st_mtime for entry in entries if entry.is_file() and entry.stat().st_size), default=None
@@ -162,7 +168,7 @@ def new_file(path: str) -> Iterator[str]:
         with temporary_directory(beside=path) as directory:
             temporary = os.path.join(directory, os.path.basename(path))
             yield temporary
-            _remote().upload(temporary, path)
+            _remote(path).upload(temporary, path)
 
 
 @contextlib.contextmanager
@@ -181,7 +187,7 @@ def local_copy(path: str) -> Iterator[str]:
 def remove(path: str) -> None:
     """Removes a file if it exists."""
     if not is_local(path):
-        _remote().remove(path)
+        _remote(path).remove(path)
         return
     with contextlib.suppress(FileNotFoundError):
         os.remove(path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import io
 import logging
 import os
@@ -33,8 +32,9 @@ from beam_pipeline.encoders.base import (
 from beam_pipeline.encoders.engines.tensorflow import frozen_function
 from beam_pipeline.encoders.int8 import pack, read_graph
 from beam_pipeline.images.decode import INPUT_SIZE
+from beam_pipeline.runtime.extras import require
 from training.data.feature_set import FEATURE_DTYPE
-from training.errors import JobFailed, UserError
+from training.errors import JobFailed
 from training.files import writing
 
 log = logging.getLogger("captionbeam")
@@ -59,7 +59,7 @@ class OpenVino(Engine):
         Raises:
           UserError: it is not; says how to install it.
         """
-        _require("openvino", "openvino", "engine openvino")
+        require("openvino", "openvino", "engine openvino")
 
     def load(self, spec: EncoderSpec, architecture: Architecture) -> Encoder:
         """Loads an encoder whose weights are known to be those of the spec.
@@ -86,7 +86,7 @@ class OpenVino(Engine):
           UserError: OpenVINO or nncf is not installed.
           JobFailed: the disk for temporary files is full.
         """
-        _require("nncf", "int8", "precision int8")
+        require("nncf", "int8", "precision int8")
         openvino = self._import()
         nncf = import_without_telemetry("nncf")
         nncf.set_log_level(logging.ERROR)
@@ -111,11 +111,6 @@ class OpenVino(Engine):
     def _import(self) -> ModuleType:
         self.require()
         return import_without_telemetry("openvino")
-
-
-def _require(package: str, extra: str, feature: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise UserError(f"{feature}: the package {package} is not installed; run pip install 'captionbeam[{extra}]'")
 
 
 def import_without_telemetry(package: str) -> ModuleType:

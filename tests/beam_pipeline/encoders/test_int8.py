@@ -212,7 +212,7 @@ def test_the_missing_extra_is_named_in_one_line(monkeypatch, capsys, good, weigh
     assert main(["extract", *argv, "--engine", "openvino"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "precision int8: the package nncf is not installed; run pip install 'captionbeam[int8]'" in error
+    assert "precision int8: the package nncf is not installed; run pip install '.[int8]'" in error
     assert not (output / "manifest.json").exists()
     assert run_int8("others", weights=quantized(tmp_path / "elsewhere")).records == 20
 

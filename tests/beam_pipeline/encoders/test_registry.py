@@ -122,5 +122,5 @@ def test_the_missing_extra_is_named_in_one_line(monkeypatch, capsys, good, weigh
     assert main(["extract", *argv]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "pip install 'captionbeam[openvino]'" in error
+    assert "pip install '.[openvino]'" in error
     assert not (output / "manifest.json").exists()
