@@ -8,6 +8,7 @@ jpeg, noisy_jpeg, colours, good
 weights, encoder, mean_colour, load_encoder
                 a stand-in weight file, and an encoder that gives a picture's mean colour
 run_extract     runs `extract` on the folder with that encoder
+pyexiv2         the metadata library; the test is skipped without it
 captions, results, word_tables
                 write finished captions directories: without and with word tables, and word tables alone
 """
@@ -239,6 +240,12 @@ def captions(tmp_path):
         return str(directory)
 
     return write
+
+
+@pytest.fixture
+def pyexiv2():
+    """The library that reads and writes metadata in pictures; the test is skipped without it."""
+    return pytest.importorskip("pyexiv2", reason="needs pyexiv2, the extra metadata")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`captionbeam export DIR`: finished captions in the forms that other programs take."""
+"""`captionbeam export DIR`: writes finished captions in formats that other programs read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from beam_pipeline.options.results import (
 from beam_pipeline.results.caption_index import CaptionedFile, CaptionIndex
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.extras import require
-from beam_pipeline.runtime.text import reason, utf8
+from beam_pipeline.runtime.text import plural, reason, utf8
 from beam_pipeline.shards.ledger import DUPLICATE, REJECTED
 from beam_pipeline.shards.run import exclusive
 from beam_pipeline.words.summary import read_summary
@@ -42,24 +42,28 @@ log = logging.getLogger("captionbeam")
 
 TABLES = {CSV: write_csv, PARQUET: write_parquet, COCO: write_coco}
 SIDECARS = (TXT, XMP)
-_IN_ARCHIVE = "lies in an archive, which is not written into; give --output"
-WRITTEN, LEFT, FAILED = "written", "left as they were", "failed"
-WITHHELD = "without caption for low confidence"
+_IN_ARCHIVE = "is in an archive, and archives are not changed; give --output"
+# What became of a file, or of a picture for webdataset.
+WRITTEN, UNCHANGED, FAILED = "written", "unchanged", "failed"
+WITHHELD = "without caption (low confidence)"
 
 
 def export(options: ExportOptions) -> dict[str, int]:
-    """Writes the captions of a directory in another form -> files (pictures, for webdataset) by what became of them.
+    """Writes the captions of a directory in another format; returns and prints how many files had which outcome.
+
+    Returns:
+      WRITTEN, UNCHANGED, FAILED or WITHHELD -> number of files (for webdataset: of pictures), where it is not 0.
 
     Raises:
-      UserError: a wrong option, or no finished captions; nothing is written.
-      JobFailed: the output cannot be written, or something of it could not; the rest is there.
+      UserError: an invalid option, or no finished captions; nothing was written.
+      JobFailed: the output cannot be written, or some files failed; the others were written.
     """
     _check(options)
     summary = read_summary(options.captions, "DIR")
     if options.min_confidence and not summary["made_with"].get("confidence"):
         raise UserError(
             f"--min-confidence {options.min_confidence:g}: the captions of {options.captions} carry no confidence; "
-            "caption again, with a captioner that has one"
+            "caption again with a captioner that has one"
         )
     with CaptionIndex(options.captions, options.keyword_presence, options.min_confidence) as index:
         root = index.common_folder() if options.root is None else _as_folder(options.root)
@@ -71,9 +75,10 @@ def export(options: ExportOptions) -> dict[str, int]:
             done = _write_beside(options, index, root)
         _print_balance(options, index.counts(), done)
     if done[FAILED]:
+        unit = "picture" if options.format == WEBDATASET else "file"
         raise JobFailed(
-            f"{done[FAILED]} could not be exported, each is named above; mend the cause and run the command again: "
-            "what is written is kept"
+            f"{plural(done[FAILED], unit)} could not be exported, as listed above; fix the cause and run the command "
+            "again, which keeps what is written"
         )
     return dict(+done)
 
@@ -83,20 +88,20 @@ def _check(options: ExportOptions) -> None:
     if options.format not in FORMATS:
         raise UserError(f"{what}: expected one of {', '.join(FORMATS)}")
     if bool(options.output) == options.in_place:
-        raise UserError("export: give either --output or --in-place")
+        raise UserError("export: expected either --output or --in-place")
     takes_mode = options.format in (*SIDECARS, METADATA)
     if options.in_place and not takes_mode:
-        raise UserError(f"--in-place: goes with --format txt, xmp and metadata; {what} takes --output")
+        raise UserError(f"--in-place: only for --format txt, xmp and metadata; {what} takes --output")
     if options.mode is not None and not takes_mode:
-        raise UserError(f"--mode: goes with --format txt, xmp and metadata; {what} replaces its file")
+        raise UserError(f"--mode: only for --format txt, xmp and metadata; {what} replaces its file")
     if options.mode not in (None, *MODES):
         raise UserError(f"--mode {options.mode}: expected one of {', '.join(MODES)}")
     if options.format == XMP and options.mode == APPEND:
-        raise UserError("--mode append: other programs' .xmp files are not merged; give skip or overwrite")
+        raise UserError("--mode append: not for --format xmp, whose files are not merged; give skip or overwrite")
     if options.output and options.format == WEBDATASET and not storage.is_local(options.output):
-        raise UserError(f"--output {options.output}: WebDataset shards are written to a local folder; copy them there")
+        raise UserError(f"--output {options.output}: WebDataset shards need a local folder; copy them from there")
     if options.output and options.format in TABLES and os.path.isdir(options.output):
-        raise UserError(f"--output {options.output}: is a folder; {what} writes one file")
+        raise UserError(f"--output {options.output}: is a folder; {what} writes a file")
     if options.format == METADATA:
         require("pyexiv2", "metadata", "--format metadata")
 
@@ -107,12 +112,12 @@ def _as_folder(root: str) -> str:
 
 def _print_balance(options: ExportOptions, counts: dict[str, int], done: Counter[str]) -> None:
     files, rejected = sum(counts.values()), counts[REJECTED]
-    shown = files - rejected
-    print(f"{files} files = {shown} captioned ({counts[DUPLICATE]} of them duplicates) + {rejected} rejected")
-    names = (WRITTEN, LEFT, FAILED, *((WITHHELD,) if done[WITHHELD] else ()))
-    parts = " + ".join(f"{done[name]} {name}" for name in names)
-    unit = "distinct pictures" if options.format == WEBDATASET else "captioned files"
-    print(f"{options.output or 'beside the pictures'}: {done.total()} {unit} = {parts}")
+    duplicates = plural(counts[DUPLICATE], "duplicate")
+    print(f"{plural(files, 'file')} = {files - rejected:,} captioned ({duplicates}) + {rejected:,} rejected")
+    names = (WRITTEN, UNCHANGED, FAILED, *((WITHHELD,) if done[WITHHELD] else ()))
+    parts = " + ".join(f"{done[name]:,} {name}" for name in names)
+    unit = "distinct picture" if options.format == WEBDATASET else "captioned file"
+    print(f"{options.output or 'in place'}: {plural(done.total(), unit)} = {parts}")
 
 
 def _failed(uri: str, why: str) -> str:
@@ -141,7 +146,7 @@ def _write_beside(options: ExportOptions, index: CaptionIndex, root: str) -> Cou
     output = storage.absolute(options.output) if options.output else None
 
     def place(uri: str) -> str:
-        """Where a picture or its mirror lies."""
+        """Path of a picture, or of its mirror in the output."""
         return uri if output is None else storage.join(output, relative_name(uri, root))
 
     def run(write: Callable[[CaptionedFile], str]) -> Counter[str]:
@@ -165,7 +170,7 @@ def _write_beside(options: ExportOptions, index: CaptionIndex, root: str) -> Cou
 
 
 def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
-    """What became of a file; one that cannot be written is named, and the others go on."""
+    """Writes for one file -> its outcome; where that fails, a warning names the file."""
     if file.withheld:
         return WITHHELD
     try:
@@ -177,20 +182,20 @@ def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
 
 
 def _write_sidecar(file: CaptionedFile, path: str, mode: str, ending: str) -> str:
-    there = storage.exists(path)
-    if there and mode == SKIP:
-        return LEFT
-    before = storage.read_bytes(path) if there else None
+    exists = storage.exists(path)
+    if exists and mode == SKIP:
+        return UNCHANGED
+    before = storage.read_bytes(path) if exists else None
     if ending == ".xmp":
         data = xmp_packet(file.caption, file.keywords)
     else:
         kept = (before or b"").decode("utf-8", "surrogateescape") if mode == APPEND else ""
         text = add_line(kept, file.caption)
         if text is None:
-            return LEFT
+            return UNCHANGED
         data = text.encode("utf-8", "surrogateescape")
     if data == before:
-        return LEFT
+        return UNCHANGED
     _write(path, data)
     return WRITTEN
 
@@ -201,10 +206,10 @@ def _write_copy(
     if storage.exists(path):
         if index.holds(path) or (storage.is_local(file.uri) and os.path.realpath(path) == os.path.realpath(file.uri)):
             return _failed(
-                file.uri, f"its copy would replace {path}, a picture of the collection; choose another --output"
+                file.uri, f"its copy would overwrite {path}, a picture of the collection; choose another --output"
             )
         if mode == SKIP:
-            return LEFT
+            return UNCHANGED
     data = reader.read_unchanged(file.uri, file.sha256)
     _write(path, writer.write(data, file.caption, file.keywords, mode) or data)
     return WRITTEN
@@ -215,8 +220,8 @@ def _write_into(file: CaptionedFile, mode: str, reader: PictureReader, writer: M
         return _failed(file.uri, _IN_ARCHIVE)
     data = reader.read(file.uri)
     written = writer.write(data, file.caption, file.keywords, mode)
-    if written is None:  # one that an earlier call wrote into has other bytes than were captioned, and says the caption
-        return LEFT
+    if written is None:  # an earlier export changed its bytes, and it has the caption
+        return UNCHANGED
     require_unchanged(data, file.sha256)
     _replace(file.uri, written)
     return WRITTEN
@@ -229,7 +234,7 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _replace(path: str, data: bytes) -> None:
-    """Replaces a picture's content; who may read it and where links to it lead stays as it is."""
+    """Replaces the content of a picture; its permissions and symbolic links to it stay."""
     if not storage.is_local(path):
         storage.write_atomic(path, data)
         return
@@ -267,7 +272,7 @@ def _write_webdataset(options: ExportOptions, index: CaptionIndex) -> Counter[st
         for number, pictures in enumerate(_batches(shown(), options.samples)):
             path = storage.join(output, shard_name(number))
             if holds(path, pictures):
-                done[LEFT] += len(pictures)
+                done[UNCHANGED] += len(pictures)
                 continue
             with storage.new_file(path) as local, open(local, "wb") as file:
                 written = write_shard(file, pictures, read)

@@ -1,4 +1,4 @@
-"""Description and keywords inside a picture's file, as XMP and IPTC; its pixels stay as they are, byte for byte.
+"""Writes description and keywords into a picture's file, as XMP and IPTC; its pixel data do not change.
 
 Exiv2 is C++ and reads files that nobody vouches for, so it works in a process of its own: one that crashes or hangs
 costs that picture and no other. Nothing but bytes goes between the two.
@@ -25,7 +25,7 @@ class UnwritableMetadata(Exception):
 
 
 class MetadataWriter:
-    """Bytes of a picture -> the same with description and keywords; a context manager, as it holds a process."""
+    """Adds description and keywords to the bytes of a picture; a context manager, since it holds a process."""
 
     def __init__(self) -> None:
         self._process: IsolatedProcess | None = None
@@ -38,13 +38,13 @@ class MetadataWriter:
             self._process.close()
 
     def write(self, data: bytes, caption: str, keywords: tuple[str, ...], mode: str) -> bytes | None:
-        """File content -> new content; None where what the file says already is left as it is.
+        """Content of a picture's file -> new content; None where the file stays as it is.
 
         Args:
           data: the whole file.
-          caption: for its description. A description that is there is kept (skip), kept with the caption behind it
-            (append), or replaced (overwrite).
-          keywords: added to those that are there.
+          caption: for its description. An existing description is kept (skip), gets the caption appended (append), or
+            is replaced (overwrite).
+          keywords: added to the existing ones.
           mode: one of `options.results.MODES`.
 
         Raises:
@@ -79,15 +79,14 @@ def start_writer() -> Handler:
 
 
 def with_metadata(data: bytes, caption: str, keywords: list[str], mode: str) -> bytes | None:
-    """What `MetadataWriter.write` does, in this process."""
+    """Does what `MetadataWriter.write` does, in this process."""
     import pyexiv2
 
-    pyexiv2.set_log_level(4)  # warnings about what other programs wrote are nobody's business here
+    pyexiv2.set_log_level(4)  # no warnings about what other programs wrote
     try:
         with pyexiv2.ImageData(data) as image:
             xmp = image.read_xmp()
-            there = _plain(xmp.get(_DESCRIPTION))
-            description = _description(there, caption, mode)
+            description = _description(_plain(xmp.get(_DESCRIPTION)), caption, mode)
             if description is None:
                 return None
             words = _listed(xmp.get(_KEYWORDS))
@@ -107,17 +106,17 @@ def with_metadata(data: bytes, caption: str, keywords: list[str], mode: str) -> 
         raise UnwritableMetadata(" ".join(str(error).split())[:200]) from error
 
 
-def _description(there: str, caption: str, mode: str) -> str | None:
-    """What the file is to say; None where it stays as it is."""
-    if not there:
+def _description(existing: str, caption: str, mode: str) -> str | None:
+    """Existing description and caption -> the new description; None where the file stays as it is."""
+    if not existing:
         return caption
     if mode == OVERWRITE:
-        return None if there == caption else caption
-    return f"{there} {caption}" if mode == APPEND and caption not in there else None
+        return None if existing == caption else caption
+    return f"{existing} {caption}" if mode == APPEND and caption not in existing else None
 
 
 def _plain(value: Any) -> str:
-    """XMP text, which comes as {language: text}, or as plain text from some programs."""
+    """Value of an XMP text, {language: text} or from some programs a plain text -> the text."""
     if isinstance(value, dict):
         value = value.get('lang="x-default"') or next(iter(value.values()), "")
     return value if isinstance(value, str) else ""
@@ -128,5 +127,5 @@ def _listed(value: Any) -> list[str]:
 
 
 def _cut(text: str, size: int) -> str:
-    """Text -> as much of its beginning as fits into `size` bytes of UTF-8."""
+    """Text -> the longest beginning of it that fits into `size` bytes of UTF-8."""
     return text.encode()[:size].decode(errors="ignore")

@@ -1,4 +1,7 @@
-"""Captions as small files of their own, `a.txt` or `a.xmp` for `a.jpg`, and where they lie. Names are never trusted."""
+"""Sidecar files with captions, `a.txt` or `a.xmp` for `a.jpg`: their content and their names.
+
+Addresses may come from archives of strangers, so no name leads out of the folder that is written to.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +26,23 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 
 def sidecar(uri: str, ending: str, shares_stem: bool) -> str:
-    """Address of a picture -> that of its sidecar: a.jpg, a.txt; where there is an a.png too, a.jpg.txt and a.png.txt.
+    """Address of a picture -> address of its sidecar: a.txt for a.jpg; a.jpg.txt where there is an a.png too.
 
     Args:
       ending: of the sidecar, with its dot.
-      shares_stem: whether another picture would get the same one.
+      shares_stem: whether another picture has the same address but for its ending.
     """
     return (uri if shares_stem else stem(uri)) + ending
 
 
 def relative_name(uri: str, root: str) -> str:
-    """Address of a picture -> its path below a mirror of `root`; no name leads out of the mirror.
+    """Address of a picture -> its path relative to a mirror of `root`; never one that leads out of the mirror.
 
-    Parts that a path cannot hold or that mean another folder (.., ., nothing) are written in hexadecimal, as in
-    addresses: a member `../../x.jpg` of an archive comes to lie at `%2e%2e/%2e%2e/x.jpg`.
+    Parts that a path cannot hold, or that mean another folder (.., ., empty), are percent-encoded: the member
+    `../../x.jpg` of an archive gets the path `%2e%2e/%2e%2e/x.jpg`.
 
     Args:
-      root: what is left out at the beginning, with its slash; where an address does not begin so, it is mirrored whole.
+      root: folder that is mirrored, with its slash. Of an address outside it the whole path is kept.
     """
     below = root and uri.startswith(root)
     name = uri[len(root) :] if below else uri.replace("://", "/", 1).lstrip("/")
@@ -53,17 +56,17 @@ def _safe(part: str) -> str:
 
 
 def add_line(text: str, caption: str) -> str | None:
-    """Content of a .txt and a caption -> with the caption as its last line; None where a line says it already."""
+    """Content of a text file and a caption -> content with the caption as last line; None if a line equals it."""
     if caption in text.splitlines():
         return None
     return text + ("\n" if text and not text.endswith("\n") else "") + caption + "\n"
 
 
 def xmp_packet(caption: str, keywords: tuple[str, ...]) -> bytes:
-    """Caption and keywords -> an XMP file: `dc:description` and `dc:subject`, as photo programs read them."""
+    """Caption and keywords -> content of an XMP file, with `dc:description` and `dc:subject`, in UTF-8."""
     items = "".join(f"<rdf:li>{_xml(word)}</rdf:li>" for word in keywords)
     packet = _XMP.format(caption=_xml(caption), keywords=items)
-    ElementTree.fromstring(packet)  # what is not XML would be our fault, and is better found here
+    ElementTree.fromstring(packet)  # fails here rather than in another program
     return packet.encode()
 
 

@@ -1,4 +1,4 @@
-"""Captions as one file, row by row: CSV, Parquet, COCO's results form. Memory does not grow with the rows."""
+"""Captions as one file: CSV, Parquet or COCO's results format. Memory does not grow with the rows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,25 @@ if TYPE_CHECKING:
     import pyarrow
 
 COLUMNS = ("uri", "sha256", "caption", "score", "confidence", "flags", "keywords", "duplicate")
-_ROW_GROUP = 16_384  # rows that Parquet holds in memory: a few MB
-_BETWEEN = ";"  # words of a list in one CSV cell; no word holds it, since the tokenizer cuts there
+_ROW_GROUP = 16_384  # rows of Parquet that are in memory at once: a few MB
+_BETWEEN = ";"  # words of a list in one CSV cell; the tokenizer leaves it in no word
+
+
+def parquet_schema() -> pyarrow.Schema:
+    """Returns the schema of the Parquet export."""
+    import pyarrow
+
+    text, number = pyarrow.string(), pyarrow.float64()
+    types = (text, text, text, number, number, pyarrow.list_(text), pyarrow.list_(text), pyarrow.bool_())
+    return pyarrow.schema(zip(COLUMNS, types, strict=True))
 
 
 def write_csv(path: str, files: Iterable[CaptionedFile], _: Callable[[str], str]) -> None:
-    """Rows -> CSV in UTF-8 that no spreadsheet runs (`tables.escape_cell`); a withheld caption is an empty cell."""
-    # A file name that is not UTF-8 holds lone surrogates.
+    """Writes files and their captions as CSV in UTF-8; a withheld caption is an empty cell.
+
+    Cells are escaped, so no spreadsheet runs them as formulas (`runtime.tables.escape_cell`).
+    """
+    # A file name that is not UTF-8 contains lone surrogates.
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -35,31 +47,17 @@ def write_csv(path: str, files: Iterable[CaptionedFile], _: Callable[[str], str]
 
 
 def write_parquet(path: str, files: Iterable[CaptionedFile], _: Callable[[str], str]) -> None:
-    """Rows -> Parquet; a withheld caption is null, a lone surrogate is spelt \\udcXX, since Parquet holds UTF-8."""
-    import pyarrow  # 50 MB that the other formats do without
+    """Writes files and their captions as Parquet; a withheld caption is null.
+
+    Parquet needs UTF-8, so a lone surrogate (of a file name that is not UTF-8) is spelt \\udcXX.
+    """
+    import pyarrow
     import pyarrow.parquet
 
-    schema, remaining = _parquet_schema(), iter(files)
+    remaining, schema = iter(files), parquet_schema()
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
         while rows := [_parquet_row(file) for file in itertools.islice(remaining, _ROW_GROUP)]:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
-
-
-def _parquet_schema() -> pyarrow.Schema:
-    import pyarrow
-
-    return pyarrow.schema(
-        {
-            "uri": pyarrow.string(),
-            "sha256": pyarrow.string(),
-            "caption": pyarrow.string(),
-            "score": pyarrow.float64(),
-            "confidence": pyarrow.float64(),
-            "flags": pyarrow.list_(pyarrow.string()),
-            "keywords": pyarrow.list_(pyarrow.string()),
-            "duplicate": pyarrow.bool_(),
-        }
-    )
 
 
 def _parquet_row(file: CaptionedFile) -> Mapping[str, Any]:
@@ -72,11 +70,12 @@ def _shown(file: CaptionedFile) -> str | None:
 
 
 def write_coco(path: str, files: Iterable[CaptionedFile], relative: Callable[[str], str]) -> None:
-    """Rows -> `[{"image_id": name, "caption": ...}]`, a row a line, which `captionbeam evaluate --captions` takes.
-    Withheld captions have none.
+    """Writes captions in COCO's results format, `[{"image_id": name, "caption": caption}, ...]`.
+
+    Withheld captions are left out. `captionbeam evaluate --captions` reads the file.
 
     Args:
-      relative: address of a file -> its name below the folder that all have in common.
+      relative: address of a file -> its image_id, the path relative to the folder that all have in common.
     """
     with open(path, "w", encoding="ascii") as file:
         file.write("[")

@@ -1,4 +1,4 @@
-"""Captioned pictures as WebDataset shards: `captions-000000.tar` with SHA256.jpg, .json and .txt for each picture."""
+"""WebDataset shards of captioned pictures: `captions-000000.tar` with SHA256.jpg, .json and .txt of each picture."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
 
 
 def shard_name(number: int) -> str:
+    """Number of a shard, from 0 -> its file name."""
     return f"captions-{number:06d}.tar"
 
 
 def holds(path: str, pictures: list[tuple[CaptionedFile, ...]]) -> bool:
-    """Whether a tar is there that holds these pictures with these captions, every one."""
+    """Whether the tar file at `path` exists and has exactly these pictures, each given as its files, and captions."""
     if not os.path.exists(path):
         return False
     with contextlib.suppress(tarfile.TarError), tarfile.open(path) as archive:
-        said = [archive.extractfile(member).read() for member in archive if member.name.endswith(".json")]  # type: ignore[union-attr]
-        return said == [_description(files) for files in pictures]
+        descriptions = [archive.extractfile(member).read() for member in archive if member.name.endswith(".json")]  # type: ignore[union-attr]
+        return descriptions == [_description(files) for files in pictures]
     return False
 
 
 def write_shard(
     file: BinaryIO, pictures: list[tuple[CaptionedFile, ...]], read: Callable[[tuple[CaptionedFile, ...]], bytes | None]
 ) -> int:
-    """Pictures, each as the files that show it -> a tar; the same ones give the same bytes. Returns the samples in it.
+    """Writes pictures into a tar file; returns how many. The same pictures give the same bytes.
 
     Args:
-      read: gives the bytes of a picture, or None where it is to be left out.
+      file: to write to.
+      pictures: each as the files that show it.
+      read: files of a picture -> its bytes, or None where it is left out.
     """
     written = 0
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
@@ -48,7 +51,7 @@ def write_shard(
                 ("json", _description(files)),
                 ("txt", first.caption.encode()),
             ):
-                # Named by content: file names may hold anything, and WebDataset cuts at their first dot.
+                # Named by content: a file name may contain anything, and WebDataset splits it at its first dot.
                 member = tarfile.TarInfo(f"{first.sha256}.{ending}")
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))

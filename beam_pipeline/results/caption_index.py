@@ -1,7 +1,7 @@
-"""The captions of a finished directory, joined with the files that show each picture, in the order of the files.
+"""Joins the captions of a finished directory with the files that show each picture.
 
-A caption lies in the shard of its picture; the ledger line of a file that shows the same picture may lie in the shard
-of a later run. SQLite joins them in a temporary file, so that memory stays flat however large the collection is.
+The caption of a picture is in the picture's shard; the ledger line of another file that shows it may be in the shard of
+a later run. SQLite joins them in a temporary file, so memory does not grow with the collection.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.results.keywords import keywords_of
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.text import stem, uri_key, uri_of
+from beam_pipeline.runtime.text import plural, stem, uri_key, uri_of
 from beam_pipeline.shards.ledger import DUPLICATE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.shard_id import committed_shards
 from training.errors import JobFailed
@@ -43,18 +43,18 @@ _CAPTIONED = (
 
 @dataclass(frozen=True)
 class CaptionedFile:
-    """One file of a captioned collection, with what the captioner said of the picture in it.
+    """A file of a captioned collection, with the caption of its picture.
 
     Attributes:
       uri: absolute path, URL, or CONTAINER!/NAME.
       sha256: hex digest of its bytes.
       caption: the best caption.
-      score: mean log-probability of its words.
-      flags: oddities of the caption.
-      keywords: words that the picture is likely described by, the likeliest first.
-      duplicate: whether another file with these bytes is the one that was captioned.
-      confidence: probability that a person would accept the caption, or None.
-      withheld: whether that is too low for the caption to be given to other programs.
+      score: mean log-probability of its words, in nats.
+      flags: of the caption, see `training.models.flags`.
+      keywords: words that a person would probably use for the picture, the likeliest first.
+      duplicate: whether the caption was made from another file with the same bytes.
+      confidence: probability that a person would accept the caption, 0 to 1, or None.
+      withheld: whether the confidence is too low to give the caption to other programs.
     """
 
     uri: str
@@ -69,15 +69,15 @@ class CaptionedFile:
 
 
 class CaptionIndex:
-    """A captions directory, readable by file and by picture; a context manager, as it holds a temporary file.
+    """Captions of a directory, by file and by picture; a context manager, since it holds a temporary file.
 
     Args:
-      directory: what `captionbeam caption` made; its shards are taken as they stand now.
-      least_presence: of a keyword, see `keywords_of`.
-      min_confidence: captions below it are withheld; None for those that were flagged when they were made.
+      directory: captions directory, read when the index is made.
+      least_presence: presence from which a word is a keyword, see `keywords_of`.
+      min_confidence: captions below it are withheld; None withholds those that `caption --min-confidence` flagged.
 
     Raises:
-      JobFailed: a file is done and has no caption, or there is no room for the temporary file.
+      JobFailed: a captioned file has no caption, or there is no room for the temporary file.
     """
 
     def __init__(self, directory: str, least_presence: float, min_confidence: float | None = None):
@@ -98,10 +98,11 @@ class CaptionIndex:
 
     def _load(self, directory: str, least_presence: float, min_confidence: float | None) -> sqlite3.Connection:
         database = sqlite3.connect(os.path.join(self._folder.name, "captions.sqlite"))
-        # Nothing of it outlives this process, so nothing has to be safe from a crash.
+        # The database does not outlive this process, so it need not survive a crash.
         database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};")
         database.executescript(_SCHEMA)
-        for shard in committed_shards(storage.list_directory(directory)):  # in run order: the newest has the last word
+        # In the order of the runs, so the newest line of a file counts.
+        for shard in committed_shards(storage.list_directory(directory)):
             database.executemany(
                 "INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (_picture_row(picture, least_presence, min_confidence) for picture in read_captions(shard, directory)),
@@ -112,31 +113,34 @@ class CaptionIndex:
                 ((uri_key(line.uri), uri_key(stem(line.uri)), line.sha256, line.outcome) for line in ledger),
             )
         database.executescript(_INDEXES)
-        (lost,) = database.execute(
+        (missing,) = database.execute(
             "SELECT COUNT(*) FROM file LEFT JOIN picture USING (sha256) WHERE outcome <> ? AND caption IS NULL",
             (REJECTED,),
         ).fetchone()
-        if lost:
-            raise JobFailed(f"{directory}: {lost} files have no caption; a captions-*.jsonl was changed or removed")
+        if missing:
+            raise JobFailed(
+                f"{directory}: {plural(missing, 'captioned file')} without a caption; a captions-*.jsonl file was "
+                "changed or removed"
+            )
         return database
 
     def counts(self) -> dict[str, int]:
-        """Files by outcome, each of `OUTCOMES`."""
+        """Returns each of `OUTCOMES` -> number of files."""
         found = dict(self._database.execute("SELECT outcome, COUNT(*) FROM file GROUP BY outcome"))
         return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
 
     def withheld(self) -> int:
-        """Files that show a picture whose caption is withheld."""
+        """Returns the number of files whose caption is withheld."""
         count = "SELECT COUNT(*) FROM file JOIN picture USING (sha256) WHERE withheld AND outcome <> ?"
         (files,) = self._database.execute(count, (REJECTED,)).fetchone()
         return files
 
     def files(self) -> Iterator[CaptionedFile]:
-        """Every file that shows a captioned picture, by the order of their addresses."""
+        """Yields every file of a captioned picture, sorted by address."""
         return self._captioned(f"{_CAPTIONED} WHERE outcome <> ? ORDER BY uri", (REJECTED,))
 
     def pictures(self) -> Iterator[tuple[CaptionedFile, ...]]:
-        """The files of every distinct picture, pictures by the order of their first file."""
+        """Yields the files of every distinct picture, sorted by address; pictures by that of their first file."""
         first = "SELECT sha256 FROM file WHERE outcome <> ? GROUP BY sha256 ORDER BY MIN(uri)"
         for (sha256,) in self._database.execute(first, (REJECTED,)):
             where = f"{_CAPTIONED} WHERE sha256 = ? AND outcome <> ? ORDER BY uri"
@@ -150,22 +154,22 @@ class CaptionIndex:
             yield CaptionedFile(uri_of(uri), sha256, caption, score, *listed, duplicate, confidence, bool(withheld))
 
     def holds(self, uri: str) -> bool:
-        """Whether a file of the collection, a rejected one too, has this address."""
+        """Whether the collection has a file with this address; rejected ones count too."""
         return self._database.execute("SELECT 1 FROM file WHERE uri = ?", (uri_key(uri),)).fetchone() is not None
 
     def shares_stem(self, uri: str) -> bool:
-        """Whether another file that is exported has the same address but for its ending."""
+        """Whether another file of a captioned picture has the same address but for its ending."""
         count = "SELECT COUNT(*) FROM file WHERE stem = ? AND outcome <> ?"
         (files,) = self._database.execute(count, (uri_key(stem(uri)), REJECTED)).fetchone()
         return files > 1
 
     def common_folder(self) -> str:
-        """The deepest folder, or place in an archive, that holds every file that is exported; ends in / or is empty."""
+        """Returns the deepest folder that has all files of captioned pictures, with its slash, or ""."""
         ends = "SELECT MIN(uri), MAX(uri) FROM file WHERE outcome <> ?"
         first, last = self._database.execute(ends, (REJECTED,)).fetchone()
         if first is None:
             return ""
-        # In sorted order, what the first and the last begin with, all begin with.
+        # A common prefix of the first and the last of sorted addresses is a prefix of all.
         shared = os.path.commonprefix([first, last])  # noqa: RUF071 (addresses, cut at a / below)
         return uri_of(shared[: shared.rfind(b"/") + 1])
 
@@ -186,5 +190,5 @@ def _room() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise JobFailed(
-            f"{tempfile.gettempdir()}: no room to sort the captions ({error}); TMPDIR names another place"
+            f"{tempfile.gettempdir()}: no room to sort the captions ({error}); set TMPDIR to another folder"
         ) from error
