@@ -12,9 +12,10 @@ import os
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from beam_pipeline.commands.argument_parser import Parser, closest
+from beam_pipeline.commands.check_inputs import check_inputs
 from beam_pipeline.commands.parser import STAGES, build_parser, fill, stage_parser
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.completion import CompletionOptions
@@ -27,6 +28,9 @@ from beam_pipeline.runtime.logs import set_up_logging
 from beam_pipeline.runtime.memory import first_import
 from training.errors import UserError
 from training.options import EvaluateOptions, TrainOptions
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 _GO_ON = ("extract", "train", "caption", "export", "demo")  # stages that go on where they were stopped
 _STOPPED = ("stopped", "stopped; the same command goes on from what is finished")
@@ -48,9 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
     takes_beam = STAGES[stage].takes_beam
     try:
-        if unknown and not takes_beam:
+        if unknown and not (takes_beam and _may_be_beams(stage, unknown[0])):
             raise UserError(_unknown_option(stage, unknown[0], []))
         options = fill(STAGES[stage].options, settings)
+        if not unknown:  # a mistyped option is told first, since a path may be missing for it
+            check_inputs(options)
         run = (_DRY_RUN if settings.get("dry_run") else RUN)[stage]
         run(options, _beam_options(stage, unknown) if takes_beam else None)
         sys.stdout.flush()
@@ -63,7 +69,17 @@ def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
     return 0
 
 
-def _beam_options(stage: str, flags: list[str]):
+def _may_be_beams(stage: str, option: str) -> bool:
+    """Whether an option that a stage does not know may be one of Beam's, which only Beam can tell."""
+    return option.startswith("-") and not _is_of_encoder(stage, option)
+
+
+def _is_of_encoder(stage: str, option: str) -> bool:
+    """Whether an option says to `caption` how to encode, which the captioner decides."""
+    return stage == "caption" and option.partition("=")[0] in ("--engine", "--precision", "--layer", "--feature-kind")
+
+
+def _beam_options(stage: str, flags: list[str]) -> PipelineOptions:
     """What is left of the command line -> Beam's PipelineOptions; Beam itself only warns about a flag it does not know.
 
     Raises:
@@ -84,8 +100,8 @@ def _beam_options(stage: str, flags: list[str]):
 
 
 def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
-    if stage == "caption" and option.split("=")[0] in ("--engine", "--precision", "--layer", "--feature-kind"):
-        return f"{option}: caption runs the encoder that its captioner was trained with; extract takes the option"
+    if _is_of_encoder(stage, option):
+        return f"{option}: caption uses the encoder that its captioner was trained with; the option is one of extract"
     if not option.startswith("-"):
         return f"unexpected argument {option} (see captionbeam {stage} --help)"
     ours = [flag for action in stage_parser(stage)._actions for flag in action.option_strings]

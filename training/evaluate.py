@@ -88,14 +88,6 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
       UserError: no listed picture has features and captions, the captioner is for another encoder, or the captions
         do not fit the list or hold a decoder's mark.
     """
-    if (options.captioner is None) == (options.captions is None):
-        raise UserError("give either --captioner, whose captions are scored, or --captions made elsewhere")
-    if options.captions and (options.beam_width, options.min_words, options.guidance) != (None, None, None):
-        raise UserError(
-            "--beam-width, --min-words and --guidance go with --captioner; the captions of --captions are made already"
-        )
-    if options.words and not options.captioner:
-        raise UserError("--words goes with --captioner; a caption of --captions tells nothing of other words")
     features = load_feature_set(options.features)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
     trained_with = read_config(member_paths(options.captioner)[0])["trained_with"] if options.captioner else None

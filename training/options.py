@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from training.errors import UserError
 from training.option_fields import (
     Alias,
     Option,
@@ -285,3 +286,14 @@ class EvaluateOptions(DecodingOptions):
         ),
     )
     beam_width: int | None = field(default=None, metadata=BEAM_WIDTH_OPTION)
+
+    def __post_init__(self) -> None:
+        """Raises UserError if options contradict each other."""
+        if (self.captioner is None) == (self.captions is None):
+            raise UserError("evaluate: give either --captioner, to score its captions, or --captions made elsewhere")
+        if self.captions and (self.beam_width, self.min_words, self.guidance) != (None, None, None):
+            raise UserError(
+                "--beam-width, --min-words and --guidance go with --captioner; the captions of --captions exist already"
+            )
+        if self.words and not self.captioner:
+            raise UserError("--words goes with --captioner; the captions of --captions say nothing of other words")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from beam_pipeline.options.collection import IMAGES_HELP, IMAGES_METAVAR, CollectionOptions
+from training.errors import UserError
 from training.option_fields import natural, option, share
 from training.options import BEAM_WIDTH, BEAM_WIDTH_OPTION, CAPTIONER_OPTION, DecodingOptions
 
@@ -61,3 +62,13 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
         default=False,
         metadata=option("write no report.html; captionbeam report can do it later", flag="--no-report"),
     )
+
+    def __post_init__(self) -> None:
+        """Raises UserError if options contradict each other."""
+        if bool(self.images) == bool(self.features):
+            raise UserError("caption: give either --images or --features")
+        if self.alternatives >= self.beam_width:
+            raise UserError(
+                f"--alternatives {self.alternatives}: --beam-width {self.beam_width} gives at most "
+                f"{self.beam_width - 1} beside the best caption; raise --beam-width"
+            )

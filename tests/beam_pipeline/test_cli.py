@@ -66,7 +66,7 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         ),
         (
             ["caption", "--images", "x", "--captioner", "y", "--output", "z", "--engine", "openvino"],
-            "--engine: caption runs the encoder that its captioner was trained with; extract takes the option",
+            "--engine: caption uses the encoder that its captioner was trained with; the option is one of extract",
         ),
         (["caption", "--captioner", "x", "--output", "y"], "one of the arguments --images --features is required"),
         (["evaluate", *SPLIT], "one of the arguments --captioner --ensemble --captions is required"),
@@ -76,7 +76,7 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         ),
         (
             ["evaluate", *SPLIT, "--captions", "y", "--beam-width", "2"],
-            "--beam-width, --min-words and --guidance go with --captioner; the captions of --captions are made already",
+            "--beam-width, --min-words and --guidance go with --captioner; the captions of --captions exist already",
         ),
         (["evaluate", *SPLIT, "--captions", "y"], "x: no manifest.json here"),
         (["extract", "--images", "no_such_folder", "--output", "y"], "--images no_such_folder: no such file or folder"),

@@ -1,0 +1,95 @@
+"""Looks at the inputs that a command names before TensorFlow and Beam are loaded: a mistyped path fails at once.
+
+The command looks again, and closer. Remote addresses are left to it, since TensorFlow and Beam hold their file systems.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeGuard
+
+from beam_pipeline.commands.directories import kind_of
+from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.directories import VerifyOptions
+from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.words.summary import read_summary
+from training.data.caption_files import read_captions, read_image_list
+from training.data.feature_set import load_feature_set
+from training.errors import UserError
+from training.files import is_local
+from training.models.captioner_files import member_paths, read_config
+from training.options import EvaluateOptions, TrainOptions
+
+
+def check_inputs(options: Any) -> None:
+    """Options of a command -> nothing, if the local inputs that they name can be read.
+
+    Raises:
+      UserError: one of them is missing, or is something else.
+    """
+    if isinstance(options, ExtractOptions):
+        _check_images(options.images, options.remote_lists)
+        if _is_given(options.captions):
+            read_captions(options.captions)
+        _check_weights(options.weights)
+    elif isinstance(options, TrainOptions):
+        _check_features(options.features)
+        _check_lists(options.train_list, options.dev_list)
+        if _is_given(options.glove):
+            _check_file("--glove", options.glove)
+    elif isinstance(options, EvaluateOptions):
+        _check_features(options.features)
+        _check_captioner(options.captioner)
+        if _is_given(options.captions):
+            _check_file("--captions", options.captions)
+        _check_lists(options.list, options.train_list)
+    elif isinstance(options, CaptionOptions):
+        _check_captioner(options.captioner)
+        _check_images(options.images, options.remote_lists)
+        _check_features(options.features)
+        if _is_given(options.reference):
+            read_summary(options.reference, "--reference")
+        _check_weights(options.weights)
+    elif isinstance(options, VerifyOptions):
+        if is_local(options.directory):
+            kind_of(options.directory)
+        _check_captioner(options.captioner)
+        _check_features(options.features)
+        _check_weights(options.weights)
+
+
+def _is_given(path: str | None) -> TypeGuard[str]:
+    """Whether a path is given, and local."""
+    return path is not None and is_local(path)
+
+
+def _check_images(images: str | None, remote_lists: bool) -> None:
+    if _is_given(images):
+        resolve_source(images, remote_lists)
+
+
+def _check_features(features: str | None) -> None:
+    if _is_given(features):
+        load_feature_set(features)
+
+
+def _check_captioner(captioner: str | None) -> None:
+    for member in member_paths(captioner) if captioner else ():
+        if _is_given(member):
+            read_config(member)
+
+
+def _check_lists(*paths: str | None) -> None:
+    for path in filter(_is_given, paths):
+        read_image_list(path)
+
+
+def _check_weights(weights: str | None) -> None:
+    if weights not in ("imagenet", "random") and _is_given(weights):
+        _check_file("--weights", weights)
+
+
+def _check_file(option: str, path: str) -> None:
+    if not os.path.isfile(path):
+        raise UserError(f"{option} {path}: no such file; check the path")
