@@ -10,7 +10,7 @@ import numpy as np
 
 from beam_pipeline.captions.picture import Alternative, CaptionedPicture
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.interrupts import leave_if_stopping
+from beam_pipeline.runtime.interrupts import raise_if_stopping
 from beam_pipeline.runtime.threads import batched, map_ahead
 from beam_pipeline.shards.shard_id import ShardId
 from training.decoding.decoder import CaptionDecoder, Hypothesis
@@ -42,7 +42,7 @@ def caption_features(
     lines: list[str] = []
     # While one batch is captioned, the next is read or encoded.
     for batch in map_ahead(caption_batch, batched(features, DECODER_BATCH), threads=1, ahead=2):
-        leave_if_stopping()
+        raise_if_stopping()
         pictures += (picture for picture, _ in batch)
         lines += (line for _, line in batch)
         made(len(batch))

@@ -1,1 +1,1 @@
-"""Bytes -> pixels, in processes of their own. Imports neither Beam nor TensorFlow."""
+"""Bytes of image files -> pixels, in processes of their own. Imports neither Beam nor TensorFlow."""

@@ -47,8 +47,8 @@ _UPRIGHT = {  # EXIF orientation -> how a stored picture is turned to stand upri
     8: Image.Transpose.ROTATE_90,
 }
 
-# Views that augment training: random crops with these shares of the area and aspect ratios, as much as keeps the
-# picture recognisable by its caption (of the kind of Szegedy et al. 2015, section 6, who begin at 8 %).
+# Augmented views are random crops with these shares of the area and aspect ratios, as much as keeps the picture
+# recognisable by its caption (Szegedy et al. 2015, "Going Deeper with Convolutions", section 6, begin at 8 %).
 VIEW_AREA = (0.45, 0.9)
 VIEW_ASPECT = (3 / 4, 4 / 3)
 
@@ -66,7 +66,7 @@ class DecodedImage:
     Attributes:
       pixels: RGB uint8 [299, 299, 3].
       width, height: pixels of the picture as a viewer shows it, before resizing.
-      views: V other views of it to train on, uint8 [V, 299, 299, 3].
+      views: V augmented views of it to train on, RGB uint8 [V, 299, 299, 3].
     """
 
     pixels: np.ndarray
@@ -78,16 +78,16 @@ class DecodedImage:
 def decode_image(
     data: bytes, max_megapixels: float = DEFAULT_DECODE_LIMITS.max_megapixels, views: int = 0
 ) -> DecodedImage:
-    """File content -> DecodedImage.
+    """Content of an image file -> upright picture in the encoder's size, with augmented views of it.
 
     Args:
       data: the whole file.
-      max_megapixels: pixels / 10**6 that may be decoded at most; bounds memory at about 20 bytes a pixel.
-      views: V, how many to make beside the picture itself: the first is the whole picture mirrored, the others are
-        random crops, half of them mirrored. The file's content decides which.
+      max_megapixels: limit of pixels / 10**6 to decode; memory is about 20 bytes a pixel.
+      views: number of augmented views: the first is the whole picture mirrored, the others are random crops, half of
+        them mirrored. The file's content seeds the choice.
 
     Raises:
-      UnreadableImage: not an image, cut, of an unknown kind or too large; says which.
+      UnreadableImage: not an image, truncated, of an unknown format or too large; the message says which.
     """
     if not data:
         raise UnreadableImage("empty file")
@@ -108,7 +108,7 @@ def decode_image(
 
 
 def _open(data: bytes) -> Image.Image:
-    """Header of a file -> image that is still to be loaded; HEIC by way of pillow-heif, where that is installed."""
+    """Header of a file -> image that is still to be loaded, of HEIC by pillow-heif if that is installed."""
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -123,12 +123,15 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _brand(data: bytes) -> bytes:
-    """The kind of an ISO media file, in which HEIC and AVIF come; b"" for any other."""
+    """Content -> brand of an ISO media file, the container of HEIC and AVIF; b"" for any other file."""
     return data[8:12] if data[4:8] == b"ftyp" else b""
 
 
 def _boxes(data: bytes, views: int) -> list[Box]:
-    """What of the picture each view shows: the same for the same bytes, however many views are asked for."""
+    """Content -> the part of the picture that each augmented view shows.
+
+    The first ones are the same for the same bytes, however many views are asked for.
+    """
     if not views:
         return []
     generator = np.random.default_rng(list(hashlib.sha256(data).digest()))
@@ -172,9 +175,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _input_in_srgb(image: Image.Image, profile: bytes | None, box: Box) -> Image.Image:
-    """What the box holds of an 8-bit image -> sRGB [299, 299]; a colour profile is applied after resizing, where it
-    costs least.
-    """
+    """Part of an 8-bit image -> sRGB [299, 299]; a colour profile is applied after resizing, where it costs least."""
     usable = _to_srgb(profile, image.mode) if profile and len(profile) <= _LARGEST_PROFILE else None
     if usable is None:
         return _resize(to_rgb(image), box)
@@ -195,9 +196,9 @@ def _resize(image: Image.Image, box: Box) -> Image.Image:
 
 @functools.lru_cache(maxsize=8)  # the photos of a collection share few profiles
 def _to_srgb(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform] | None:
-    """ICC profile, mode of the image -> (mode that the profile speaks of, transform from there to sRGB).
+    """ICC profile, mode of the image -> (mode that the profile is for, transform from it to sRGB).
 
-    None where there is nothing to do or the profile is unusable.
+    None if there is nothing to do or the profile is unusable.
     """
     try:
         found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -218,7 +219,7 @@ def _to_srgb(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode of 8 bits -> RGB, transparency composited on white."""
+    """Image of any 8-bit mode -> RGB, transparency composited on white."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -227,7 +228,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _deep_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Integer grey spans what its bits can hold (mostly 0..65535); float grey 0..1, unless its values say otherwise."""
+    """Image of deep or float grey -> the same in 8 bits.
+
+    Integers span what their bits can hold, mostly 0 to 65535; floats 0 to 1, unless their values say otherwise.
+    """
     values = np.array(image, dtype=np.float32)  # (H, W)
     tags = getattr(image, "tag_v2", {})  # a TIFF's
     top = float(np.nanmax(values, initial=0, where=np.isfinite(values)))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one line that says how to go on, no noise after it, and an end within seconds."""
+"""Ctrl-C and SIGTERM: one line that says how to go on, nothing after it, and an end within seconds."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 
-GRACE_SECONDS = 5.0  # to leave what has been begun; what does not end by itself is ended then
+GRACE_SECONDS = 5.0  # for the process to end by itself, before it is ended
 
-_on_stop: list[Callable[[], None]] = []
+_callbacks: list[Callable[[], None]] = []
 _stopping = threading.Event()
 
 
 @dataclass
 class Stop:
-    """Whether the process has been told to stop: `status` is 128 and the signal's number then, else None."""
+    """Whether the process has been told to stop.
+
+    Attributes:
+      status: exit status, 128 and the signal's number, if it has; else None.
+    """
 
     status: int | None = None
 
@@ -31,11 +36,11 @@ def stoppable(message: str, silent: bool = True) -> Iterator[Stop]:
 
     Args:
       message: the line.
-      silent: whether nothing may be said after it: libraries complain of being interrupted.
+      silent: whether standard error is closed after it, since libraries complain when they are interrupted.
     """
     stop = Stop()
 
-    def on_signal(number: int, _) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         again, stop.status = stop.status is not None, 128 + number
         if again:
             os._exit(stop.status)
@@ -47,8 +52,8 @@ def stoppable(message: str, silent: bool = True) -> Iterator[Stop]:
         limit = threading.Timer(GRACE_SECONDS, os._exit, [stop.status])
         limit.daemon = True
         limit.start()
-        for leave in _on_stop:
-            leave()
+        for callback in _callbacks:
+            callback()
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
@@ -67,12 +72,12 @@ def stoppable(message: str, silent: bool = True) -> Iterator[Stop]:
 
 
 def is_stopping() -> bool:
-    """Whether the process has been told to stop: what fails now fails because of that."""
+    """Whether the process has been told to stop. What fails now fails because of that."""
     return _stopping.is_set()
 
 
-def leave_if_stopping() -> None:
-    """For threads that no signal interrupts, wherever they can leave what they are doing.
+def raise_if_stopping() -> None:
+    """Ends what a thread is doing if the process has been told to stop; signals interrupt the main thread only.
 
     Raises:
       KeyboardInterrupt: the process has been told to stop.
@@ -82,10 +87,10 @@ def leave_if_stopping() -> None:
 
 
 @contextlib.contextmanager
-def leaving(leave: Callable[[], None]) -> Iterator[None]:
-    """While entered, `leave` is called when the process is told to stop."""
-    _on_stop.append(leave)
+def on_stop(callback: Callable[[], None]) -> Iterator[None]:
+    """While entered, has `callback` called when the process is told to stop."""
+    _callbacks.append(callback)
     try:
         yield
     finally:
-        _on_stop.remove(leave)
+        _callbacks.remove(callback)

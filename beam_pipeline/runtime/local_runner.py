@@ -8,18 +8,21 @@ import shutil
 import sys
 import tempfile
 
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import python_urns
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.portability.api import beam_runner_api_pb2 as RunnerApi
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner, RunnerResult
 
 from beam_pipeline.runtime import worker_process
-from beam_pipeline.runtime.interrupts import leaving
+from beam_pipeline.runtime.interrupts import on_stop
 from beam_pipeline.runtime.logs import is_verbose
 
 
 class LocalRunner(FnApiRunner):
-    """Beam's own, but for the command that starts a worker process (--direct_running_mode multi_processing)."""
+    """Runs a pipeline on this machine, its worker processes started by a command of our own."""
 
-    def run_via_runner_api(self, pipeline_proto, options):
+    def run_via_runner_api(self, pipeline_proto: RunnerApi.Pipeline, options: PipelineOptions) -> RunnerResult:
+        """Runs a pipeline to its end; its worker processes end with it, however it ends."""
         job = tempfile.mkdtemp(prefix="captionbeam-job-")
 
         def end_job() -> None:
@@ -30,7 +33,7 @@ class LocalRunner(FnApiRunner):
             if environment.urn == python_urns.SUBPROCESS_SDK:
                 environment.payload = shlex.join(command).encode()
         try:
-            with leaving(end_job):
+            with on_stop(end_job):
                 return super().run_via_runner_api(pipeline_proto, options)
         finally:
             end_job()

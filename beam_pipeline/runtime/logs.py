@@ -1,4 +1,4 @@
-"""What a person sees on standard error."""
+"""Logging to standard error."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import warnings
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Shows our own words, with `verbose` Beam's and TensorFlow's too; to be called before either is imported."""
+    """Shows messages of captionbeam; has to be called before Beam and TensorFlow are imported.
+
+    Args:
+      verbose: whether to show debug messages, and those of Beam and TensorFlow too.
+    """
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
     others = logging.StreamHandler(sys.stderr)
-    # On the handler too: Beam's workers set the logger's level anew.
+    # On the handler too: Beam's workers set the level of the root logger anew.
     others.setLevel(logging.INFO if verbose else logging.CRITICAL)
     logging.basicConfig(level=others.level, format="%(name)s: %(message)s", handlers=[others])
     own = logging.getLogger("captionbeam")
@@ -27,4 +31,5 @@ def set_up_logging(verbose: bool) -> None:
 
 
 def is_verbose() -> bool:
+    """Whether `set_up_logging` was called with `verbose`."""
     return logging.getLogger("captionbeam").isEnabledFor(logging.DEBUG)

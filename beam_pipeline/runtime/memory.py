@@ -1,4 +1,4 @@
-"""The garbage collector and large things: it rests while they are imported, and what they leave is given back."""
+"""Garbage collection around large libraries and models: off while they are imported, forced when they are gone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 def release_memory() -> None:
-    """Collects garbage, and has the C library return what is free; glibc alone is known to keep it and can be asked."""
+    """Collects garbage, and has the C library return free memory to the system, where it is glibc."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -18,8 +18,9 @@ def release_memory() -> None:
 
 @contextlib.contextmanager
 def first_import(package: str) -> Iterator[None]:
-    """Where the package is not imported yet, no garbage is collected in between, nor looked for later in what is there
-    then: modules are a million objects that stay, and looking at them again and again takes a tenth of a short job.
+    """While entered, collects no garbage if a package is not imported yet; what is there at the end is never scanned.
+
+    Modules are a million objects that stay, and to scan them again and again takes a tenth of a short job.
     """
     if package in sys.modules or not gc.isenabled():
         yield

@@ -1,4 +1,4 @@
-"""What a worker loads once and keeps: an encoder, a caption decoder."""
+"""Loads what is large once in each worker process: an encoder, a caption decoder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Loaded = TypeVar("Loaded")
 
 
 class OncePerProcess(Generic[Loaded]):
-    """Gives what `load` gives, called once in each process; picklable, for a DoFn to hold.
+    """Calls a function once in each process and keeps the result; picklable, for a DoFn to hold.
 
     Args:
-      load: makes it on the worker.
-      tag: tells what is loaded from another one under the same load.
+      load: loads it, on the worker.
+      tag: key of the result; two instances with one tag share it.
     """
 
     def __init__(self, load: Callable[[], Loaded], tag: Hashable):

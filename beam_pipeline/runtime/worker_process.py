@@ -1,6 +1,6 @@
 """A worker of the local runner, as a process of its own: `python -m MODULE JOB PID VERBOSE`.
 
-JOB is a directory that is there for as long as the job is, PID the process that runs it.
+JOB is a directory that exists as long as the job runs, PID the process that runs the job, VERBOSE 0 or 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ _PAUSE_SECONDS = 0.25
 
 
 def main(job: str, launcher: int, verbose: bool) -> None:
-    """Works for Beam until the job is over."""
+    """Works for Beam until the job is over.
+
+    Args:
+      job: directory that exists as long as the job runs.
+      launcher: id of the process that runs the job.
+      verbose: whether to show messages of Beam and TensorFlow.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process; the launching one decides
     threading.Thread(target=_end_with, args=(job, launcher), daemon=True).start()
     set_up_logging(verbose)

@@ -22,7 +22,7 @@ from beam_pipeline.inputs.containers import read_input
 from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Listing, Source
 from beam_pipeline.options.limits import DecodeLimits
-from beam_pipeline.runtime.interrupts import leave_if_stopping
+from beam_pipeline.runtime.interrupts import raise_if_stopping
 from beam_pipeline.runtime.text import reason, uri_key
 from beam_pipeline.runtime.threads import map_ahead
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
@@ -64,12 +64,12 @@ def encode_pictures(
     pictures: Iterable[Picture], encoder: Callable[[], Encoder], limits: DecodeLimits
 ) -> Iterator[EncodedPicture]:
     """Pictures -> EncodedPicture each, in the same order; `encoder` is called once there is something to encode."""
-    leave_if_stopping()
+    raise_if_stopping()
     read = map_ahead(
         lambda picture: read_picture(picture, limits), pictures, READING_THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
     )
     for batch in map_ahead(lambda batch: encode_batch(batch, encoder), _batches(read), threads=1, ahead=1):
-        leave_if_stopping()
+        raise_if_stopping()
         yield from batch
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.interrupts import leaving
+from beam_pipeline.runtime.interrupts import on_stop
 from beam_pipeline.runtime.text import duration, plural
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.live_counts import HASHED, LISTED, NEW, SHARDS, LiveCounts
@@ -170,7 +170,7 @@ class ProgressDisplay:
             directory = tempfile.mkdtemp(prefix="captionbeam-progress-")
             remove = partial(shutil.rmtree, directory, ignore_errors=True)
             self._cleanup.callback(remove)
-            self._cleanup.enter_context(leaving(remove))
+            self._cleanup.enter_context(on_stop(remove))
             self.live_counts = LiveCounts(directory)
         self._thread.start()
         return self

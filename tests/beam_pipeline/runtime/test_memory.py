@@ -1,10 +1,11 @@
 """Garbage collection while packages are imported."""
 
 import gc
+import weakref
 
 import pytest
 
-from beam_pipeline.runtime.memory import first_import
+from beam_pipeline.runtime.memory import first_import, release_memory
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +32,13 @@ def test_garbage_is_collected_again_after_an_import_that_failed():
     with pytest.raises(ImportError), first_import("a_package_that_is_not_imported"):
         raise ImportError
     assert gc.isenabled()
+
+
+def test_what_refers_to_itself_is_freed():
+    class Cycle:
+        def __init__(self):
+            self.me = self
+
+    cycle = weakref.ref(Cycle())
+    release_memory()
+    assert cycle() is None
