@@ -1,7 +1,7 @@
 """What a user asks for -> an encoder: who can do what, what is refused, and that engines never mix."""
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -18,7 +18,9 @@ from beam_pipeline.encoders.registry import (
     resolve_precision,
 )
 from beam_pipeline.options.directories import StatusOptions
+from beam_pipeline.options.extract import ExtractOptions
 from training.errors import JobFailed, UserError
+from training.option_fields import option_of
 
 
 def request_of(weights, **options) -> EncoderRequest:
@@ -124,3 +126,13 @@ def test_the_missing_extra_is_named_in_one_line(monkeypatch, capsys, good, weigh
     assert error.count("\n") == 1
     assert "pip install '.[openvino]'" in error
     assert not (output / "manifest.json").exists()
+
+
+def test_the_command_offers_what_there_is():
+    """Its help must not load encoders, so it names them itself."""
+    engines, networks = ENGINES.values(), ARCHITECTURES.values()
+    offered = {field.name: set(option_of(field).choices or ()) for field in fields(ExtractOptions) if option_of(field)}
+    assert offered["engine"] == set(ENGINES)
+    assert offered["layer"] == {layer for network in networks for layer in network.layers}
+    assert offered["precision"] == {"auto"} | {precision for engine in engines for precision in engine.precisions}
+    assert offered["feature_kind"] == {"grid", "pooled"}
