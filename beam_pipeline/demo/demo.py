@@ -1,4 +1,4 @@
-"""`captionbeam demo`: draws a collection with known truth, runs every stage on it, compares with the truth."""
+"""`captionbeam demo`: draws a collection with known truth, runs every stage on it and compares with the truth."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.demo import DemoOptions
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.reports.report import REPORT
+from beam_pipeline.runtime.text import duration, plural
 from beam_pipeline.shards.shard_id import committed_shards
 from training.errors import UserError
 from training.evaluate import evaluate
@@ -30,25 +31,29 @@ from training.train import train
 
 log = logging.getLogger("captionbeam")
 
+_RANDOM = "InceptionV3 with random weights, batch normalization fitted to the scenes"
+
 
 def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
-    """Runs all stages; returns how often the captions of held-out scenes name colour and shape right.
+    """Runs every stage on drawn scenes; returns how many captions of held-out scenes name colour and shape correctly.
+
+    A demo that was interrupted continues where it stopped.
 
     Raises:
-      UserError: the output holds a demo with other settings, or the weights cannot be had.
-      JobFailed: a stage could not end well.
+      UserError: the output holds a demo with other settings, or the encoder weights are not available.
+      JobFailed: a stage failed.
     """
     began = time.monotonic()
-    weights, said = choose_weights(options.weights)
+    weights, encoder = choose_weights(options.weights)
     output = os.path.abspath(options.output)
     collection = os.path.join(output, "collection")
     _refuse_other_settings(output, {"pictures": options.pictures, "seed": options.seed, "weights": weights})
 
-    _heading(f"Drawing {options.pictures} scenes into {collection}")
-    truth = os.path.join(collection, "truth.jsonl")  # written last
+    _heading(f"Drawing {options.pictures:,} scenes into {collection}")
+    truth = os.path.join(collection, "truth.jsonl")  # written last, so the collection is complete
     scenes = read_truth(truth) if os.path.exists(truth) else draw_collection(collection, options.pictures, options.seed)
 
-    _heading(f"captionbeam extract: {said}")
+    _heading(f"captionbeam extract: {encoder}")
     images = os.path.join(collection, "images")
     features = os.path.join(output, "features")
     extract(
@@ -66,52 +71,51 @@ def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
     captioner = os.path.join(output, "captioner")
     train(training_options(features, captioner, collection, options.seed))
 
-    _heading("captionbeam evaluate: the scenes held out from training")
+    _heading("captionbeam evaluate: the held-out scenes")
     held_out = os.path.join(collection, "test.txt")
     scores_directory = os.path.join(output, "scores")
     evaluate(EvaluateOptions(captioner=captioner, features=features, list=held_out, output=scores_directory))
 
-    _heading("captionbeam caption: the held-out scenes, from their image files")
+    _heading("captionbeam caption: the image files of the held-out scenes")
     captions = os.path.join(output, "captions")
     to_caption = _list_of_paths(held_out, images, os.path.join(output, "held_out_images.txt"))
     caption(CaptionOptions(captioner=captioner, output=captions, images=to_caption, report=True), beam_options)
 
     generated = captions_by_name(captions)
     scores = score_captions(scenes, generated)
-    _heading("Against the truth")
+    _heading("Comparison with the truth")
     shown = [scene for scene in scenes if scene.image in generated]
-    _print_scores(scores, said)
+    _print_scores(scores, encoder)
     _print_words(shown, os.path.join(captions, WORDS))
     sheet = os.path.join(output, "contact_sheet.png")
-    draw_contact_sheet([_shown(scene, images, generated[scene.image]) for scene in shown[:12]], sheet)
-    print(f"\nSome of them with their captions: {sheet}")
-    print(f"All of them and their words, as a page: {os.path.join(captions, REPORT)}")
-    print(f"Everything is in {output}; it took {(time.monotonic() - began) / 60:.1f} minutes.")
+    draw_contact_sheet([_sheet_entry(scene, images, generated[scene.image]) for scene in shown[:12]], sheet)
+    print(f"\n{sheet}: some scenes with their captions")
+    print(f"{os.path.join(captions, REPORT)}: report of all captions and words")
+    print(f"{output}: all results, after {duration(time.monotonic() - began)}")
     return scores
 
 
 def choose_weights(weights: str) -> tuple[str, str]:
-    """The value of --weights -> (value for extract, what to tell the user)."""
+    """Value of --weights -> (value for `extract`, description of the encoder for the user)."""
     if weights == "auto":
         try:
             imagenet_weight_file(InceptionV3())
         except UserError as error:
             log.debug("%s", error)
             return "random", (
-                "InceptionV3 with random weights, its batch norms fitted to these scenes. Keras' ImageNet weights "
-                "are neither cached here nor could they be downloaded; captions are better with them "
-                "(--weights PATH takes a file)"
+                f"{_RANDOM}. Captions are better with Keras' ImageNet weights, which could not be downloaded; "
+                "--weights PATH takes a file"
             )
         weights = "imagenet"
     if weights == "imagenet":
         return weights, "InceptionV3 with Keras' ImageNet weights"
     if weights == "random":
-        return weights, "InceptionV3 with random weights, its batch norms fitted to these scenes"
-    return weights, f"InceptionV3 with the weights of {weights}"
+        return weights, _RANDOM
+    return weights, f"InceptionV3 with the weights in {weights}"
 
 
 def training_options(features: str, captioner: str, collection: str, seed: int) -> TrainOptions:
-    """A captioner for a few dozen words and a few hundred pictures: small, and trained in minutes."""
+    """Returns options that train a small captioner in minutes, for a few dozen words and a few hundred pictures."""
     return TrainOptions(
         features=features,
         output=captioner,
@@ -130,29 +134,34 @@ def training_options(features: str, captioner: str, collection: str, seed: int) 
 
 
 def captions_by_name(directory: str) -> dict[str, str]:
-    """Captions directory -> {file name: caption}."""
-    found = {}
+    """Captions directory -> {name of the image file: caption}."""
+    captions = {}
     for shard in committed_shards(os.listdir(directory)):
         with open(os.path.join(directory, shard.captions()), encoding="utf-8") as file:
             for row in map(json.loads, file):
-                found[os.path.basename(row["uri"])] = row["caption"]
-    return found
+                captions[os.path.basename(row["uri"])] = row["caption"]
+    return captions
 
 
 def _refuse_other_settings(output: str, settings: dict[str, object]) -> None:
-    """A demo that was stopped goes on; one with other settings must not mix with it."""
+    """Lets an interrupted demo continue, but not mix with one of other settings."""
     os.makedirs(output, exist_ok=True)
     path = os.path.join(output, "demo.json")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
-            there = json.load(file)
-        if there != settings:
+            existing = json.load(file)
+        if existing != settings:
             raise UserError(
-                f"--output {output}: holds a demo with {there}, this one has {settings}; remove it or choose another"
+                f"--output {output}: holds a demo with {_in_words(existing)}, not {_in_words(settings)}; remove it "
+                "or choose another --output"
             )
     else:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(settings, file)
+
+
+def _in_words(settings: dict[str, object]) -> str:
+    return ", ".join(f"--{name} {value}" for name, value in settings.items())
 
 
 def _list_of_paths(names: str, folder: str, path: str) -> str:
@@ -165,26 +174,30 @@ def _heading(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def _print_scores(scores: SceneScores, said: str) -> None:
-    print(f"{scores.pictures} held-out scenes; {said.partition('. ')[0]}:")
-    print(f"  colour named right {scores.colour:6.1%}   (always the commonest: {scores.colour_chance:.1%})")
-    print(f"  shape named right  {scores.shape:6.1%}   (always the commonest: {scores.shape_chance:.1%})")
+def _print_scores(scores: SceneScores, encoder: str) -> None:
+    print(f"{plural(scores.pictures, 'held-out scene')}, {encoder.partition('. ')[0]}")
+    print("  named correctly   by the captions   by always the commonest word")
+    for what, share, baseline in (
+        ("colour", scores.colour, scores.colour_baseline),
+        ("shape", scores.shape, scores.shape_baseline),
+    ):
+        print(f"  {what:<15} {share:>17.1%} {baseline:>30.1%}")
 
 
 def _print_words(shown: Iterable[Scene], path: str) -> None:
-    """The oracle's counts beside those of `word_importance.csv`, singular and plural together."""
+    """Prints true counts of colours and shapes beside those of `word_importance.csv`, singular and plural together."""
     with open(path, encoding="utf-8", newline="") as file:
-        counted = {row["word"]: int(row["images"]) for row in csv.DictReader(file)}
-    print("  word       pictures in truth   pictures counted")
-    for word, true in sorted(true_word_counts(shown).items(), key=lambda item: (-item[1], item[0])):
-        print(f"  {word:<10} {true:>17}   {counted.get(word, 0) + counted.get(plural(word), 0):>16}")
+        captions = {row["word"]: int(row["images"]) for row in csv.DictReader(file)}
+    print("  word       scenes that show it   captions with it")
+    for word, scenes in sorted(true_word_counts(shown).items(), key=lambda item: (-item[1], item[0])):
+        print(f"  {word:<10} {scenes:>19} {captions.get(word, 0) + captions.get(plural_of(word), 0):>18}")
 
 
-def plural(shape: str) -> str:
-    """The plural of a shape word, as the scenes' captions spell it."""
+def plural_of(shape: str) -> str:
+    """Word for a shape -> its plural, as the captions of the scenes spell it."""
     return f"{shape}es" if shape.endswith(("s", "x")) else f"{shape}s"
 
 
-def _shown(scene: Scene, images: str, caption: str) -> tuple[str, str, bool]:
-    """A scene as the contact sheet takes it."""
+def _sheet_entry(scene: Scene, images: str, caption: str) -> tuple[str, str, bool]:
+    """Scene and its caption -> entry of the contact sheet."""
     return os.path.join(images, scene.image), caption, score_captions([scene], {scene.image: caption}).both == 1

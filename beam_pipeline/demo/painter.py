@@ -1,4 +1,4 @@
-"""Draws one scene of the demo's collection. All lengths are in pixels of a canvas that is reduced at the end."""
+"""Draws a scene of the demo's collection. Lengths are in pixels of a larger canvas, which is reduced at the end."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ COLOURS = {
     "purple": (132, 52, 168),
     "orange": (244, 128, 24),
 }
-# Chosen to differ in more than their outline (a hole, rays, arms): an encoder with random weights has to tell them
-# apart, and that one cannot well tell a circle from a square or a five-pointed star from a cross.
+# Chosen to differ in more than their outline (a hole, rays, arms): an encoder with random weights must tell them apart,
+# and it confuses a circle with a square, and a five-pointed star with a cross.
 SHAPES = ("square", "ring", "triangle", "star", "cross")
-SIZES = {"small": 0.55, "medium": 0.67, "large": 0.8}  # of the picture's side; random weights lose what is smaller
+SIZES = {
+    "small": 0.55,
+    "medium": 0.67,
+    "large": 0.8,
+}  # of the side; random weights lose what is smaller
 POSITIONS = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1), "middle": (0, 0)}  # (x, y) directions
 BACKGROUNDS = {"white": (246, 245, 242), "grey": (176, 180, 186), "beige": (226, 211, 184)}
 TEXTURES = ("plain", "shaded", "striped", "dotted")
@@ -30,7 +34,7 @@ TEXTURES = ("plain", "shaded", "striped", "dotted")
 SIDE = 300  # pixels; not the encoder's 299, so that the pictures are resized as photos are
 _RING_BAND = 0.48  # of its radius
 _STAR_RAYS = 8
-_REACH = 1.22  # farthest that a shape's shadow or corner gets from its centre, in radii
+_REACH = 1.22  # largest distance of a corner or shadow from the centre of its shape, in radii
 _OVERSAMPLING = 2  # drawn at twice the size and averaged: smooth edges
 _CANVAS = SIDE * _OVERSAMPLING
 
@@ -39,7 +43,7 @@ _Colour = tuple[int, ...]
 
 
 def draw_scene(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    """Scene -> RGB picture of SIDE x SIDE pixels; `rng` decides what the truth leaves open (place, tilt, shade)."""
+    """Scene -> RGB picture of SIDE x SIDE pixels; `rng` decides what the scene leaves open (place, tilt, shade)."""
     canvas = _background(scene, rng)
     centres, radius = _layout(scene, rng)
     for centre in centres:

@@ -1,4 +1,4 @@
-"""What one drawn picture shows."""
+"""The truth about one drawn picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scene:
-    """What one picture shows.
+    """The truth about one drawn picture.
 
     Attributes:
       image: file name in `images/`.

@@ -1,7 +1,7 @@
-"""Writes captions of a drawn scene as several people would: in differing words, each leaving something out.
+"""Writes captions of a drawn scene as several people would: in different words, each leaving something out.
 
-Every caption names colour and shape, always by the same word, since these two are what the demo checks; size, number,
-position and background come and go and have synonyms.
+Every caption names colour and shape, always by the same words, since the demo checks these two. Size, number, position
+and background appear in some captions only and have synonyms.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SEVERAL = {2: ("two", "two", "a pair of", "a couple of"), 3: ("three", "three",
 
 
 def describe(scene: Scene, captions: int, rng: np.random.Generator) -> list[str]:
-    """Scene -> that many captions, all different, in Flickr8k's manner: one sentence, a space before the full stop."""
+    """Scene -> `captions` different captions in the style of Flickr8k, with a space before the full stop."""
     written: list[str] = []
     while len(written) < captions:
         sentence = _SENTENCES[int(rng.integers(len(_SENTENCES)))](_Words(scene, rng))
@@ -41,7 +41,7 @@ def describe(scene: Scene, captions: int, rng: np.random.Generator) -> list[str]
 
 
 class _Words:
-    """The phrases of one caption, chosen as they are asked for."""
+    """Phrases for one caption, drawn at random on each call."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator):
         self._scene = scene
@@ -55,7 +55,7 @@ class _Words:
         return choices[int(self._rng.integers(len(choices)))]
 
     def things(self, sized: float = 0.6) -> str:
-        """'a large red star', 'two red stars'; with the size in a share `sized` of the captions."""
+        """'a large red star' or 'two red stars', with the size in a share `sized` of the captions."""
         size = self.pick(*_SIZES[self._scene.size]) if self._rng.random() < sized else ""
         described = " ".join(filter(None, (size, self.colour, self.shape)))
         if self.several:
@@ -72,7 +72,7 @@ class _Words:
         return self.pick(*_PLACES[self._scene.position])
 
     def ground(self) -> str:
-        """'on a dotted grey background'; the texture only now and then."""
+        """'on a dotted grey background', with the texture in some captions."""
         textured = self._scene.texture != "plain" and self._rng.random() < 0.4
         texture = f"{self._scene.texture} " if textured else ""
         surface = self.pick("background", "background", "surface", "wall" if self._rng.random() < 0.5 else "page")

@@ -1,14 +1,14 @@
-"""The demo's collection: drawn scenes with captions and known truth, so that captions can be checked by a program.
+"""The collection of the demo: drawn scenes with captions and known truth, so a program can check generated captions.
 
-A scene holds one to three shapes of one kind and one colour on a quiet background. Five captions describe it as five
-people would: in their own words, each leaving something out, but all with the same word for its colour and shape.
+A scene shows one to three shapes of one kind and colour on a plain background. Five captions describe it as five people
+would: in different words, each leaving something out, but all with the same words for colour and shape.
 
     directory/images/scene-00000.jpg ...   every tenth a PNG
     directory/captions.txt                 Kaggle's form: image,caption
     directory/train.txt, dev.txt, test.txt 80, 10 and 10 % of the pictures
     directory/truth.jsonl                  one Scene a line
 
-All of it follows from the seed, to the byte (for one version of Pillow).
+The seed decides every byte (with one version of Pillow).
 """
 
 from __future__ import annotations
@@ -36,26 +36,30 @@ _CAPTIONS = 5
 
 @dataclass(frozen=True)
 class SceneScores:
-    """Shares of captions that name the truth, 0 to 1, beside those of a caption that always says the commonest word.
+    """How many captions name colour and shape correctly.
 
     Attributes:
-      pictures: captions that were scored.
-      colour, shape, both: they name the right one and no other.
-      colour_chance, shape_chance: what the commonest colour and shape would have reached.
+      pictures: number of captions that were scored.
+      colour, shape, both: share of captions, 0 to 1, that name the true one and no other.
+      colour_baseline, shape_baseline: the share that captions with always the commonest one would reach.
     """
 
     pictures: int
     colour: float
     shape: float
     both: float
-    colour_chance: float
-    shape_chance: float
+    colour_baseline: float
+    shape_baseline: float
 
 
 def draw_collection(directory: str | Path, pictures: int = 600, seed: int = 0) -> list[Scene]:
-    """Draws `pictures` scenes into `directory` -> their truth, in the order of the file names.
+    """Draws scenes, and writes their captions, splits and truth, into `directory`; returns the scenes by file name.
 
-    Files of the same names are overwritten with the same bytes, so drawing again is harmless.
+    Existing files of these names are overwritten.
+
+    Args:
+      pictures: scenes to draw.
+      seed: decides scenes, drawing and captions.
 
     Raises:
       UserError: fewer than 10 pictures, which leaves a split empty; or the directory cannot be written.
@@ -77,18 +81,18 @@ def draw_collection(directory: str | Path, pictures: int = 600, seed: int = 0) -
 
 
 def read_truth(path: str | Path) -> list[Scene]:
-    """Path of `truth.jsonl` -> its scenes."""
+    """Path of `truth.jsonl` -> its scenes, in their order."""
     with open(path, encoding="utf-8") as file:
         return [Scene(**json.loads(line)) for line in file]
 
 
 def score_captions(truth: Iterable[Scene], captions: Mapping[str, str]) -> SceneScores:
-    """Truth and generated captions by image name -> how many of the captions name colour and shape right.
+    """Scenes and generated captions by image name -> how many of the captions name colour and shape correctly.
 
-    A caption with two colours ("a red and blue square") names none.
+    A caption with two colours ("a red and blue square") names none correctly.
 
     Raises:
-      UserError: no captions, or one of a picture that the truth does not know.
+      UserError: no captions, or a caption of a picture that is not among the scenes.
     """
     known = {scene.image: scene for scene in truth}
     strangers = captions.keys() - known.keys()
@@ -111,18 +115,18 @@ def score_captions(truth: Iterable[Scene], captions: Mapping[str, str]) -> Scene
         colour=right_colour / total,
         shape=right_shape / total,
         both=right_both / total,
-        colour_chance=max(colours.values()) / total,
-        shape_chance=max(shapes.values()) / total,
+        colour_baseline=max(colours.values()) / total,
+        shape_baseline=max(shapes.values()) / total,
     )
 
 
 def true_word_counts(truth: Iterable[Scene]) -> Counter[str]:
-    """Truth -> colour and shape words with the number of pictures that show them."""
+    """Scenes -> word for a colour or shape -> number of scenes that show it."""
     return Counter(word for scene in truth for word in (scene.colour, scene.shape))
 
 
 def caption_word_counts(captions: Iterable[str]) -> Counter[str]:
-    """Captions -> colour and shape words with the number of captions that hold them, "stars" counted as "star"."""
+    """Captions -> word for a colour or shape -> number of captions with it; "stars" counts as "star"."""
     return Counter(word for caption in captions for word in _truth_words(caption))
 
 
@@ -134,12 +138,12 @@ _SINGULAR = {
 
 
 def _truth_words(caption: str) -> set[str]:
-    """Caption -> the colours and shapes (singular) that it names."""
+    """Caption -> words for colours and shapes (singular) in it."""
     return {_SINGULAR[word] for word in re.findall(r"[a-z]+", caption.lower()) if word in _SINGULAR}
 
 
 def _compose(pictures: int, seed: int) -> list[Scene]:
-    """Truth of all pictures. Colours and shapes are dealt out like cards, so each pair is equally common."""
+    """Seed -> scenes. Pairs of colour and shape are dealt like cards, so each is equally common."""
     rng = np.random.default_rng([seed, 0])
     pairs = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     scenes = []

@@ -5,7 +5,7 @@ import json
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.demo.demo import demo, plural
+from beam_pipeline.demo.demo import choose_weights, demo, plural_of
 from beam_pipeline.options.demo import DemoOptions
 from training.errors import UserError
 
@@ -15,9 +15,10 @@ def test_the_demo_runs_every_stage_and_a_second_time_nothing(tmp_path, capsys, m
     scores = demo(options, PipelineOptions([]))
     said = capsys.readouterr().out
     assert "random weights" in said
-    assert "colour named right" in said
-    assert "shape named right" in said
-    assert f"as a page: {tmp_path / 'demo' / 'captions' / 'report.html'}" in said
+    lines = said.splitlines()
+    table = lines.index("  named correctly   by the captions   by always the commonest word")
+    assert [line.split()[0] for line in lines[table + 1 : table + 3]] == ["colour", "shape"]
+    assert f"{tmp_path / 'demo' / 'captions' / 'report.html'}: report of all captions and words" in lines
     assert (tmp_path / "demo" / "captions" / "report.html").exists()
     assert scores.pictures == len((tmp_path / "demo" / "collection" / "test.txt").read_text().split())
     assert 0 <= scores.colour <= 1
@@ -32,9 +33,17 @@ def test_the_demo_runs_every_stage_and_a_second_time_nothing(tmp_path, capsys, m
     assert "(0 done in this run)" in said
     assert "training is finished already" in said
 
-    with pytest.raises(UserError, match="holds a demo with"):
+    with pytest.raises(
+        UserError, match="holds a demo with --pictures 40, --seed 1, --weights random, not --pictures 50, --seed 0"
+    ):
         demo(DemoOptions(output=options.output, pictures=50, weights="random"), PipelineOptions([]))
 
 
 def test_plurals_are_spelt_as_the_captions_spell_them():
-    assert [plural(word) for word in ("circle", "cross", "star")] == ["circles", "crosses", "stars"]
+    assert [plural_of(word) for word in ("circle", "cross", "star")] == ["circles", "crosses", "stars"]
+
+
+def test_weights_are_described_to_the_user():
+    assert choose_weights("imagenet") == ("imagenet", "InceptionV3 with Keras' ImageNet weights")
+    assert choose_weights("/w.h5") == ("/w.h5", "InceptionV3 with the weights in /w.h5")
+    assert choose_weights("random")[1] == "InceptionV3 with random weights, batch normalization fitted to the scenes"

@@ -5,13 +5,11 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from beam_pipeline.demo.painter import BACKGROUNDS, COLOURS, SHAPES, SIDE, draw_scene
+from beam_pipeline.demo.painter import COLOURS, SHAPES, SIDE
 from beam_pipeline.demo.scene import Scene
-from beam_pipeline.demo.scene_captions import describe
 from beam_pipeline.demo.scenes import caption_word_counts, draw_collection, read_truth, score_captions, true_word_counts
 from training.data.caption_files import read_captions, read_image_list
 from training.errors import UserError
@@ -29,14 +27,6 @@ def collection(tmp_path_factory):
 
 def files(directory):
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
-
-def coloured_pixels(picture, colour):
-    """Picture -> mask of the pixels nearer to this colour than to any other and the backgrounds; every third pixel."""
-    palette = np.array([COLOURS[colour], *(other for name, other in COLOURS.items() if name != colour)])
-    palette = np.concatenate([palette, list(BACKGROUNDS.values())])
-    pixels = np.asarray(picture, float)[::3, ::3, None]  # (height / 3, width / 3, 1, 3)
-    return ((pixels - palette) ** 2).sum(-1).argmin(-1) == 0
 
 
 def test_the_collection_has_all_its_files(collection):
@@ -103,87 +93,6 @@ def test_every_picture_has_five_differing_captions_that_name_its_colour_and_shap
             assert "  " not in caption
 
 
-def test_captions_differ_in_words_and_length_and_do_not_contradict_the_truth():
-    captions = describe(BLUE_RINGS, 30, np.random.default_rng(0))
-    assert len({len(caption.split()) for caption in captions}) >= 5
-    assert len({word for caption in captions for word in caption.split()}) >= 25
-    contradictions = {"large", "big", "one", "two", "pair", "white", "black", "striped", "left", "ring", "is"}
-    for caption in captions:
-        assert not contradictions & set(caption.lower().split()), caption
-
-
-def test_the_article_fits_the_next_word():
-    orange = replace(RED_STAR, colour="orange", size="medium")
-    captions = " ".join(describe(orange, 40, np.random.default_rng(0))).lower()
-    assert "an orange star" in captions
-    assert "a orange" not in captions
-
-
-@pytest.mark.parametrize("colour", COLOURS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_shape_has_its_colour_and_lies_whole_inside_the_picture(colour, shape):
-    for count in (1, 2, 3):
-        for seed in range(2):
-            scene = replace(RED_STAR, colour=colour, shape=shape, count=count)
-            mask = coloured_pixels(draw_scene(scene, np.random.default_rng(seed)), colour)
-            assert 0.05 < mask.mean() < 0.6
-            assert not np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).any()
-
-
-@pytest.mark.parametrize(
-    ("position", "where"),
-    [("left", (-1, 0)), ("right", (1, 0)), ("top", (0, -1)), ("bottom", (0, 1)), ("middle", (0, 0))],
-)
-@pytest.mark.parametrize("size", ["small", "medium"])
-def test_the_shape_stands_where_the_truth_says(position, where, size):
-    scene = replace(RED_STAR, position=position, size=size)
-    y, x = coloured_pixels(draw_scene(scene, np.random.default_rng(5)), "red").nonzero()
-    off = (x.mean() * 3 / SIDE - 0.5, y.mean() * 3 / SIDE - 0.5)
-    for offset, direction in zip(off, where, strict=True):
-        assert offset * direction > 0.04 if direction else abs(offset) < 0.04
-
-
-def test_larger_shapes_cover_more():
-    areas = [
-        coloured_pixels(draw_scene(replace(RED_STAR, size=size), np.random.default_rng(5)), "red").mean()
-        for size in ("small", "medium", "large")
-    ]
-    assert areas[0] * 1.3 < areas[1]
-    assert areas[1] * 1.3 < areas[2]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_picture_holds_as_many_separate_shapes_as_the_truth_says(count, shape):
-    for seed in range(3):
-        scene = replace(RED_STAR, shape=shape, count=count)
-        mask = coloured_pixels(draw_scene(scene, np.random.default_rng(seed)), "red")
-        assert islands(mask) == count
-
-
-def islands(mask):
-    """Mask -> number of connected areas of at least 1 % of the picture."""
-    left = mask.copy()
-    large = 0
-    while left.any():
-        y, x = np.argwhere(left)[0]
-        area = np.zeros_like(left)
-        area[y, x] = True
-        while True:
-            grown = area.copy()
-            grown[1:] |= area[:-1]
-            grown[:-1] |= area[1:]
-            grown[:, 1:] |= area[:, :-1]
-            grown[:, :-1] |= area[:, 1:]
-            grown &= left
-            if (grown == area).all():
-                break
-            area = grown
-        large += area.mean() > 0.01
-        left &= ~area
-    return large
-
-
 def test_every_pair_of_colour_and_shape_is_equally_common(tmp_path):
     pairs = len(COLOURS) * len(SHAPES)
     scenes = draw_collection(tmp_path, 2 * pairs)
@@ -200,7 +109,7 @@ def test_the_oracle_scores_colour_and_shape_beside_chance():
     scores = score_captions(truth, captions)
     assert scores.pictures == 3
     assert (scores.colour, scores.shape, scores.both) == (2 / 3, 2 / 3, 1 / 3)
-    assert (scores.colour_chance, scores.shape_chance) == (2 / 3, 2 / 3)
+    assert (scores.colour_baseline, scores.shape_baseline) == (2 / 3, 2 / 3)
 
 
 def test_the_oracle_knows_plurals_and_whole_words_only():
