@@ -1,4 +1,4 @@
-"""What a directory holds that captionbeam wrote, and what its ledgers say; nothing in here writes."""
+"""What kind of directory of captionbeam it is, what its ledgers say, and whether a job is writing there; only reads."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shar
 from beam_pipeline.words.summary import SUMMARY
 from training.data.feature_set import MANIFEST
 from training.errors import UserError
+from training.files import LOCK
+from training.models.captioner_files import CONFIG
 
 FEATURES, CAPTIONS, CAPTIONER = "feature set", "captions", "captioner"
-CONFIG = "config.json"  # of a captioner; `training.models.captioner` would import Keras
 
 
 def kind_of(directory: str) -> str:
     """Directory -> FEATURES, CAPTIONS or CAPTIONER.
 
     Raises:
-      UserError: it is none of them.
+      UserError: the directory is none of them, or missing.
     """
     names = storage.list_directory(directory)
     if SUMMARY in names:
@@ -32,17 +33,17 @@ def kind_of(directory: str) -> str:
         return FEATURES
     if CONFIG in names:
         return CAPTIONER
-    there = "nothing of captionbeam's in there" if names else "no such directory, or nothing in it"
-    raise UserError(f"{directory}: {there}; give a directory that extract, train or caption made")
+    problem = "captionbeam made no file in it" if names else "no such directory, or it is empty"
+    raise UserError(f"{directory}: {problem}; give a directory that extract, train or caption made")
 
 
 @dataclass(frozen=True)
 class Ledgers:
-    """The ledgers of a directory; the newest run has the last word on an input.
+    """What the ledgers of a directory add up to; for each input, its newest line counts.
 
     Attributes:
-      outcomes: inputs by what became of them.
-      reasons: rejected inputs by (stage, reason).
+      outcomes: number of inputs for each outcome.
+      reasons: number of rejected inputs for each (stage, reason).
       committed: shards that have their ledger.
       unfinished: runs that lack shards.
     """
@@ -54,21 +55,21 @@ class Ledgers:
 
 
 def read_ledgers(directory: str) -> Ledgers:
-    """Directory -> Ledgers. Memory: 100 bytes or so for each input of every run but the first."""
+    """Directory -> Ledgers. Takes about 100 bytes of memory for each input of every run but the first."""
     committed = committed_shards(storage.list_directory(directory))
     outcomes: Counter[str] = Counter()
     reasons: Counter[tuple[str, str]] = Counter()
-    for line in last_words(directory, committed):
+    for line in newest_lines(directory, committed):
         outcomes[line.outcome] += 1
         if line.outcome == REJECTED:
             reasons[line.stage, line.reason] += 1
     return Ledgers(outcomes, reasons, tuple(committed), tuple(unfinished_runs(committed)))
 
 
-def last_words(directory: str, committed: Iterable[ShardId]) -> Iterator[LedgerLine]:
-    """The newest ledger line of each input, newest runs first."""
+def newest_lines(directory: str, committed: Iterable[ShardId]) -> Iterator[LedgerLine]:
+    """Directory and its committed shards -> the newest ledger line of each input, from the newest run to the oldest."""
     shards = sorted(committed, reverse=True)
-    newer: set[int] = set()  # hashes of the inputs that a newer run speaks of; a run names an input once
+    newer: set[int] = set()  # hashes of the inputs that newer runs list; a run lists an input once
     this_run: list[int] = []
     for position, shard in enumerate(shards):
         if position and shard.run != shards[position - 1].run:
@@ -84,12 +85,10 @@ def last_words(directory: str, committed: Iterable[ShardId]) -> Iterator[LedgerL
 
 
 def is_locked(directory: str) -> bool | None:
-    """Whether a job is writing there now; None on remote file systems, where nothing is locked."""
+    """Whether a job is writing to a directory now; None for a remote one, where nothing is locked."""
     if not storage.is_local(directory):
         return None
     import fcntl
-
-    from training.files import LOCK
 
     try:
         with open(os.path.join(directory, LOCK)) as lock:

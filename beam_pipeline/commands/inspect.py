@@ -1,4 +1,4 @@
-"""`captionbeam inspect DIR [PICTURE]`: what a feature set, a captioner or captions hold, or what of one picture."""
+"""`captionbeam inspect DIR [PICTURE]`: what a feature set, a captioner or captions contain, or what of one picture."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
-
-import numpy as np
 
 from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, kind_of, read_ledgers
 from beam_pipeline.options.directories import InspectOptions
@@ -21,24 +19,26 @@ from beam_pipeline.words.summary import TABLES, read_summary
 from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.errors import UserError
+from training.models.captioner_files import METRICS, read_config
 
 TOP_WORDS = 10
 ROWS_SHOWN = 20
-_SHA256 = re.compile(r"[0-9a-f]{6,64}")
+_SHA256 = re.compile(r"[0-9a-f]{6,64}")  # or the beginning of one
 
 
 def inspect(options: InspectOptions) -> dict[str, Any]:
-    """Prints and returns what was found; writes nothing.
+    """Prints and returns what a directory, or one picture in it, is; writes nothing.
 
     Raises:
-      UserError: it is no directory of captionbeam's, is not finished, or holds no such picture.
+      UserError: captionbeam made no such directory, it is not finished, or it contains no such picture.
     """
-    kind = kind_of(options.directory)
+    directory = options.directory
+    kind = kind_of(directory)
     if options.picture is not None:
-        found = _picture(options.directory, kind, options.picture)
+        content = _picture(directory, kind, options.picture)
     else:
-        found = {FEATURES: _features, CAPTIONS: _captions, CAPTIONER: _captioner}[kind](options.directory)
-    document = {"kind": kind, "path": storage.absolute(options.directory), **found}
+        content = {FEATURES: _features, CAPTIONS: _captions, CAPTIONER: _captioner}[kind](directory)
+    document = {"kind": kind, "path": storage.absolute(directory), **content}
     if options.json:
         print(json.dumps(document, indent=1))
     else:
@@ -48,7 +48,7 @@ def inspect(options: InspectOptions) -> dict[str, Any]:
 
 
 def readable(document: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """A document as lines of `name  value`; what is nested follows, indented."""
+    """A document -> lines of `name  value`; nested documents and tables follow their name, indented."""
     width = max(map(len, document), default=0)
     for name, value in document.items():
         if isinstance(value, dict):
@@ -56,18 +56,23 @@ def readable(document: dict[str, Any], indent: str = "") -> Iterator[str]:
             yield from readable(value, indent + "  ")
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             yield f"{indent}{name}"
-            rows = [list(value[0]), *([_text(part) for part in entry.values()] for entry in value[:ROWS_SHOWN])]
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            for row in rows:
-                padded = (part.ljust(width) for part, width in zip(row, widths, strict=True))
-                yield f"{indent}  {'  '.join(padded)}".rstrip()
-            if len(value) > ROWS_SHOWN:
-                yield f"{indent}  ... and {len(value) - ROWS_SHOWN:,} more"
+            yield from _table(value, indent + "  ")
         elif isinstance(value, list) and any(" " in str(part) for part in value):
             yield f"{indent}{name}"
             yield from (f"{indent}  {part}" for part in value)
         else:
             yield f"{indent}{name:<{width}}  {_text(value)}"
+
+
+def _table(rows: list[dict[str, Any]], indent: str) -> Iterator[str]:
+    """Rows with the same names -> a line of names and a line for each of the first rows, in columns."""
+    lines = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows[:ROWS_SHOWN])]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+        yield f"{indent}{'  '.join(padded)}".rstrip()
+    if len(rows) > ROWS_SHOWN:
+        yield f"{indent}... and {len(rows) - ROWS_SHOWN:,} more"
 
 
 def _text(value: Any) -> str:
@@ -88,7 +93,7 @@ def _features(directory: str) -> dict[str, Any]:
         "encoder": {"id": features.encoder.id, **asdict(features.encoder)},
         "pictures": features.records,
         "captions": features.captions,
-        "further_views": features.augment,
+        "augmented_views": features.augment,
         "size_bytes": size,
         "bytes_per_picture": size // features.records,
         "totals": features.totals,
@@ -113,11 +118,13 @@ def _captions(directory: str) -> dict[str, Any]:
 
 
 def _captioner(directory: str) -> dict[str, Any]:
-    from training.models.captioner import load_captioner
-    from training.models.captioner_files import METRICS, read_config
+    config = read_config(directory)
+    import numpy as np
 
-    config, captioner = read_config(directory), load_captioner(directory)
-    presence, metrics = captioner.presence, storage.join(directory, METRICS)
+    from training.models.captioner import load_captioner
+
+    captioner = load_captioner(directory)
+    metrics = storage.join(directory, METRICS)
     trained_with = {name: value for name, value in config["trained_with"].items() if name != "feature_shards"}
     return {
         "schema_version": config["schema_version"],
@@ -128,7 +135,7 @@ def _captioner(directory: str) -> dict[str, Any]:
         "min_words": captioner.min_words,
         "max_words": captioner.max_words,
         "encoder": {"id": captioner.encoder.id, **asdict(captioner.encoder)},
-        "word_presence_head": presence is not None,
+        "word_presence_head": captioner.presence is not None,
         "trained_with": {name: value for name, value in trained_with.items() if value is not None},
         "feature_shards": len(config["trained_with"].get("feature_shards", [])),
         "metrics": json.loads(storage.read_bytes(metrics)) if storage.exists(metrics) else None,
@@ -137,27 +144,34 @@ def _captioner(directory: str) -> dict[str, Any]:
 
 def _picture(directory: str, kind: str, name: str) -> dict[str, Any]:
     if kind == CAPTIONER:
-        raise UserError(f"{directory}: a captioner holds no pictures; give a feature set or captions")
+        raise UserError(f"{directory}: a captioner contains no pictures; give a feature set or captions")
     committed = read_ledgers(directory).committed
-    lines = sorted(_lines_of(directory, committed, name), key=lambda line: line.uri)
+    lines = sorted(_ledger_lines(directory, committed, name), key=lambda line: line.uri)
     contents = sorted({line.sha256 for line in lines})
     if not lines:
-        raise UserError(f"{directory}: no ledger speaks of {name}; give a file's name, its whole address or its sha256")
-    if len(contents) > 1:
-        some = ", ".join(line.uri for line in lines[:3])
         raise UserError(
-            f"{directory}: {name} are {len(contents)} pictures ({some}, ...); give a whole address or sha256"
+            f"{directory}: no ledger lists {name}; give the name of a file, its whole address or its sha256"
+        )
+    if len(contents) > 1:
+        examples = ", ".join(line.uri for line in lines[:3])
+        raise UserError(
+            f"{directory}: {name} stands for {len(contents)} pictures ({examples}, ...); give a whole address or sha256"
         )
     files = [{"uri": line.uri, "outcome": line.outcome, "reason": f"{line.stage} {line.reason}"} for line in lines]
-    found: dict[str, Any] = {"sha256": contents[0], "files": files}
+    picture: dict[str, Any] = {"sha256": contents[0], "files": files}
     if all(line.outcome == REJECTED for line in lines):
-        return found
-    read = _feature_record if kind == FEATURES else _caption_of
-    return {**found, **read(directory, committed, contents[0])}
+        return picture
+    read = _read_feature if kind == FEATURES else _read_caption
+    # Its content decides the shard that it is in: one of each run.
+    shards = [shard for shard in committed if content_part(contents[0], shard.count) == shard.index]
+    for shard in shards:
+        if stored := read(directory, shard, contents[0]):
+            return picture | stored
+    raise UserError(f"{directory}: {contents[0]} is in a ledger but in no shard; run captionbeam verify {directory}")
 
 
-def _lines_of(directory: str, committed: tuple[ShardId, ...], name: str) -> Iterator[LedgerLine]:
-    """The newest ledger line of each file that `name` names."""
+def _ledger_lines(directory: str, committed: tuple[ShardId, ...], name: str) -> Iterator[LedgerLine]:
+    """The newest ledger line of each file that a name, an address or the beginning of a sha256 stands for."""
     newest: dict[str, LedgerLine] = {}
     for shard in committed:
         for line in read_ledger(storage.join(directory, shard.ledger())):
@@ -167,48 +181,44 @@ def _lines_of(directory: str, committed: tuple[ShardId, ...], name: str) -> Iter
     return iter(newest.values())
 
 
-def _shards_of(committed: tuple[ShardId, ...], sha256: str) -> list[ShardId]:
-    """The shards that a picture may be in: one of each run."""
-    return [shard for shard in committed if content_part(sha256, shard.count) == shard.index]
-
-
-def _feature_record(directory: str, committed: tuple[ShardId, ...], sha256: str) -> dict[str, Any]:
+def _read_feature(directory: str, shard: ShardId, sha256: str) -> dict[str, Any] | None:
+    """What a shard of features stores of a picture; None if the picture is not in it."""
+    import numpy as np
     import tensorflow as tf
 
     from training.data.feature_records import deserialize
 
-    for shard in _shards_of(committed, sha256):
-        path = storage.join(directory, shard.features())
-        if not storage.exists(path):
-            continue
-        with storage.local_copy(path) as local:
-            for serialized in tf.data.TFRecordDataset(local):
-                record = deserialize(serialized.numpy())
-                if record.sha256 == sha256:
-                    feature = record.feature.astype(np.float32)
-                    return {
-                        "shard": shard.features(),
-                        "width": record.width,
-                        "height": record.height,
-                        "feature": {
-                            "shape": list(feature.shape),
-                            "dtype": str(record.feature.dtype),
-                            "mean": float(feature.mean()),
-                            "largest": float(feature.max()),
-                            "zeros": float((feature == 0).mean()),
-                        },
-                        "further_views": 0 if record.views is None else len(record.views),
-                        "captions": list(record.captions),
-                    }
-    raise UserError(f"{directory}: {sha256} is in a ledger and in no shard; run captionbeam verify {directory}")
+    path = storage.join(directory, shard.features())
+    if not storage.exists(path):
+        return None
+    with storage.local_copy(path) as local:
+        for serialized in tf.data.TFRecordDataset(local):
+            record = deserialize(serialized.numpy())
+            if record.sha256 == sha256:
+                feature = record.feature.astype(np.float32)
+                return {
+                    "shard": shard.features(),
+                    "width": record.width,
+                    "height": record.height,
+                    "feature": {
+                        "shape": list(feature.shape),
+                        "dtype": str(record.feature.dtype),
+                        "mean": float(feature.mean()),
+                        "largest": float(feature.max()),
+                        "zeros": float((feature == 0).mean()),
+                    },
+                    "augmented_views": 0 if record.views is None else len(record.views),
+                    "captions": list(record.captions),
+                }
+    return None
 
 
-def _caption_of(directory: str, committed: tuple[ShardId, ...], sha256: str) -> dict[str, Any]:
-    for shard in _shards_of(committed, sha256):
-        with storage.open_file(storage.join(directory, shard.captions())) as file:
-            for line in file:
-                row = json.loads(line)
-                if row["sha256"] == sha256:
-                    evidence = row.pop("evidence", None)
-                    return {"shard": shard.captions(), **row, "has_evidence": evidence is not None}
-    raise UserError(f"{directory}: {sha256} is in a ledger and in no shard; run captionbeam verify {directory}")
+def _read_caption(directory: str, shard: ShardId, sha256: str) -> dict[str, Any] | None:
+    """What a shard of captions stores of a picture; None if the picture is not in it."""
+    with storage.open_file(storage.join(directory, shard.captions())) as file:
+        for line in file:
+            row = json.loads(line)
+            if row["sha256"] == sha256:
+                evidence = row.pop("evidence", None)
+                return {"shard": shard.captions(), **row, "has_evidence": evidence is not None}
+    return None

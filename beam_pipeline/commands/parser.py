@@ -119,7 +119,7 @@ def _add_stage(subparsers: argparse._SubParsersAction, stage: Stage) -> None:
     parser.add_argument("--verbose", action="store_true", help="also show the logs of Beam and TensorFlow")
     groups: dict[str | None, Any] = {None: parser}
     sets: dict[str, Any] = {}  # of options of which exactly one is given
-    for field, option in _options_of(stage.options):
+    for field, option in options_of(stage.options):
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
         if option.one_of and option.one_of not in sets:
@@ -133,12 +133,12 @@ def _add_stage(subparsers: argparse._SubParsersAction, stage: Stage) -> None:
         )
 
 
-def _options_of(options: type) -> Iterator[tuple[Field, Option]]:
+def options_of(options: type) -> Iterator[tuple[Field, Option]]:
     """The fields that are options, those that a class inherits last."""
     own = inspect.get_annotations(options)
     for field in sorted(fields(options), key=lambda field: field.name not in own):
         if embedded := embedded_options(field):
-            yield from _options_of(type(embedded))
+            yield from options_of(type(embedded))
         elif option := option_of(field):
             yield field, option
 

@@ -1,0 +1,93 @@
+import json
+
+import pytest
+
+from beam_pipeline.commands.status import status, train_arguments
+from beam_pipeline.options.directories import StatusOptions
+from beam_pipeline.shards.shard_id import ShardId
+from training.data.feature_set import MANIFEST
+from training.errors import UserError
+from training.files import locked
+from training.fitting.state import Stage, TrainingState
+
+
+def test_a_finished_feature_set(made, times_of, capsys):
+    directory = made.root / "features"
+    before = times_of(directory)
+    entries = dict(status(StatusOptions(str(directory))))
+    assert entries["running now"] == "no"
+    assert entries["inputs"] == "22 = 20 done + 1 duplicate + 1 rejected"
+    assert entries["  rejected"].startswith("1 decode: ")
+    assert entries["shards"] == "5 finished" and "  unfinished" not in entries
+    assert entries["finished"].startswith(
+        f"to add what is new: captionbeam extract --images ... --output {directory} --weights "
+    )
+    assert entries["last written"].endswith(" s ago")
+    assert capsys.readouterr().out.splitlines()[0] == f"feature set    {directory}"
+    assert times_of(directory) == before
+
+
+def test_a_killed_run(copy):
+    directory = copy("features")
+    (directory / ShardId(1, 2, 5).ledger()).unlink()
+    (directory / MANIFEST).unlink()
+    entries = dict(status(StatusOptions(str(directory))))
+    assert entries["  unfinished"] == "run 1: 1 of 5 shards is missing"
+    assert entries["shards"] == "4 finished"
+    assert entries["manifest"] == "does not list 4 finished shards yet; the next run adds them"
+    assert entries["continue with"].startswith("captionbeam extract --images ... ")
+
+
+def test_it_says_whether_a_job_runs(copy):
+    directory = copy("captions")
+    with locked(str(directory)):
+        entries = dict(status(StatusOptions(str(directory))))
+    assert entries["running now"] == "yes"
+    assert entries["continue with"] == "nothing: a job is running"
+
+
+def test_captions(made, copy):
+    entries = dict(status(StatusOptions(str(made.root / "captions"))))
+    assert entries["inputs"] == "22 = 20 done + 1 duplicate + 1 rejected"
+    assert "in 20 captions" in entries["words"]
+    assert "--images ... --captioner ... --output" in entries["finished"] and "--beam-width 3" in entries["finished"]
+    killed = copy("captions")
+    summary = json.loads((killed / "summary.json").read_text())
+    (killed / "summary.json").write_text(json.dumps({"made_with": summary["made_with"]}))
+    entries = dict(status(StatusOptions(str(killed))))
+    assert entries["words"].startswith("not counted yet") and "finished" not in entries
+
+
+def test_a_captioner_in_training(made):
+    entries = dict(status(StatusOptions(made.captioner)))
+    assert entries["model"] == "merge"
+    assert entries["continue with"] == (
+        f"captionbeam train --features ... --output {made.captioner} --model merge --seed 3"
+    )
+
+
+def test_progress_of_a_training(copy):
+    directory = copy("captioner")
+    state = TrainingState(epoch=4, step=1, stage=Stage.CROSS_ENTROPY, best=0.5123, best_epoch=3, history=[0.1] * 4)
+    state.save(str(directory))
+    entries = dict(status(StatusOptions(str(directory))))
+    assert entries["epochs"] == "4 done, of at most 7 and 0 self-critical; 1 step of the next"
+    assert entries["best"] == "epoch 3, validation CIDEr 51.2"
+    assert entries["word-presence head"] == "not yet, or made by an earlier captionbeam"
+
+
+def test_only_the_settings_that_differ_from_the_defaults_are_repeated():
+    trained_with = {"model": "merge", "seed": 0, "epochs": 7, "output_dropout": 0.5, "glove": None, "content": {}}
+    assert train_arguments(trained_with) == ["--model", "merge", "--output-dropout", "0.5"]
+
+
+def test_a_directory_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere: no such directory, or it is empty; give a directory that extract"):
+        status(StatusOptions(str(tmp_path / "nowhere")))
+
+
+def test_damaged_captions_are_named(copy):
+    directory = copy("captions")
+    (directory / "summary.json").write_text("{")
+    with pytest.raises(UserError, match=r"summary.json: damaged .*; run captionbeam caption again"):
+        status(StatusOptions(str(directory)))

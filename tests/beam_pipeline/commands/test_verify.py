@@ -1,0 +1,136 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_pipeline.commands.verify import cosine, draw, verify
+from beam_pipeline.options.directories import VerifyOptions
+from beam_pipeline.shards.shard_id import ShardId
+from training.data.feature_set import MANIFEST
+from training.errors import JobFailed, UserError
+
+
+@given(st.sets(st.binary(min_size=4, max_size=4).map(bytes.hex), max_size=50), st.integers(0, 60), st.floats(0, 1))
+def test_a_sample_depends_on_content_alone(contents, number, share):
+    assert draw(sorted(contents), number) == draw(contents, number) <= contents
+    assert len(draw(contents, number)) == min(number, len(contents))
+    assert draw(contents, share) <= draw(contents, 1.0) == contents
+    assert draw(contents, 0.0) == set()
+    if contents and share:
+        assert draw(contents, share), "at least one"
+        smaller = draw(contents, share / 2)
+        assert smaller <= draw(contents, share)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "expected"),
+    [([1, 2], [2, 4], 1.0), ([1, 0], [0, 1], 0.0), ([0, 0], [0, 0], 1.0), ([0, 0], [0, 1], 0.0), ([1], [1, 1], 0.0)],
+)
+def test_cosine(one, two, expected):
+    assert cosine(np.array(one), np.array(two)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("chosen", [1.0, 7, 0])
+def test_what_is_as_it_was_made_is_verified(made, times_of, load, capsys, chosen):
+    compared = 20 if chosen == 1.0 else chosen
+    for name, options in (
+        ("features", {}),
+        ("captions", {"captioner": made.captioner, "weights": made.weights}),
+        ("of_features", {"captioner": made.captioner, "features": str(made.root / "features")}),
+    ):
+        before = times_of(made.root / name)
+        found = verify(VerifyOptions(str(made.root / name), chosen, **options), load)
+        assert (found.compared, found.identical, found.gone) == (compared, compared, 0)
+        said = capsys.readouterr().out
+        assert said.count("\n") == 1 and said.endswith("; nothing is wrong\n")
+        assert times_of(made.root / name) == before
+
+
+def test_pictures_that_are_gone_are_no_error(made, copy, load, capsys, monkeypatch):
+    directory = copy("features")
+    first = made.photos / "05.jpg"
+    monkeypatch.setattr("beam_pipeline.inputs.reader.stat_file", lambda uri: _gone(uri, str(first)))
+    found = verify(VerifyOptions(str(directory), 1.0), load)
+    assert (found.compared, found.gone) == (19, 1)
+
+
+def _gone(uri, which):
+    from beam_pipeline.inputs.sources import stat_file
+
+    if uri == which:
+        raise FileNotFoundError(uri)
+    return stat_file(uri)
+
+
+def wrong(capsys, options: VerifyOptions, load=None) -> str:
+    """Verifies what is not right; returns the lines that say so."""
+    with pytest.raises(JobFailed, match=r"; \d+ problems$"):
+        verify(options, load)
+    return capsys.readouterr().out
+
+
+class OtherColour(MeanColour):
+    def encode(self, pixels):
+        return super().encode(pixels)[:, ::-1]
+
+
+def test_another_feature_is_found(made, capsys):
+    said = wrong(capsys, VerifyOptions(str(made.root / "features"), 3), lambda spec: OtherColour())
+    assert said.count("its stored feature is another one (cosine 0.0000)") == 3
+
+
+def test_another_caption_is_found(made, copy, capsys):
+    directory = copy("captions")
+    for path in directory.glob("captions-*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps({**row, "caption": "something else"}) + "\n" for row in rows))
+    options = VerifyOptions(str(directory), 2, captioner=made.captioner, weights=made.weights)
+    assert wrong(capsys, options).count('"something else" is stored') == 2
+
+
+def damage_one_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("output", "name", "damage", "said"),
+    [
+        ("features", ShardId(1, 1, 5).features(), damage_one_byte, "its checksum is not that of the manifest"),
+        ("features", ShardId(1, 1, 5).features(), os.remove, "is missing"),
+        ("features", ShardId(1, 1, 5).ledger(), os.remove, "is missing"),
+        ("captions", ShardId(1, 0, 1).captions(), os.remove, "missing or damaged"),
+        ("captions", ShardId(1, 0, 1).words(), os.remove, "is missing; run caption again"),
+        ("captions", ShardId(1, 0, 1).captions(), lambda path: path.write_text(""), "0 captions, 20 by its summary"),
+        (
+            "captions",
+            ShardId(1, 0, 1).captions(),
+            lambda path: path.write_text(path.read_text().splitlines(keepends=True)[0] + path.read_text()),
+            "holds 1 pictures twice",
+        ),
+    ],
+)
+def test_damage_is_found(copy, capsys, output, name, damage, said):
+    directory = copy(output)
+    damage(directory / name)
+    assert said in wrong(capsys, VerifyOptions(str(directory), 0))
+
+
+def test_totals_that_do_not_add_up_are_found(copy, capsys):
+    directory = copy("features")
+    manifest = json.loads((directory / MANIFEST).read_text())
+    manifest["totals"]["listed"] += 1
+    (directory / MANIFEST).write_text(json.dumps(manifest))
+    assert "the ledger does not balance: 23 listed, 22 accounted for" in wrong(capsys, VerifyOptions(str(directory), 0))
+
+
+def test_other_weights_or_another_captioner_are_refused(made, tmp_path):
+    other = tmp_path / "other.h5"
+    other.write_bytes(b"\x89HDF\r\n\x1a\nother")
+    with pytest.raises(UserError, match="made with InceptionV3"):
+        verify(VerifyOptions(str(made.root / "features"), 1, weights=str(other)), load)
