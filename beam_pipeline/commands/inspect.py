@@ -149,9 +149,7 @@ def _picture(directory: str, kind: str, name: str) -> dict[str, Any]:
     lines = sorted(_ledger_lines(directory, committed, name), key=lambda line: line.uri)
     contents = sorted({line.sha256 for line in lines})
     if not lines:
-        raise UserError(
-            f"{directory}: no ledger lists {name}; give the name of a file, its whole address or its sha256"
-        )
+        raise UserError(f"{directory}: no ledger lists {name}; give a file name, a whole address or a sha256")
     if len(contents) > 1:
         examples = ", ".join(line.uri for line in lines[:3])
         raise UserError(

@@ -16,6 +16,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.shards.manifest import read_manifest
+from beam_pipeline.shards.shard_id import UnfinishedRun
 from beam_pipeline.words.summary import SUMMARY
 from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
@@ -136,11 +137,14 @@ def _of_ledgers(ledgers: Ledgers) -> list[Entry]:
         entries.append(("  rejected", f"{number:,} for {counted(len(others), 'other reason')}"))
     entries.append(("shards", f"{len(ledgers.committed):,} finished"))
     for run in ledgers.unfinished:
-        missing, is_or_are = len(run.missing), "is" if len(run.missing) == 1 else "are"
-        entries.append(
-            ("  unfinished", f"run {run.run}: {missing:,} of {counted(run.count, 'shard')} {is_or_are} missing")
-        )
+        entries.append(("  unfinished", missing_shards(run)))
     return entries
+
+
+def missing_shards(run: UnfinishedRun) -> str:
+    """What a run lacks, in words."""
+    missing = len(run.missing)
+    return f"run {run.run}: {missing:,} of {counted(run.count, 'shard')} {'is' if missing == 1 else 'are'} missing"
 
 
 def train_arguments(trained_with: Mapping[str, Any]) -> list[str]:

@@ -51,7 +51,7 @@ def test_one_picture(made, output):
 @pytest.mark.parametrize(
     ("output", "picture", "message"),
     [
-        ("features", "none.jpg", "no ledger lists none.jpg; give the name of a file, its whole address or its sha256"),
+        ("features", "none.jpg", "no ledger lists none.jpg; give a file name, a whole address or a sha256"),
         ("captioner", "03.jpg", "a captioner contains no pictures"),
         ("photos", None, "captionbeam made no file in it"),
     ],

@@ -23,7 +23,7 @@ def test_a_finished_feature_set(made, times_of, capsys):
         f"to add what is new: captionbeam extract --images ... --output {directory} --weights "
     )
     assert entries["last written"].endswith(" s ago")
-    assert capsys.readouterr().out.splitlines()[0] == f"feature set    {directory}"
+    assert capsys.readouterr().out.splitlines()[0] == f"feature set   {directory}"
     assert times_of(directory) == before
 
 
@@ -61,9 +61,8 @@ def test_captions(made, copy):
 def test_a_captioner_in_training(made):
     entries = dict(status(StatusOptions(made.captioner)))
     assert entries["model"] == "merge"
-    assert entries["continue with"] == (
-        f"captionbeam train --features ... --output {made.captioner} --model merge --seed 3"
-    )
+    command = f"captionbeam train --features ... --output {made.captioner} --model merge --seed 3"
+    assert entries["continue with"] == command
 
 
 def test_progress_of_a_training(copy):

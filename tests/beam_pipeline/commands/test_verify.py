@@ -45,8 +45,8 @@ def test_what_is_as_it_was_made_is_verified(made, times_of, load, capsys, chosen
         before = times_of(made.root / name)
         found = verify(VerifyOptions(str(made.root / name), chosen, **options), load)
         assert (found.compared, found.identical, found.gone) == (compared, compared, 0)
-        said = capsys.readouterr().out
-        assert said.count("\n") == 1 and said.endswith("; nothing is wrong\n")
+        printed = capsys.readouterr().out
+        assert printed.count("\n") == 1 and printed.endswith("; nothing is wrong\n")
         assert times_of(made.root / name) == before
 
 
@@ -66,30 +66,34 @@ def _gone(uri, which):
     return stat_file(uri)
 
 
-def wrong(capsys, options: VerifyOptions, load=None) -> str:
-    """Verifies what is not right; returns the lines that say so."""
-    with pytest.raises(JobFailed, match=r"; \d+ problems$"):
-        verify(options, load)
-    return capsys.readouterr().out
+@pytest.fixture
+def problems(capsys, load):
+    """Verifies a directory that is not as it should be; gives the lines that say so."""
+
+    def problems(options: VerifyOptions, load=load) -> str:
+        with pytest.raises(JobFailed, match=r"; \d+ problems?$"):
+            verify(options, load)
+        return capsys.readouterr().out
+
+    return problems
 
 
-class OtherColour(MeanColour):
-    def encode(self, pixels):
-        return super().encode(pixels)[:, ::-1]
+def test_another_feature_is_found(made, problems, load):
+    class OtherColour:
+        def encode(self, pixels):
+            return load(None).encode(pixels)[:, ::-1]
+
+    printed = problems(VerifyOptions(str(made.root / "features"), 3), lambda spec: OtherColour())
+    assert printed.count("its stored feature is another one (cosine 0.0000)") == 3
 
 
-def test_another_feature_is_found(made, capsys):
-    said = wrong(capsys, VerifyOptions(str(made.root / "features"), 3), lambda spec: OtherColour())
-    assert said.count("its stored feature is another one (cosine 0.0000)") == 3
-
-
-def test_another_caption_is_found(made, copy, capsys):
+def test_another_caption_is_found(made, copy, problems):
     directory = copy("captions")
     for path in directory.glob("captions-*.jsonl"):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps({**row, "caption": "something else"}) + "\n" for row in rows))
     options = VerifyOptions(str(directory), 2, captioner=made.captioner, weights=made.weights)
-    assert wrong(capsys, options).count('"something else" is stored') == 2
+    assert problems(options).count('"something else" is stored') == 2
 
 
 def damage_one_byte(path: Path) -> None:
@@ -99,7 +103,7 @@ def damage_one_byte(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "name", "damage", "said"),
+    ("output", "name", "damage", "expected"),
     [
         ("features", ShardId(1, 1, 5).features(), damage_one_byte, "its checksum is not that of the manifest"),
         ("features", ShardId(1, 1, 5).features(), os.remove, "is missing"),
@@ -115,21 +119,21 @@ def damage_one_byte(path: Path) -> None:
         ),
     ],
 )
-def test_damage_is_found(copy, capsys, output, name, damage, said):
+def test_damage_is_found(copy, problems, output, name, damage, expected):
     directory = copy(output)
     damage(directory / name)
-    assert said in wrong(capsys, VerifyOptions(str(directory), 0))
+    assert expected in problems(VerifyOptions(str(directory), 0))
 
 
-def test_totals_that_do_not_add_up_are_found(copy, capsys):
+def test_totals_that_do_not_add_up_are_found(copy, problems):
     directory = copy("features")
     manifest = json.loads((directory / MANIFEST).read_text())
     manifest["totals"]["listed"] += 1
     (directory / MANIFEST).write_text(json.dumps(manifest))
-    assert "the ledger does not balance: 23 listed, 22 accounted for" in wrong(capsys, VerifyOptions(str(directory), 0))
+    assert "the ledger does not balance: 23 listed, 22 accounted for" in problems(VerifyOptions(str(directory), 0))
 
 
-def test_other_weights_or_another_captioner_are_refused(made, tmp_path):
+def test_other_weights_are_refused(made, load, tmp_path):
     other = tmp_path / "other.h5"
     other.write_bytes(b"\x89HDF\r\n\x1a\nother")
     with pytest.raises(UserError, match="made with InceptionV3"):
