@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -13,9 +14,16 @@ from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as RunnerApi
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner, RunnerResult
 
-from beam_pipeline.runtime import worker_process
 from beam_pipeline.runtime.interrupts import on_stop
 from beam_pipeline.runtime.logs import is_verbose
+
+# A worker imports what its job imports. `python -m` would look in the current folder first, whatever lies there.
+_START = """
+import json, sys
+sys.path[:], *arguments = json.loads(sys.argv[1])
+from beam_pipeline.runtime.worker_process import main
+main(*arguments)
+"""
 
 
 class LocalRunner(FnApiRunner):
@@ -28,7 +36,7 @@ class LocalRunner(FnApiRunner):
         def end_job() -> None:
             shutil.rmtree(job, ignore_errors=True)
 
-        command = [sys.executable, "-m", worker_process.__name__, job, str(os.getpid()), str(int(is_verbose()))]
+        command = [sys.executable, "-c", _START, json.dumps([sys.path, job, os.getpid(), is_verbose()])]
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
                 environment.payload = shlex.join(command).encode()

@@ -1,13 +1,9 @@
-"""A worker of the local runner, as a process of its own: `python -m MODULE JOB PID VERBOSE`.
-
-JOB is a directory that exists as long as the job runs, PID the process that runs the job, VERBOSE 0 or 1.
-"""
+"""A worker of the local runner, in a process of its own, which `local_runner` starts."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 
@@ -45,7 +41,3 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1")
