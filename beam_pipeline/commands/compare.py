@@ -12,11 +12,11 @@ import numpy as np
 from beam_pipeline.options.results import CompareOptions
 from beam_pipeline.reports.comparison_page import comparison_page
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.tables import Column, Row, read_parquet, to_csv
+from beam_pipeline.runtime.tables import Column, Row, to_csv
 from beam_pipeline.runtime.text import why
 from beam_pipeline.words.log_odds import exact_p_values, log_odds, q_values
 from beam_pipeline.words.reference import require_same_captioner
-from beam_pipeline.words.summary import TABLES, read_summary
+from beam_pipeline.words.summary import read_summary, read_table
 from beam_pipeline.words.terms import WORD, is_stop
 from training.errors import JobFailed
 
@@ -80,7 +80,7 @@ def compare(options: CompareOptions) -> list[Row]:
 
 
 def _read_table(directory: str, summary: dict[str, Any]) -> WordTable:
-    rows = read_parquet(storage.read_bytes(storage.join(directory, f"{TABLES[WORD]}.parquet")))
+    rows = read_table(directory, WORD)
     return WordTable(summary["pictures"], "presence" in summary["evidence"], {row["word"]: row for row in rows})
 
 

@@ -12,10 +12,9 @@ from typing import Any
 from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, kind_of, read_ledgers
 from beam_pipeline.options.directories import InspectOptions
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, content_part
-from beam_pipeline.words.summary import TABLES, read_summary
+from beam_pipeline.words.summary import read_summary, read_table
 from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.errors import UserError
@@ -104,7 +103,7 @@ def _features(directory: str) -> dict[str, Any]:
 
 def _captions(directory: str) -> dict[str, Any]:
     summary = read_summary(directory, "inspect")
-    rows = read_parquet(storage.read_bytes(storage.join(directory, f"{TABLES[WORD]}.parquet")))
+    rows = read_table(directory, WORD)
     top = [row for row in rows if not row["stop_word"]][:TOP_WORDS]
     return {
         **{name: summary[name] for name in ("made_with", "captions", "pictures", "files", "words", "bigrams")},

@@ -118,8 +118,8 @@ def write_report(directory: str, summary: dict[str, Any], page: str, limits: Dec
 def _each_once(sample: list[ShownPicture], examples: dict[str, WordExamples]) -> list[ShownPicture]:
     """The sample, then the examples of words that are not in it."""
     shown = {picture.sha256: picture for picture in sample}
-    for found in examples.values():
-        for example in (*found.shows, *found.unlikely):
+    for of_word in examples.values():
+        for example in (*of_word.shows, *of_word.unlikely):
             shown.setdefault(example.picture.sha256, example.picture)
     return list(shown.values())
 
@@ -137,8 +137,8 @@ def _content(
     shared = common_folder([*(one.uri for one in pictures), *(line.uri for line in rejected.lines)])
     numbers = {picture.sha256: number for number, picture in enumerate(pictures)}
 
-    def numbered(found: tuple[ShownExample, ...]) -> list[tuple[int, float | None]]:
-        return [(numbers[example.picture.sha256], example.presence) for example in found]
+    def numbered(shown: tuple[ShownExample, ...]) -> list[tuple[int, float | None]]:
+        return [(numbers[example.picture.sha256], example.presence) for example in shown]
 
     data = {
         "pictures": [
@@ -156,8 +156,8 @@ def _content(
         "sampled": sampled,
         "words": words,
         "examples": {
-            utf8(word): {"shows": numbered(found.shows), "unlikely": numbered(found.unlikely)}
-            for word, found in examples.items()
+            utf8(word): {"shows": numbered(of_word.shows), "unlikely": numbered(of_word.unlikely)}
+            for word, of_word in examples.items()
         },
         "rejected": [
             {"name": utf8(line.uri.removeprefix(shared)), "stage": line.stage, "reason": utf8(line.reason)}

@@ -15,12 +15,11 @@ from urllib.parse import quote
 
 from beam_pipeline.inputs.input_file import MEMBER_SEPARATOR, split_member_uri
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.runtime.text import utf8
 from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
 from beam_pipeline.shards.shard_id import committed_shards, content_key, ledger_paths
 from beam_pipeline.words.statistics import LIKELY_FALSE
-from beam_pipeline.words.summary import EVIDENCE, TABLES
+from beam_pipeline.words.summary import EVIDENCE, read_table
 from beam_pipeline.words.terms import WORD
 
 PICTURES_SHOWN = 5000
@@ -67,23 +66,23 @@ def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPic
     """
     shards = committed_shards(storage.list_directory(directory))
     heap: list[tuple[int, str]] = []
-    found: dict[str, ShownPicture] = {}
+    pictures: dict[str, ShownPicture] = {}
     for shard in shards[:: -(-len(shards) // _SHARDS_READ) or 1]:
         with storage.open_file(storage.join(directory, shard.captions())) as lines:
             for line in lines:
                 picture = shown_picture(json.loads(line))
                 rank = -content_key(picture.sha256), picture.sha256
-                if picture.sha256 in found:
-                    found[picture.sha256] = picture  # of a later run
+                if picture.sha256 in pictures:
+                    pictures[picture.sha256] = picture  # of a later run
                 elif len(heap) < most:
                     heapq.heappush(heap, rank)
-                    found[picture.sha256] = picture
+                    pictures[picture.sha256] = picture
                 elif rank < heap[0]:
                     break
                 else:
-                    del found[heapq.heapreplace(heap, rank)[1]]
-                    found[picture.sha256] = picture
-    return sorted(found.values(), key=lambda picture: picture.uri)
+                    del pictures[heapq.heapreplace(heap, rank)[1]]
+                    pictures[picture.sha256] = picture
+    return sorted(pictures.values(), key=lambda picture: picture.uri)
 
 
 @dataclass(frozen=True)
@@ -104,18 +103,17 @@ class WordExamples:
 
 def read_words(directory: str, most: int = WORDS_SHOWN) -> list[dict[str, Any]]:
     """Captions directory -> the most important rows of `word_importance`, without stop words."""
-    rows = read_parquet(storage.read_bytes(storage.join(directory, f"{TABLES[WORD]}.parquet")))
-    return [row for row in rows if not row["stop_word"]][:most]
+    return [row for row in read_table(directory, WORD) if not row["stop_word"]][:most]
 
 
 def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, WordExamples]:
     """Captions directory -> word -> its examples, for the most important words, in their order."""
     path = storage.join(directory, EVIDENCE)
-    found: dict[str, WordExamples] = {}
+    examples: dict[str, WordExamples] = {}
     with storage.open_file(path) as lines:
         for line in lines:
             row = json.loads(line)
-            if row["kind"] != WORD or len(found) == most:
+            if row["kind"] != WORD or len(examples) == most:
                 break
             likely_false = {example["sha256"] for example in row["likely_false"]}
             shown = {example["sha256"]: example for example in (*row["top"], *row["sample"])}
@@ -125,8 +123,8 @@ def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, 
                 if sha256 not in likely_false and example.get("presence", 1.0) >= LIKELY_FALSE
             ]
             shows.sort(key=lambda example: -1.0 if example.presence is None else -example.presence)
-            found[row["word"]] = WordExamples(tuple(shows), tuple(map(_example, row["likely_false"])))
-    return found
+            examples[row["word"]] = WordExamples(tuple(shows), tuple(map(_example, row["likely_false"])))
+    return examples
 
 
 def _example(row: dict[str, Any]) -> ShownExample:
@@ -152,10 +150,10 @@ def read_rejected(directory: str, total: int) -> Rejected:
     """Captions directory and the number of its rejected files -> Rejected; no ledger is read where there are none."""
     if not total:
         return Rejected(0)
-    found = rejected_inputs(ledger_paths(directory))
-    reasons = Counter((line.stage, line.reason) for line in found.values())
-    shown = tuple(found[uri] for uri in heapq.nsmallest(REJECTED_SHOWN, found))
-    return Rejected(len(found), shown, tuple(reasons.most_common(REASONS_SHOWN)))
+    rejected = rejected_inputs(ledger_paths(directory))
+    reasons = Counter((line.stage, line.reason) for line in rejected.values())
+    shown = tuple(rejected[uri] for uri in heapq.nsmallest(REJECTED_SHOWN, rejected))
+    return Rejected(len(rejected), shown, tuple(reasons.most_common(REASONS_SHOWN)))
 
 
 def common_folder(uris: Iterable[str]) -> str:

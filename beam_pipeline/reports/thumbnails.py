@@ -71,10 +71,10 @@ class ThumbnailStore:
                 self._archive = self._stack.enter_context(
                     zipfile.ZipFile(self._stack.enter_context(storage.local_copy(path)))
                 )
-        found = self._archive.infolist() if self._archive else []
+        members = self._archive.infolist() if self._archive else []
         self.sizes = {  # the file may come from elsewhere and hold anything
             info.filename.removesuffix(".jpg"): info.file_size
-            for info in found
+            for info in members
             if _NAME.fullmatch(info.filename) and info.file_size <= _MOST_BYTES
         }
 

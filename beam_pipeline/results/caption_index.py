@@ -126,8 +126,8 @@ class CaptionIndex:
 
     def counts(self) -> dict[str, int]:
         """Returns each of `OUTCOMES` -> number of files."""
-        found = dict(self._database.execute("SELECT outcome, COUNT(*) FROM file GROUP BY outcome"))
-        return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
+        files = dict(self._database.execute("SELECT outcome, COUNT(*) FROM file GROUP BY outcome"))
+        return {outcome: files.get(outcome, 0) for outcome in OUTCOMES}
 
     def withheld(self) -> int:
         """Returns the number of files whose caption is withheld."""

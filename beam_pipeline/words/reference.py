@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.tables import read_parquet
-from beam_pipeline.words.summary import TABLES, read_summary
+from beam_pipeline.words.summary import TABLES, read_summary, read_table
 from beam_pipeline.words.terms import WORD
 from training.errors import UserError
 from training.text.word_counts import load_word_counts
@@ -60,8 +59,8 @@ def captions_reference(directory: str, option: str) -> Reference:
     summary = read_summary(directory, option)
     document_frequency: dict[str, dict[str, float]] = {}
     estimated_frequency: dict[str, dict[str, float]] = {}
-    for kind, name in TABLES.items():
-        rows = read_parquet(storage.read_bytes(storage.join(directory, f"{name}.parquet")))
+    for kind in TABLES:
+        rows = read_table(directory, kind)
         document_frequency[kind] = {row["word"]: row["images"] for row in rows if row["images"]}
         if "presence" in summary["evidence"]:
             estimated_frequency[kind] = {row["word"]: row["estimate"] for row in rows}

@@ -77,16 +77,16 @@ def statistics_to_json(statistics: ShardStatistics) -> Iterator[Any]:
     [kind, text, pictures, files, top, sample, likely_false], where an example names its picture by its place in the
     first line.
     """
-    lists = [(found.top, found.sample, found.likely_false) for found in statistics.terms.values()]
+    lists = [(one.top, one.sample, one.likely_false) for one in statistics.terms.values()]
     shown = {(one.sha256, one.uri, one.caption) for three in lists for examples in three for one in examples}
     pictures = {picture: place for place, picture in enumerate(sorted(shown))}
     yield {"schema_version": WORDS_VERSION, "counts": statistics.counts, "pictures": list(pictures)}
-    for term, found in sorted(statistics.terms.items()):
+    for term, of_term in sorted(statistics.terms.items()):
         examples = [
             [[one.rank, pictures[one.sha256, one.uri, one.caption], one.presence, one.grounding] for one in examples]
-            for examples in (found.top, found.sample, found.likely_false)
+            for examples in (of_term.top, of_term.sample, of_term.likely_false)
         ]
-        yield [*term, found.pictures, found.files, *examples]
+        yield [*term, of_term.pictures, of_term.files, *examples]
 
 
 def statistics_from_json(lines: Iterator[Any]) -> ShardStatistics | None:

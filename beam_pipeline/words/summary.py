@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.words.terms import BIGRAM, WORD
 from training.errors import UserError
 
@@ -35,3 +36,8 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
     if not finished or not all(map(storage.exists, tables)):
         raise UserError(f"{option} {directory}: captioning has not finished; run captionbeam caption again")
     return summary
+
+
+def read_table(directory: str, kind: str) -> list[dict[str, Any]]:
+    """Captions directory and kind of term, WORD or BIGRAM -> rows of its importance table, in their order."""
+    return read_parquet(storage.read_bytes(storage.join(directory, f"{TABLES[kind]}.parquet")))

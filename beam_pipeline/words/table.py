@@ -120,20 +120,22 @@ def importance_table(
         the importance of a term is its share of the pictures.
       tails: text of a term -> mean presence in the pictures that do not mention it, see `estimate`.
     """
-    estimates = {text: estimate(found, collection, (tails or {}).get(text, 0.0)) for text, found in terms.items()}
+    tails = tails or {}
+    estimates = {text: estimate(statistics, collection, tails.get(text, 0.0)) for text, statistics in terms.items()}
     if reference is not None and kind not in reference.document_frequency:
         reference = None
     compared: dict[str, tuple[float, float]] = {}
     # Of the reference, or without one of the collection itself.
-    documents, frequency = collection.pictures, {text: float(found.pictures.captions) for text, found in terms.items()}
+    documents = collection.pictures
+    frequency = {text: float(statistics.pictures.captions) for text, statistics in terms.items()}
     if reference:
         pairs = {text: (estimates[text].pictures, frequency[text]) for text in terms}
         ours, theirs = comparable(pairs, "presence" in collection.evidence, reference, kind)
         compared = compare_counts(ours, theirs)
         documents, frequency = reference.documents, dict(theirs)
     rows: list[dict[str, Any]] = []
-    for text, found in terms.items():
-        fits, sums = estimates[text], found.pictures
+    for text, statistics in terms.items():
+        fits, sums = estimates[text], statistics.pictures
         surprise = math.log((1 + documents) / (1 + frequency.get(text, 0.0)))  # smoothed inverse document frequency
         base = lemma(text) if kind == WORD else " ".join(map(lemma, text.split(" ")))
         delta, z = compared.get(text, (None, None))
@@ -151,7 +153,7 @@ def importance_table(
                 "estimate_files": fits.files,
                 "count": sums.mentions,
                 "images": sums.captions,
-                "files": found.files.captions,
+                "files": statistics.files.captions,
                 "share_of_images": sums.captions / collection.pictures,
                 "lemma_images": lemmas[base].pictures.captions if base in lemmas else sums.captions,
                 "expected_count": sums.expected / MILLION if "expected" in collection.evidence else None,
@@ -160,7 +162,7 @@ def importance_table(
                 "z": z,
                 "mean_probability": math.exp(sums.score / MILLION / sums.captions) if sums.captions else None,
                 "mean_grounding": sums.grounding / MILLION / sums.with_grounding if sums.with_grounding else None,
-                "example": next((example.uri for example in found.top + found.sample), None),
+                "example": next((example.uri for example in statistics.top + statistics.sample), None),
             }
         )
     rows.sort(key=lambda row: (row["stop_word"], -row["importance"], -row["estimate"], row["word"]))
@@ -192,8 +194,8 @@ def compare_counts(ours: Mapping[str, float], theirs: Mapping[str, float]) -> di
     """
     union = sorted(text for text in {*ours, *theirs} if not is_stop(text))
     first, second = (np.array([side.get(text, 0.0) for text in union]) for side in (ours, theirs))
-    found = log_odds(first, second)
-    return dict(zip(union, zip(found.delta.tolist(), found.z.tolist(), strict=True), strict=True))
+    odds = log_odds(first, second)
+    return dict(zip(union, zip(odds.delta.tolist(), odds.z.tolist(), strict=True), strict=True))
 
 
 def evidence_lines(rows: list[dict[str, Any]], kind: str, terms: Mapping[str, WordStatistics]) -> Iterator[str]:
@@ -205,11 +207,11 @@ def evidence_lines(rows: list[dict[str, Any]], kind: str, terms: Mapping[str, Wo
     """
     for row in rows:
         if not row["stop_word"]:
-            found = terms[row["word"]]
+            statistics = terms[row["word"]]
             lists = {
-                "top": [_example_to_json(example) for example in found.top],
-                "sample": [_example_to_json(example) for example in found.sample],
-                "likely_false": [_example_to_json(example) for example in found.likely_false],
+                "top": [_example_to_json(example) for example in statistics.top],
+                "sample": [_example_to_json(example) for example in statistics.sample],
+                "likely_false": [_example_to_json(example) for example in statistics.likely_false],
             }
             yield json.dumps({"kind": kind, "word": row["word"], **lists}) + "\n"
 

@@ -47,9 +47,9 @@ def lemma(word: str) -> str:
         return word
     if word in _lemmas():
         return _lemmas()[word]
-    found = simplemma.lemmatize(word, lang="en").lower()
+    base = simplemma.lemmatize(word, lang="en").lower()
     # Another spelling of the same word (long-haired, longhaired) is not its lemma.
-    return word if found.replace("-", "") == word.replace("-", "") else found
+    return word if base.replace("-", "") == word.replace("-", "") else base
 
 
 def is_stop(text: str) -> bool:

@@ -52,9 +52,9 @@ class ResultWriter:
             return training_reference(self.captioner)
         if self.reference == self.output:
             raise UserError(f"--reference {self.reference}: is also the --output; give another captions directory")
-        found = captions_reference(self.reference, "--reference")
-        require_same_captioner(self.made_with, found.made_with or {}, f"--reference {self.reference}")
-        return found
+        reference = captions_reference(self.reference, "--reference")
+        require_same_captioner(self.made_with, reference.made_with or {}, f"--reference {self.reference}")
+        return reference
 
     def begin(self) -> None:
         """Writes a `summary.json` with the settings of the run and without results, which marks it as unfinished."""
@@ -107,7 +107,7 @@ def is_of_words(name: str) -> bool:
 
 def by_kind(terms: Iterable[tuple[Term, WordStatistics]]) -> dict[str, dict[str, WordStatistics]]:
     """(Term, WordStatistics) of all terms -> kind of term -> text of the term -> its statistics."""
-    found: dict[str, dict[str, WordStatistics]] = {WORD: {}, LEMMA: {}, BIGRAM: {}}
+    sorted_terms: dict[str, dict[str, WordStatistics]] = {WORD: {}, LEMMA: {}, BIGRAM: {}}
     for (kind, text), statistics in terms:
-        found[kind][text] = statistics
-    return found
+        sorted_terms[kind][text] = statistics
+    return sorted_terms

@@ -2,13 +2,20 @@ import json
 
 import pytest
 
-from beam_pipeline.words.summary import read_summary
+from beam_pipeline.words.summary import read_summary, read_table
+from beam_pipeline.words.terms import BIGRAM, WORD
 from training.errors import UserError
 
 
 def test_the_summary_of_finished_captions_is_read(word_tables):
     summary = read_summary(word_tables("a", ["a dog"]), "DIR")
     assert (summary["pictures"], summary["made_with"]["model_id"]) == (1, "m1")
+
+
+def test_the_tables_of_words_and_bigrams_are_read(word_tables):
+    directory = word_tables("a", ["a red dog", "a dog"])
+    assert [(row["word"], row["images"]) for row in read_table(directory, WORD)] == [("dog", 2), ("red", 1), ("a", 2)]
+    assert [row["word"] for row in read_table(directory, BIGRAM)] == ["red dog"]
 
 
 def test_a_directory_without_captions_is_refused(tmp_path):
