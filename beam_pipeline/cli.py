@@ -182,8 +182,7 @@ def _inspect(options: InspectOptions, _: None) -> None:
 
 
 def _verify(options: VerifyOptions, _: None) -> None:
-    with first_import("tensorflow"):
-        from beam_pipeline.commands.verify import verify
+    from beam_pipeline.commands.verify import verify
 
     verify(options)
 

@@ -2,36 +2,13 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from beam_pipeline.commands.verify import cosine, draw, verify
+from beam_pipeline.commands.verify import verify
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.shards.shard_id import ShardId
 from training.data.feature_set import MANIFEST
 from training.errors import JobFailed, UserError
-
-
-@given(st.sets(st.binary(min_size=4, max_size=4).map(bytes.hex), max_size=50), st.integers(0, 60), st.floats(0, 1))
-def test_a_sample_depends_on_content_alone(contents, number, share):
-    assert draw(sorted(contents), number) == draw(contents, number) <= contents
-    assert len(draw(contents, number)) == min(number, len(contents))
-    assert draw(contents, share) <= draw(contents, 1.0) == contents
-    assert draw(contents, 0.0) == set()
-    if contents and share:
-        assert draw(contents, share), "at least one"
-        smaller = draw(contents, share / 2)
-        assert smaller <= draw(contents, share)
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "expected"),
-    [([1, 2], [2, 4], 1.0), ([1, 0], [0, 1], 0.0), ([0, 0], [0, 0], 1.0), ([0, 0], [0, 1], 0.0), ([1], [1, 1], 0.0)],
-)
-def test_cosine(one, two, expected):
-    assert cosine(np.array(one), np.array(two)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("chosen", [1.0, 7, 0])
@@ -84,7 +61,7 @@ def test_another_feature_is_found(made, problems, load):
             return load(None).encode(pixels)[:, ::-1]
 
     printed = problems(VerifyOptions(str(made.root / "features"), 3), lambda spec: OtherColour())
-    assert printed.count("its stored feature is another one (cosine 0.0000)") == 3
+    assert printed.count("its feature differs from the stored one (cosine 0.0000)") == 3
 
 
 def test_another_caption_is_found(made, copy, problems):
@@ -109,13 +86,18 @@ def damage_one_byte(path: Path) -> None:
         ("features", ShardId(1, 1, 5).features(), os.remove, "is missing"),
         ("features", ShardId(1, 1, 5).ledger(), os.remove, "is missing"),
         ("captions", ShardId(1, 0, 1).captions(), os.remove, "missing or damaged"),
-        ("captions", ShardId(1, 0, 1).words(), os.remove, "is missing; run caption again"),
-        ("captions", ShardId(1, 0, 1).captions(), lambda path: path.write_text(""), "0 captions, 20 by its summary"),
+        ("captions", ShardId(1, 0, 1).words(), os.remove, "is missing; run captionbeam caption again"),
+        (
+            "captions",
+            ShardId(1, 0, 1).captions(),
+            lambda path: path.write_text(""),
+            "0 captions, but 20 by its summary",
+        ),
         (
             "captions",
             ShardId(1, 0, 1).captions(),
             lambda path: path.write_text(path.read_text().splitlines(keepends=True)[0] + path.read_text()),
-            "holds 1 pictures twice",
+            "stores 1 picture twice",
         ),
     ],
 )
@@ -130,7 +112,7 @@ def test_totals_that_do_not_add_up_are_found(copy, problems):
     manifest = json.loads((directory / MANIFEST).read_text())
     manifest["totals"]["listed"] += 1
     (directory / MANIFEST).write_text(json.dumps(manifest))
-    assert "the ledger does not balance: 23 listed, 22 accounted for" in problems(VerifyOptions(str(directory), 0))
+    assert "the totals do not add up: 23 inputs listed, 22 accounted for" in problems(VerifyOptions(str(directory), 0))
 
 
 def test_other_weights_are_refused(made, load, tmp_path):
@@ -138,3 +120,16 @@ def test_other_weights_are_refused(made, load, tmp_path):
     other.write_bytes(b"\x89HDF\r\n\x1a\nother")
     with pytest.raises(UserError, match="made with InceptionV3"):
         verify(VerifyOptions(str(made.root / "features"), 1, weights=str(other)), load)
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "message"),
+    [
+        ("captioner", {}, "a captioner cannot be verified"),
+        ("captions", {}, "give --captioner to caption a sample again, or --sample 0 to check only the files"),
+        ("of_features", {"captioner": "captioner"}, "give --captioner and --features"),
+    ],
+)
+def test_what_is_not_given_is_asked_for(made, output, options, message):
+    with pytest.raises(UserError, match=message):
+        verify(VerifyOptions(str(made.root / output), **options))
