@@ -23,7 +23,7 @@ INSTALL = [  # captioning and training
     "h5py>=3.10,<4",  # tells the layouts of weight files apart; keras brings it
     "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3
     "numpy>=1.26,<3",  # features between Beam and TensorFlow; TensorFlow 2.16 narrows it to below 2
-    "pillow>=11.3,<14",  # decodes pictures; the first whose wheels bring AVIF
+    "pillow>=11.3,<14",  # decodes pictures; 11.3 brings AVIF; apache-beam 2.77 holds it below 13
     "pyarrow>=14.0.1",  # Parquet tables; apache-beam brings it and narrows it further
     # BLEU, ROUGE-L, CIDEr and METEOR as the COCO caption challenge counts them, CIDEr in training too. METEOR's and
     # SPICE's data are 96 of its 101 MB; pip cannot leave them out, and no maintained package has the scores without.
@@ -32,6 +32,7 @@ INSTALL = [  # captioning and training
     "scipy>=1.11,<2",  # binomial and beta distributions, optimizers
     "shtab>=1.13,<2",  # completion scripts for shells, from the parser itself
     "simplemma>=2,<3",  # lemmas of English words, from a dictionary
+    f"tensorboard>=2.20,<3; {NO_TFIO}",  # writes the log of training; later TensorFlows do not bring it
     "tqdm>=4.66,<5",  # progress with a time to go
     # Charts: Vega, Vega-Lite and Vega-Embed as one offline script of 0.9 MB (Plotly: 4.8 MB), as SVG that screen
     # readers and printers know, run without eval so that a page can forbid it (by Vega's own maintainers).
