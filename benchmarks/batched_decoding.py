@@ -34,7 +34,7 @@ from training.decoding.beam_search import LENGTH_POWER, NEVER
 from training.decoding.decoder import CaptionDecoder, Hypothesis
 from training.models.caption_models import ModelConfig, build_model
 from training.models.captioner import Captioner, load_captioner
-from training.models.layers import Silence
+from training.models.layers import NoDropout
 from training.text.tokenizer import detokenize
 from training.text.vocabulary import END, PAD, SPECIALS, START, UNKNOWN, Vocabulary
 
@@ -114,13 +114,13 @@ class WordByWord:
 
         @tf.function(autograph=False)
         def begin(feature):
-            memory = model.encode(tf.cast(feature, tf.float32)[None], Silence())
+            memory = model.encode(tf.cast(feature, tf.float32)[None], NoDropout())
             return memory, model.start(memory, width)
 
         @tf.function(autograph=False)
         def step(memory, state, ids):
-            drawn_from, state = model.step(memory, state, ids)
-            return tf.nn.log_softmax(model.logits(drawn_from))[0], state
+            pre_logits, state = model.step(memory, state, ids)
+            return tf.nn.log_softmax(model.logits(pre_logits))[0], state
 
         self._begin, self._step = begin, step
 

@@ -37,7 +37,7 @@ from beam_pipeline.runtime import storage
 from training.data.caption_files import read_captions, read_image_list
 from training.decoding.decoder import CaptionDecoder
 from training.models.captioner import Captioner, load_captioner
-from training.scoring.scores import cider_of_pictures, intervals_of, make_row, mean_statistics
+from training.scoring.scores import caption_set, cider_of_pictures, intervals_of, mean_statistics
 
 _TURN = 4 * ENCODER_BATCH  # pictures that each engine encodes before the next one has its turn
 _REFERENCE = "tensorflow float32"
@@ -152,7 +152,7 @@ def cosines(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 def table(measured: dict[str, Measured], own: str, references: dict[str, list[str]]) -> Iterator[str]:
     """Lines of a Markdown table."""
     trained = measured[own].captions
-    scores = {name: cider_of_pictures(make_row(found.captions, references)) for name, found in measured.items()}
+    scores = {name: cider_of_pictures(caption_set(found.captions, references)) for name, found in measured.items()}
     yield "| engine | speed by the clock | by processor time | mean cosine | 1 % are below | captions changed | CIDEr |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for name, found in measured.items():

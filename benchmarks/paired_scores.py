@@ -16,7 +16,7 @@ import numpy as np
 
 from training.data.caption_files import read_captions
 from training.scoring.coco_results import read_results
-from training.scoring.scores import cider_of_pictures, intervals_of, make_row, mean_statistics
+from training.scoring.scores import caption_set, cider_of_pictures, intervals_of, mean_statistics
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     one, other = (read_results(str(Path(directory) / "captions.json")) for directory in options.scores)
     if set(one) != set(other):
         raise SystemExit(f"{' and '.join(options.scores)}: captions of other pictures; evaluate both on one list")
-    first, second = (100 * cider_of_pictures(make_row(found, references)) for found in (one, other))
+    first, second = (100 * cider_of_pictures(caption_set(found, references)) for found in (one, other))
     low, high = intervals_of([mean_statistics("CIDEr", second - first)])["CIDEr"]
     changed = np.mean([one[name] != other[name] for name in one])
     print(f"{len(one)} pictures, {changed:.1%} with another caption")

@@ -41,13 +41,13 @@ from training.scoring.scores import (
     ONE_PICTURE_HAS_NO_CIDER,
     RESAMPLES,
     SEED,
+    CaptionSet,
     References,
-    Row,
-    cut,
+    caption_set,
     intervals_of,
-    make_row,
     scores_of,
     statistics_of,
+    tokenized,
 )
 from training.scoring.word_estimates import WordEstimates, measure
 from training.scoring.word_estimates import render as render_words
@@ -96,7 +96,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     generated, references = done.generated, done.pictures.references
     refuse_marks(generated, done.source)
 
-    model = make_row(generated, references)
+    model = caption_set(generated, references)
     training = None
     if split is not None:
         training = read_training(features, split, done.pictures, {texts[0] for texts in model.hypotheses.values()})
@@ -212,24 +212,26 @@ def _require_pictures(pictures: ScoredPictures, options: EvaluateOptions, listed
 def _rows_beside(
     generated: Mapping[str, str],
     references: References,
-    model: Row,
+    model: CaptionSet,
     training: TrainingCaptions | None,
     why_no_training: str,
-) -> tuple[dict[str, Row], dict[str, dict[str, Any]], dict[str, str]]:
+) -> tuple[dict[str, CaptionSet], dict[str, dict[str, Any]], dict[str, str]]:
     """Rows to score beside the captions themselves, what scores.json says of each, and why the others are missing."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, CaptionSet] = {}
     notes: dict[str, dict[str, Any]] = {}
     left_out: dict[str, str] = {}
     if training is None:
         left_out |= dict.fromkeys((NEAREST, COMMONEST), why_no_training)
     else:
         if len(training.nearest) == len(generated):
-            rows[NEAREST] = Row(cut({name: [text] for name, text in training.nearest.items()}), model.truths)
+            rows[NEAREST] = CaptionSet(
+                tokenized({name: [text] for name, text in training.nearest.items()}), model.references
+            )
             notes[NEAREST] = {"training_pictures": training.pictures}
         else:
             left_out[NEAREST] = "a picture has no training picture but itself"
         text, times = training.commonest
-        rows[COMMONEST] = Row({name: [text] for name in model.hypotheses}, model.truths)
+        rows[COMMONEST] = CaptionSet({name: [text] for name in model.hypotheses}, model.references)
         notes[COMMONEST] = {
             "caption": detokenize(text.split()),
             "times": times,
@@ -237,8 +239,8 @@ def _rows_beside(
         }
     held, others = leave_one_out(references)
     if held:
-        rows[LESS_ONE] = make_row({name: generated[name] for name in held}, others)
-        rows[HUMAN] = make_row(held, others)
+        rows[LESS_ONE] = caption_set({name: generated[name] for name in held}, others)
+        rows[HUMAN] = caption_set(held, others)
         notes[LESS_ONE] = {"references": reference_counts(others)}
         notes[HUMAN] = {"references": reference_counts(others), "diversity": diversity(held)}
     else:
@@ -246,7 +248,7 @@ def _rows_beside(
     return rows, notes, left_out
 
 
-def score_rows(rows: Mapping[str, Row]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def score_rows(rows: Mapping[str, CaptionSet]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Rows of captions -> "scores" and "intervals" of each row, and why METEOR or SPICE is left out, where it is.
 
     The CIDEr of a single picture is None: it is undefined.

@@ -52,7 +52,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class PresenceOptions:
-    """Settings of the head.
+    """Settings of the word-presence head; see `training.fitting.presence`.
 
     Attributes:
       members: heads of the ensemble.

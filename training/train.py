@@ -208,7 +208,7 @@ def _make_model(
     )
     model = build_model(config, features.encoder.feature_shape, options.seed)
     if model.standardize:
-        training = pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == TRAIN)
+        training = pictures_of(features, split.selects(TRAIN))
         model.standardize.fit(np.stack([feature for _, feature in islice(training, STANDARDIZED_BY)]))
     if options.glove:
         vectors, coverage = load_glove(options.glove, vocabulary, scanned.word_counts, options.seed)
@@ -244,7 +244,7 @@ def _has_sound_confidence(captioner: str) -> bool:
 def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, scanned: Scan) -> None:
     """Fits the word-presence head to the training pictures, and pools it with what the captioner expects."""
     head, tail = fit_presence(features, split, scanned.words, options.seed, options.presence)
-    dev = (feature for _, feature in pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == DEV))
+    dev = (feature for _, feature in pictures_of(features, split.selects(DEV)))
     remove_presence(options.output)  # the captioner is asked without any head
     pooled = fit_opinion_pool(load_captioner(options.output), head, dev)
     if pooled:

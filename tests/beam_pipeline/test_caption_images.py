@@ -383,9 +383,9 @@ def test_a_captioner_without_confidence_captions_and_says_how_to_get_it(run, cap
     with caplog.at_level("INFO", logger="captionbeam"):
         run(images=str(good))
     assert not any("confidence" in row for row in rows_of(tmp_path / "captions").values())
-    told = f"{captioner} has none; the `captionbeam train` call that made it, given again, adds it"
+    told = f"{captioner} has none; run the `captionbeam train` command that made it again, which adds it"
     assert f"captions come without confidence: {told}" in caplog.messages
-    with pytest.raises(UserError, match=r"^--min-confidence 0.5: .* has none; the `captionbeam train` call"):
+    with pytest.raises(UserError, match=r"^--min-confidence 0.5: .* has none; run the `captionbeam train` command"):
         run("other", images=str(good), min_confidence=0.5)
     assert not (tmp_path / "other").exists()
 

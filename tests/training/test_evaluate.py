@@ -12,7 +12,7 @@ from training.evaluate import evaluate, score_rows, signature
 from training.options import EvaluateOptions
 from training.scoring.baselines import diversity
 from training.scoring.protocols import protocol_scores
-from training.scoring.scores import make_row
+from training.scoring.scores import caption_set
 
 REFERENCES = {
     "a.jpg": ["a dog runs on the beach", "the dog is running over sand", "a brown dog by the sea"],
@@ -116,9 +116,9 @@ def test_a_listed_split_is_captioned_scored_and_written_in_coco_form(
     assert json.loads((tmp_path / "out" / "scores.json").read_text()) == document
     people = {"/x/one.jpg": "children in a park", "two.jpg": "a park", "\u00fcber.jpg": "a dog runs"}
     others = {"/x/one.jpg": ["a park"], "two.jpg": ["children in a park"], "\u00fcber.jpg": ["a Dog, running"]}
-    less_one = make_row({name: generated[name] for name in people}, others)
-    scored, not_scored = score_rows({"model": make_row(generated, references)})
-    beside, _ = score_rows({"less": less_one, "human": make_row(people, others)})
+    less_one = caption_set({name: generated[name] for name in people}, others)
+    scored, not_scored = score_rows({"model": caption_set(generated, references)})
+    beside, _ = score_rows({"less": less_one, "human": caption_set(people, others)})
     assert not_scored == {"METEOR": NO_JAVA, "SPICE": NO_JAVA}
     assert document == {
         "signature": f"coco|tok:captionbeam-ptb|refs:1-2|pictures:4|beam:2|{VERSIONS}",
@@ -166,8 +166,8 @@ def test_rows_of_the_training_pictures_stand_beside_captions_from_elsewhere(call
     )
     names = ("/x/one.jpg", "two.jpg", "street.jpg")
     references = dict.fromkeys(names[:2], ("children in a park", "a park")) | {"street.jpg": ("a cat on a street",)}
-    model = make_row(dict(zip(names, ("a cat", "a dog", "a cat"), strict=True)), references)
-    nearest = make_row(dict(zip(names, ("a cat", "a cat", "a cat"), strict=True)), references)
+    model = caption_set(dict(zip(names, ("a cat", "a dog", "a cat"), strict=True)), references)
+    nearest = caption_set(dict(zip(names, ("a cat", "a cat", "a cat"), strict=True)), references)
     scored, _ = score_rows({"model": model, "nearest": nearest})
     assert {name: document[name] for name in ("scores", "intervals")} == scored["model"]
     rows = document["rows"]

@@ -411,7 +411,7 @@ def test_a_captioner_from_before_there_were_heads_gets_one_by_the_same_call(undi
 
 def test_confidence_goes_with_the_captioner_or_why_there_is_none(undisturbed):
     told = json.loads(Path(undisturbed[0].output, CONFIDENCE).read_text())
-    assert told["why_not"] == "6 dev pictures have two captions or more, and it takes 30"
+    assert told["why_not"] == "6 validation pictures with two captions or more, 30 needed"
     captioner = load_captioner(undisturbed[0].output)
     assert no_confidence(captioner) == f"{captioner.path}: {told['why_not']}"
 

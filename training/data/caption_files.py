@@ -1,4 +1,4 @@
-"""Caption files and split lists: text that people wrote about pictures, read line by line.
+"""Caption files and split lists, read line by line.
 
 Two forms, told apart by their content:
 
@@ -26,9 +26,9 @@ from training.storage import reading
 COLUMNS = ("image", "caption")
 FORMS = "a CSV file with the columns image,caption or Flickr8k's lines name.jpg#0<TAB>caption"
 
-MAX_PROBLEMS = 100  # described; the rest is only counted, so that a rotten file of any size needs no memory
+MAX_PROBLEMS = 100  # described; others are only counted, so that a damaged file of any size needs little memory
 _SNIFFED_LINES = 100  # a token file may begin with bad lines
-_MAX_ROW_LINES = 50  # a quoted CSV field longer than this is a quote that somebody forgot to close
+_MAX_ROW_LINES = 50  # in a longer quoted CSV field, the closing quote is missing
 _CHUNK_BYTES = 1 << 20
 _TOKEN_LINE = re.compile(r"(?P<image>.*)#\d+\s*\t(?P<text>.*)", re.DOTALL)
 
@@ -37,7 +37,13 @@ _Line = tuple[int, bytes]  # number (the first is 1), bytes without the line end
 
 @dataclass(frozen=True)
 class CaptionRow:
-    """One caption: the picture's name exactly as written (without `#0`), the text, the line it begins on."""
+    """One caption.
+
+    Attributes:
+      image: the picture's name exactly as written, without `#0`.
+      text: the caption.
+      line: where it begins, from 1.
+    """
 
     image: str
     text: str
@@ -46,7 +52,7 @@ class CaptionRow:
 
 @dataclass(frozen=True)
 class Problem:
-    """A line that could not be used, and why."""
+    """A line that could not be used: file, line number from 1, reason."""
 
     path: str
     line: int
@@ -58,14 +64,14 @@ class Problem:
 
 @dataclass
 class CaptionFile:
-    """The rows of one caption file; every iteration reads the file anew and counts anew.
+    """The rows of one caption file; every iteration reads and counts it anew.
 
     Attributes:
-      path: file, local or on any file system of TensorFlow.
+      path: file, local or on any TensorFlow file system.
       form: "csv" or "token".
-      rows: good rows that the last iteration gave.
+      rows: good rows of the last iteration.
       bad_lines: lines that it could not use.
-      problems: what was wrong with the first `MAX_PROBLEMS` of them.
+      problems: the first `MAX_PROBLEMS` of these.
     """
 
     path: str
@@ -78,7 +84,7 @@ class CaptionFile:
         """Yields the good rows in the order of the file.
 
         Raises:
-          UserError: at the end, if not one row was good; or the file cannot be read.
+          UserError: the file cannot be read, or (at the end) not one row was good.
         """
         self.rows, self.bad_lines, self.problems = 0, 0, []
         parse = _parse_csv if self.form == "csv" else _parse_token_lines
@@ -96,7 +102,7 @@ class CaptionFile:
 
 
 def read_captions(path: str) -> CaptionFile:
-    """Path of a caption file -> its rows, still unread; only the form is looked at.
+    """Path of a caption file -> its rows, still unread; only its form is detected.
 
     Raises:
       UserError: the file is missing, unreadable, empty or of neither form.
@@ -115,7 +121,7 @@ def read_captions(path: str) -> CaptionFile:
 
 
 def read_image_list(path: str) -> list[str]:
-    """Path of a split list, one picture's name a line -> the names in order, each once, exactly as written.
+    """Path of a list with one image name per line -> the names in order, each once, exactly as written.
 
     Raises:
       UserError: the file is missing, unreadable, empty or not UTF-8.
@@ -125,18 +131,18 @@ def read_image_list(path: str) -> list[str]:
         try:
             name = line.decode().strip()
         except UnicodeDecodeError:
-            raise UserError(f"{path}:{number}: not UTF-8 text; expected one picture's name a line") from None
+            raise UserError(f"{path}:{number}: not UTF-8 text; expected one image name per line") from None
         if name:
             names[name] = None
     if not names:
-        raise UserError(f"{path}: names no picture; expected one name a line")
+        raise UserError(f"{path}: names no picture; expected one name per line")
     return list(names)
 
 
 def normalized_name(name: str) -> str:
-    """A picture's name -> its composed (NFC) form, in which two spellings of one name are equal.
+    """Image name -> its composed form (Unicode NFC), in which two encodings of one name are equal.
 
-    macOS stores `ü` in two code points, caption files mostly in one. Try the exact names first: both may exist.
+    macOS stores `ü` as two code points, caption files mostly as one. Try the exact names first: both may exist.
     """
     return unicodedata.normalize("NFC", name)
 
@@ -162,8 +168,8 @@ def _parse_token_lines(lines: Iterator[_Line]) -> Iterator[CaptionRow | tuple[in
 def _parse_csv(lines: Iterator[_Line]) -> Iterator[CaptionRow | tuple[int, str]]:
     """Lines -> rows, or (line number, reason); the first line that is not blank is the header.
 
-    The lines of a quoted field are joined here and not by `csv.reader`: one forgotten quote would make that swallow
-    the rest of the file. Here it costs its own line, and reading goes on with the next one.
+    The lines of a quoted field are joined here and not by `csv.reader`, which would read the rest of the file into a
+    field whose closing quote is missing. Here only that line is lost.
     """
     source = _PushBack(lines)
     columns: list[str] = []
@@ -189,11 +195,11 @@ def _parse_csv(lines: Iterator[_Line]) -> Iterator[CaptionRow | tuple[int, str]]
 
 
 def _csv_fields(first: bytes, source: _PushBack) -> list[str]:
-    """The first line of a row and the lines after it -> fields; takes from `source` only what belongs to the row.
+    """First line of a row -> its fields; takes from `source` only the lines that belong to the row.
 
     Raises:
-      csv.Error: a quote is misplaced or never closed; everything after the first line is put back.
-      UnicodeDecodeError: likewise, for bytes that are not UTF-8.
+      csv.Error: a quote is misplaced or never closed; the lines after the first one are put back.
+      UnicodeDecodeError: the bytes are not UTF-8; the lines after the first one are put back.
     """
     taken: list[_Line] = []
     row = first
@@ -216,7 +222,7 @@ def _csv_fields(first: bytes, source: _PushBack) -> list[str]:
 
 
 def _ends_inside_quotes(row: bytes) -> bool:
-    """Text of a row so far -> whether a quoted field is still open at its end."""
+    """Bytes of a row so far -> whether a quoted field is still open at their end."""
     inside = False
     at_start = True  # of a field: only there does a quote open one; elsewhere it is a plain character
     for char in row:
@@ -247,14 +253,14 @@ class _PushBack(Iterator[_Line]):
 def _row(image: str, text: str, number: int) -> CaptionRow | tuple[int, str]:
     image, text = image.strip(), text.strip()
     if not image:
-        return number, "no picture's name"
+        return number, "no image name"
     if not text:
         return number, "the caption is empty"
     return CaptionRow(image, text, number)
 
 
 def _header(line: bytes) -> list[str]:
-    """First line -> column names, lower case; none if it is not text."""
+    """First line -> column names in lower case; none if it is not text."""
     try:
         return [column.strip().lower() for column in next(csv.reader([line.decode().strip()]))]
     except (UnicodeDecodeError, csv.Error):
@@ -268,7 +274,7 @@ def _shortened(text: str, limit: int = 80) -> str:
 
 
 def _read_lines(path: str) -> Iterator[_Line]:
-    """Path -> numbered lines as bytes, without line ends and byte-order marks.
+    """Path -> numbered lines as bytes, without line ends and byte order marks.
 
     TensorFlow drops every carriage return of a remote line, also those inside it; hence the splitting here.
 

@@ -1,4 +1,4 @@
-"""tf.data over feature shards: read in parallel, in an order that depends on the seed and the epoch alone.
+"""Pictures of a feature set: scanned, selected, and in training batches whose order only the seed and epoch decide.
 
 A batch holds pictures, each with all its captions, so that a picture's 256 KiB of features are read and projected
 once a step. Letters: B pictures, R captions of a picture at most, T words of a caption with its end mark.
@@ -6,9 +6,8 @@ once a step. Letters: B pictures, R captions of a picture at most, T words of a 
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,20 +15,27 @@ import tensorflow as tf
 
 from training.data import feature_records as records
 from training.data.feature_set import REPAIR, FeatureSet
-from training.data.splits import DEV, OUTSIDE, TRAIN, Split, decode_uris
+from training.data.splits import DEV, OUTSIDE, TRAIN, Selection, Split, decode_uris
+from training.data.tfrecords import read_records
 from training.errors import JobFailed, UserError
+from training.text.plurals import counted
 from training.text.tokenizer import tokenize
 from training.text.vocabulary import END, PAD, Vocabulary
 from training.text.word_counts import WordCounts
 
 _SHARDS_AT_ONCE = 4
 _SHUFFLED_PICTURES = 1024  # 256 MiB of grid features wait in memory; shards are small and drawn in random order besides
-_DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
 
 
 @dataclass(frozen=True)
 class DescribedPicture:
-    """A picture and what people wrote of it: sha256 of its file, uris where it was found, captions."""
+    """A picture and what people wrote about it.
+
+    Attributes:
+      sha256: hex digest of the file's bytes.
+      uris: every place where these bytes were counts.
+      captions: zero or more.
+    """
 
     sha256: str
     uris: tuple[str, ...]
@@ -38,15 +44,17 @@ class DescribedPicture:
 
 @dataclass
 class Scan:
-    """What one pass over a feature set's captions finds.
+    """Counts from one pass over a feature set's captions.
 
     Attributes:
-      word_counts: of the training captions' tokens.
-      lengths: tokens of a training caption -> captions of that length.
-      words: how often the training captions use each word.
-      train_pictures, train_captions, dev_pictures, outside: pictures with captions, by split.
-      in_both: pictures that both lists name; they judge and do not train.
-      without_caption: pictures that cannot train.
+      word_counts: tokens of the training captions.
+      lengths: number of tokens -> training captions of that length.
+      words: words of the training captions.
+      train_pictures, train_captions: pictures with captions to train on, and their captions.
+      dev_pictures: validation pictures with captions.
+      outside: pictures in neither list.
+      in_both: pictures that both lists name; they are used for validation.
+      without_caption: pictures of either split without captions.
     """
 
     word_counts: Counter[str] = field(default_factory=Counter)
@@ -60,7 +68,7 @@ class Scan:
     without_caption: int = 0
 
     def least_words(self) -> int:
-        """Words that four in five training captions have at least."""
+        """The largest number of words that four in five training captions have at least."""
         least, shorter = 1, self.lengths[0]
         total = self.lengths.total()
         while total and 5 * (shorter + self.lengths[least]) <= total:
@@ -70,7 +78,16 @@ class Scan:
 
 
 def read_pictures(features: FeatureSet, paths: list[str], at_once: int = _SHARDS_AT_ONCE) -> tf.data.Dataset:
-    """Shard paths -> parsed pictures (see `feature_records.parse`), several shards interleaved in a fixed order."""
+    """Dataset of parsed pictures, several shards interleaved in a fixed order.
+
+    Args:
+      features: feature set that the shards belong to.
+      paths: of shards.
+      at_once: shards read at the same time.
+
+    Returns:
+      dataset of what `feature_records.parse` gives.
+    """
     kind = features.encoder.feature_kind
     shards = tf.data.Dataset.from_tensor_slices(paths)
     serialized = shards.interleave(
@@ -80,92 +97,78 @@ def read_pictures(features: FeatureSet, paths: list[str], at_once: int = _SHARDS
 
 
 def scan(features: FeatureSet, split: Split) -> Scan:
-    """One pass over all shards: words of the training captions, and how many pictures each split holds.
+    """Reads all captions once: words of the training captions, and how many pictures each split holds.
 
     Raises:
       JobFailed: a shard is damaged, or holds another number of records than the manifest says.
-      UserError: no training picture has a caption, or none judges.
+      UserError: there is no training picture or no validation picture with captions.
     """
     if not features.captions:
         raise UserError(f"{features.path}: its pictures have no captions; run `captionbeam extract` with --captions")
-    found = Scan()
+    counts = Scan()
     for path, shard in zip(features.shard_paths(), (shard for shard in features.shards if shard.records), strict=True):
         records_read = 0
         for sha256, uris, captions in described_pictures(path):
             records_read += 1
             part = split.of(sha256, uris)
-            found.in_both += split.in_both(uris)
+            counts.in_both += split.in_both(uris)
             if part == OUTSIDE:
-                found.outside += 1
+                counts.outside += 1
             elif not captions:
-                found.without_caption += 1
+                counts.without_caption += 1
             elif part == DEV:
-                found.dev_pictures += 1
+                counts.dev_pictures += 1
             else:
-                found.train_pictures += 1
-                found.train_captions += len(captions)
+                counts.train_pictures += 1
+                counts.train_captions += len(captions)
                 for text in captions:
                     tokens = tokenize(text)
-                    found.word_counts.update(tokens)
-                    found.lengths[len(tokens)] += 1
-                found.words.add_picture(captions)
+                    counts.word_counts.update(tokens)
+                    counts.lengths[len(tokens)] += 1
+                counts.words.add_picture(captions)
         if records_read != shard.records:
-            raise JobFailed(f"{path}: {records_read} records where the manifest says {shard.records}; {REPAIR}")
-    if not found.train_pictures:
+            raise JobFailed(
+                f"{path}: {counted(records_read, 'record')} where the manifest says {shard.records:,}; {REPAIR}"
+            )
+    if not counts.train_pictures:
         raise UserError(
             f"{features.path}: no picture with captions is left to train on; check --train-list and --dev-list"
         )
-    if not found.dev_pictures:
+    if not counts.dev_pictures:
         raise UserError(
             f"{features.path}: no picture with captions is left to choose the best epoch by; check --dev-list"
         )
-    return found
+    return counts
 
 
 def described_pictures(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Shard -> (sha256, uris, captions) of its pictures, no feature decoded.
+    """Shard -> (sha256, uris, captions) of its pictures; decodes no feature.
 
     Raises:
-      JobFailed: a record is damaged or cut.
+      JobFailed: a record is damaged or cut short.
     """
-    for record in checked(tf.data.TFRecordDataset(path), path):
-        fields = tf.train.Example.FromString(record.numpy()).features.feature
+    for record in read_records(path):
+        fields = tf.train.Example.FromString(record).features.feature
         captions = [text.decode() for text in fields[records.CAPTIONS].bytes_list.value]
         uris = decode_uris(fields[records.URI].bytes_list.value)
         yield fields[records.SHA256].bytes_list.value[0].decode(), uris, captions
 
 
-def checked(dataset: tf.data.Dataset, *paths: str) -> Iterator:
-    """Iterates a dataset that reads these shards; a damaged one ends in one line that names the file.
-
-    Raises:
-      JobFailed: a record is damaged or cut.
-    """
-    try:
-        yield from dataset
-    except _DAMAGE as error:
-        # TensorFlow does not say which file it was reading.
-        where = next(filter(_is_damaged, paths), posixpath.dirname(paths[0]))
-        raise JobFailed(f"{where}: damaged shard; {REPAIR}") from error
-
-
-def _is_damaged(path: str) -> bool:
-    try:
-        for _ in tf.data.TFRecordDataset(path):
-            pass
-    except _DAMAGE:
-        return True
-    return False
-
-
 def training_batches(
     features: FeatureSet, split: Split, vocabulary: Vocabulary, batch_size: int, max_words: int, seed: int, epoch: int
 ) -> tf.data.Dataset:
-    """One epoch of (feature float16 [B, ...], ids int32 [B, R, T]) in an order that (seed, epoch) decides, each picture
-    as it is or in one of its further views, by the same chance.
+    """Dataset of one epoch, in an order that seed and epoch decide; the last batch may be smaller.
 
-    Ids end with END and are filled up with PAD; longer captions are cut, and pictures with fewer captions than
-    others in the batch have empty rows. The last, smaller batch is kept.
+    Args:
+      features, split: feature set, and which of its pictures train.
+      vocabulary: of the ids.
+      batch_size: B.
+      max_words: longer captions are cut.
+      seed, epoch: decide the order, and which view of a picture is used: each of its views with the same probability.
+
+    Returns:
+      dataset of (features float16 [B, ...], ids int32 [B, R, T]). Ids end with END and are filled up with PAD; pictures
+      with fewer captions than others in the batch have empty rows.
     """
     generator = np.random.default_rng([seed, epoch])
     paths = np.array(features.shard_paths())
@@ -174,14 +177,14 @@ def training_batches(
     encoded = _with_ids(pictures, split, vocabulary, max_words).filter(lambda part, picture, ids: part == TRAIN)
     chances = tf.data.Dataset.random(seed=int(generator.integers(2**31)), rerandomize_each_iteration=False)
     encoded = tf.data.Dataset.zip((encoded, chances)).map(
-        lambda trained, chance: (_one_view(trained[1], chance), trained[2]), num_parallel_calls=2, deterministic=True
+        lambda encoded, chance: (_one_view(encoded[1], chance), encoded[2]), num_parallel_calls=2, deterministic=True
     )
     encoded = encoded.shuffle(_SHUFFLED_PICTURES, seed=int(generator.integers(2**31)), reshuffle_each_iteration=False)
     return encoded.padded_batch(batch_size, padded_shapes=(features.encoder.feature_shape, [None, None]))
 
 
 def _one_view(picture: dict[str, tf.Tensor], chance: tf.Tensor) -> tf.Tensor:
-    """Parsed picture, random int64 from 0 on -> its feature or that of one of its further views."""
+    """Parsed picture and a random int64 from 0 on -> its feature or that of one of its augmented views."""
     views = tf.concat([picture["feature"][None], picture["views"]], axis=0)
     return views[chance % tf.shape(views, tf.int64)[0]]
 
@@ -194,7 +197,7 @@ def encode_caption(text: str, vocabulary: Vocabulary, max_words: int) -> list[in
 def training_references(
     features: FeatureSet, split: Split, vocabulary: Vocabulary, max_words: int
 ) -> Iterator[list[list[int]]]:
-    """The captions of each training picture as `training_batches` gives them, without reading a feature."""
+    """The captions of each training picture as ids like those of `training_batches`; decodes no feature."""
     for path in features.shard_paths():
         for sha256, uris, captions in described_pictures(path):
             if captions and split.of(sha256, uris) == TRAIN:
@@ -204,7 +207,7 @@ def training_references(
 def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, max_words: int) -> tf.data.Dataset:
     """Parsed pictures -> (split, picture, ids int32 [R, T]); a picture without captions counts as OUTSIDE."""
 
-    def encode(sha256, uris, captions):
+    def encode(sha256: bytes, uris: Iterable[bytes], captions: Iterable[bytes]) -> tuple[np.int32, np.ndarray]:
         part = split.of(sha256.decode(), decode_uris(uris))
         rows = [encode_caption(text.decode(), vocabulary, max_words) for text in captions] if part == TRAIN else []
         ids = np.full([len(rows), max(map(len, rows), default=0)], PAD, np.int32)
@@ -212,7 +215,7 @@ def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, m
             ids[number, : len(row)] = row
         return np.int32(part if rows or part != TRAIN else OUTSIDE), ids
 
-    def with_ids(picture):
+    def with_ids(picture: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
         part, ids = tf.numpy_function(
             encode,
             [picture[records.SHA256], picture[records.URI], picture[records.CAPTIONS]],
@@ -226,20 +229,23 @@ def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, m
     return pictures.map(with_ids, num_parallel_calls=2, deterministic=True)
 
 
-def pictures_of(features: FeatureSet, wanted) -> Iterator[tuple[DescribedPicture, np.ndarray]]:
-    """Pictures for which `wanted(sha256, uris)` holds, with their features, in the order of the shards.
+def pictures_of(features: FeatureSet, selection: Selection) -> Iterator[tuple[DescribedPicture, np.ndarray]]:
+    """Selected pictures with their features, float16 [P, C] or [C], in the order of the shards.
 
     Raises:
       JobFailed: a shard is damaged.
     """
-    for record in records_of(features, wanted):
+    for record in records_of(features, selection):
         yield DescribedPicture(record.sha256, record.uris, record.captions), record.feature
 
 
-def records_of(features: FeatureSet, wanted) -> Iterator[records.FeatureRecord]:
-    """The like as whole records, with their views."""
+def records_of(features: FeatureSet, selection: Selection) -> Iterator[records.FeatureRecord]:
+    """Records of selected pictures, with their augmented views, in the order of the shards.
+
+    Raises:
+      JobFailed: a shard is damaged.
+    """
     for path in features.shard_paths():
-        for serialized in checked(tf.data.TFRecordDataset(path), path):
-            record = records.deserialize(serialized.numpy())
-            if wanted(record.sha256, record.uris):
+        for record in map(records.deserialize, read_records(path)):
+            if selection(record.sha256, record.uris):
                 yield record

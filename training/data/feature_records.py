@@ -6,6 +6,7 @@ One `tf.train.Example` holds one distinct picture. Letters: P = grid positions (
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,15 +39,15 @@ _SCHEMA = {
 
 @dataclass(frozen=True)
 class FeatureRecord:
-    """One distinct picture.
+    """One distinct picture with its feature and captions.
 
     Attributes:
       sha256: hex digest of the file's bytes.
       uris: every place where these bytes were found.
       width, height: pixels of the upright picture.
       feature: float16, grid [64, 2048] or pooled [2048].
-      captions: what people wrote of it, zero or more.
-      views: features of V further views of it, float16 [V, ...]; None for none.
+      captions: what people wrote about it, zero or more.
+      views: features of V augmented views of it, float16 [V, ...]; None for none.
     """
 
     sha256: str
@@ -61,10 +62,10 @@ class FeatureRecord:
 def serialize(record: FeatureRecord) -> bytes:
     """FeatureRecord -> bytes of a `tf.train.Example`; equal records give equal bytes."""
 
-    def strings(values):
+    def strings(values: Iterable[bytes]) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
-    def integers(values):
+    def integers(values: Iterable[int]) -> tf.train.Feature:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
     fields = {
@@ -84,10 +85,15 @@ def serialize(record: FeatureRecord) -> bytes:
 
 
 def parse(serialized: tf.Tensor, feature_kind: str) -> dict[str, tf.Tensor]:
-    """Scalar string tensor -> fields of one picture, for `tf.data.Dataset.map`.
+    """Bytes of a record as a scalar string tensor -> fields of the picture, for `tf.data.Dataset.map`.
 
-    Returns a dict with SHA256 (scalar string), URI and CAPTIONS (string [n]), WIDTH and HEIGHT (scalar int64),
-    "feature" (float16, [64, 2048] for the grid kind, [2048] for the pooled one) and "views" (the same with V in front).
+    Args:
+      serialized: what `serialize` returned.
+      feature_kind: "grid" or "pooled".
+
+    Returns:
+      SHA256 (scalar string), URI and CAPTIONS (string [n]), WIDTH and HEIGHT (scalar int64), "feature" (float16
+      [64, 2048] or [2048]) and "views" (float16 [V, ...]).
     """
     fields = tf.io.parse_single_example(serialized, _SCHEMA)
     shape, dtype = FEATURE_SHAPES[feature_kind], tf.as_dtype(FEATURE_DTYPE)

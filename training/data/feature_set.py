@@ -1,4 +1,4 @@
-"""A feature set as its readers see it: the manifest, the encoder identity, the shards that can be trusted.
+"""The manifest of a feature set: the identity of its encoder, and its committed shards.
 
 Local manifests are read without TensorFlow; `s3://` and `gs://` work wherever TensorFlow has the file system.
 """
@@ -28,18 +28,18 @@ REPAIR = "run the same `captionbeam extract` command again: it redoes only that 
 
 @dataclass(frozen=True)
 class EncoderIdentity:
-    """Everything that decides a feature's values; features of two identities never mix.
+    """Everything that decides a feature's values; features of different identities never mix.
 
     Attributes:
       architecture: "InceptionV3".
       engine: the library that runs it, "tensorflow" or "openvino".
       weights_sha256: hex digest of the weight file, of the statistics of random weights, or of the quantized graph.
-      weights: how the user named them ("imagenet", "random" or a file name); for messages, not part of the id.
+      weights: as the user named them ("imagenet", "random" or a file name); for messages, not part of the id.
       input_size: pixels of a side.
       resize: filter and reduction that bring a picture to that size.
       precision: "float32", "bfloat16" or "int8".
       feature_kind: "grid" or "pooled".
-      layer: Keras' name of the layer that gives the features, "mixed9" or "mixed10".
+      layer: name in Keras of the layer whose output the features are, "mixed9" or "mixed10".
     """
 
     architecture: str
@@ -54,7 +54,7 @@ class EncoderIdentity:
 
     @property
     def id(self) -> str:
-        """12 hex digits that two encoders share only if they give the same features."""
+        """12 hex digits, equal for two encoders only if their features are."""
         decisive = {name: value for name, value in asdict(self).items() if name != "weights"}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -72,7 +72,13 @@ class EncoderIdentity:
 
 @dataclass(frozen=True)
 class Shard:
-    """One committed shard: `name` is the file in the feature set; a shard of no record has no file."""
+    """One committed shard.
+
+    Attributes:
+      name: of its file in the feature set; a shard without records has no file.
+      records, captions: how many it holds.
+      size_bytes, sha256: of its file.
+    """
 
     name: str
     records: int
@@ -83,15 +89,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """`manifest.json`, read and checked.
+    """Content of `manifest.json`.
 
     Attributes:
       path: the directory.
       encoder: identity of the encoder that every record was made with.
       shards: committed shards, sorted by name.
-      augment: further views that the records hold beside each picture's feature.
-      totals: listed, done, duplicate, rejected and what else the last run counted.
-      notes: examples of what was odd, by kind, for a person.
+      augment: augmented views in the records beside each picture's feature.
+      totals: pictures listed, done, duplicate, rejected, and other counts of the last run.
+      notes: examples of anything odd, by kind, for people.
     """
 
     path: str
@@ -103,17 +109,19 @@ class FeatureSet:
 
     @property
     def records(self) -> int:
+        """Pictures in all shards."""
         return sum(shard.records for shard in self.shards)
 
     @property
     def captions(self) -> int:
+        """Captions in all shards."""
         return sum(shard.captions for shard in self.shards)
 
     def shard_paths(self) -> list[str]:
-        """Paths of the shards that hold records, each checked against the manifest's size.
+        """Paths of the shards that hold records, each checked for the size in the manifest.
 
         Raises:
-          JobFailed: a shard is missing, empty or cut; names the file and the way to repair it.
+          JobFailed: a shard is missing, empty or cut short; names the file and how to repair it.
         """
         paths = []
         for shard in self.shards:
@@ -131,6 +139,7 @@ class FeatureSet:
         return paths
 
     def to_json(self) -> dict[str, Any]:
+        """Content of `manifest.json`; `from_json` is the inverse."""
         return {
             "schema_version": SCHEMA_VERSION,
             "encoder": {**asdict(self.encoder), "id": self.encoder.id},
@@ -142,13 +151,13 @@ class FeatureSet:
 
 
 def encoder_from_json(fields: dict[str, Any]) -> EncoderIdentity:
-    """Manifest or captioner config entry -> EncoderIdentity; the derived "id" is left out."""
-    before_layers = {"layer": "mixed10"}  # the only one, when manifests did not name it
+    """Entry "encoder" of a manifest or of `config.json` -> EncoderIdentity; its derived "id" is ignored."""
+    before_layers = {"layer": "mixed10"}  # in manifests that do not name it
     return EncoderIdentity(**before_layers | {name: value for name, value in fields.items() if name != "id"})
 
 
 def from_json(path: str, document: dict[str, Any]) -> FeatureSet:
-    """Parsed `manifest.json` -> FeatureSet.
+    """Directory and its parsed `manifest.json` -> FeatureSet.
 
     Raises:
       UserError: the document is of another schema version or lacks a field.
@@ -173,10 +182,10 @@ def from_json(path: str, document: dict[str, Any]) -> FeatureSet:
 
 
 def load_feature_set(path: str) -> FeatureSet:
-    """Directory -> FeatureSet.
+    """Directory of a feature set -> FeatureSet.
 
     Raises:
-      UserError: there is no readable manifest, or it names no record.
+      UserError: there is no readable manifest, or it has no picture.
     """
     where = posixpath.join(path, MANIFEST)
     if not exists(where):
@@ -191,5 +200,5 @@ def load_feature_set(path: str) -> FeatureSet:
         ) from error
     feature_set = from_json(path, document)
     if not feature_set.records:
-        raise UserError(f"{path}: its shards hold no picture; extract some first")
+        raise UserError(f"{path}: its shards hold no pictures; extract some first")
     return feature_set

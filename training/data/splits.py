@@ -1,26 +1,27 @@
-"""Which pictures train and which ones judge: by content, never by caption row or file name alone."""
+"""Which pictures are for training and which for validation: by content, never by caption row or file name alone."""
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from training.data.caption_files import normalized_name, read_image_list
 
 TRAIN, DEV, OUTSIDE = 0, 1, 2
-DEV_SHARE = 0.1  # of the pictures, where no list says otherwise
+Selection = Callable[[str, Iterable[str]], bool]  # (sha256, uris) of a picture -> whether it is wanted
+DEV_SHARE = 0.1  # of the pictures, without a list
 DEV_PICTURES = 2000  # at most, in expectation: enough to tell two epochs apart
 
 
 @dataclass(frozen=True)
 class Split:
-    """Decides for each picture; picklable, and small whatever the collection's size.
+    """Divides pictures into training and validation (dev) pictures; its size does not grow with the collection.
 
     Attributes:
-      train, dev: image names of the lists, None where there is no list.
-      dev_share: share of the pictures that judge, by content, where there is no dev list.
+      train, dev: image names of the lists, None without a list.
+      dev_share: share of the pictures that are for validation, chosen by content, if there is no dev list.
     """
 
     train: frozenset[str] | None
@@ -28,7 +29,12 @@ class Split:
     dev_share: float
 
     def of(self, sha256: str, uris: Iterable[str]) -> int:
-        """TRAIN, DEV or OUTSIDE. A picture whose files are in both lists judges and does not train."""
+        """Assigns a picture to TRAIN, DEV or OUTSIDE; a picture that is in both lists is for validation only.
+
+        Args:
+          sha256: hex digest of its content.
+          uris: every place where it was found.
+        """
         names = image_names(uris)
         if self.dev is not None:
             if names & self.dev:
@@ -37,19 +43,27 @@ class Split:
             return DEV if self.train is None or names & self.train else OUTSIDE
         return TRAIN if self.train is None or names & self.train else OUTSIDE
 
+    def selects(self, part: int) -> Selection:
+        """TRAIN, DEV or OUTSIDE -> the selection of its pictures."""
+        return lambda sha256, uris: self.of(sha256, uris) == part
+
     def in_both(self, uris: Iterable[str]) -> bool:
-        """Whether a picture is in the train list and in the dev list, under one name or several."""
+        """Whether a picture is in both lists, under one name or several."""
         names = image_names(uris)
         return bool(self.train and self.dev and names & self.train and names & self.dev)
 
 
 def image_names(uris: Iterable[str]) -> frozenset[str]:
-    """Every name that a list may call a picture by: its whole uri and its file name, in Unicode's composed form."""
+    """Uris of a picture -> names that a list may have for it: whole uris and file names, in Unicode's composed form."""
     return frozenset(name for uri in uris for name in (normalized_name(uri), normalized_name(posixpath.basename(uri))))
 
 
 def make_split(train_list: str | None, dev_list: str | None, pictures: int) -> Split:
-    """List files -> Split of a collection of `pictures` pictures.
+    """List files -> Split of a collection.
+
+    Args:
+      train_list, dev_list: files of image names; None for none.
+      pictures: size of the collection.
 
     Raises:
       UserError: a list cannot be read, or is empty.
@@ -62,5 +76,5 @@ def make_split(train_list: str | None, dev_list: str | None, pictures: int) -> S
 
 
 def decode_uris(uris: Iterable[bytes]) -> list[str]:
-    """Bytes of a record -> uris; names that are not UTF-8 survive."""
+    """Uris as bytes in a record -> text; names that are not UTF-8 are preserved by surrogate escapes."""
     return [os.fsdecode(uri) for uri in uris]

@@ -1,4 +1,4 @@
-"""Features -> captions: search, evidence and confidence of a captioner, a batch of pictures at once in one graph.
+"""Features -> captions with evidence and confidence, a batch of pictures at a time in one graph.
 
 Letters: B pictures of a batch, n of them still searched for, K beam width, A captions of a picture, T words, V
 vocabulary.
@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from training.decoding.beam_search import NEVER, StepFunction, beam_search
+from training.decoding.beam_search import NEVER, BeamSearch, StepFunction
 from training.decoding.guidance import GuidedModel
 from training.decoding.picture_words import WordArrays, WordKnowledge, count_expected
 from training.models.captioner import Captioner
-from training.models.confidence import Seen
-from training.models.familiarity import looks
+from training.models.confidence import PictureSignals
+from training.models.familiarity import pooled_features
 from training.models.flags import LOW, REPEATS, UNFINISHED
-from training.models.layers import Silence
+from training.models.layers import NoDropout
 from training.models.presence import PresenceGraph
 from training.options import BEAM_WIDTH, GUIDANCE
 from training.text.tokenizer import detokenize
@@ -33,17 +33,18 @@ Picture = TypeVar("Picture")
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A caption that the decoder settled on.
+    """A decoded caption.
 
     Attributes:
-      caption: words as people write them; no mark, no unknown word.
-      score: mean natural log-probability of its words as it was decoded, guidance and end mark (where said) included.
-      flags: "unfinished" if it was cut at the length limit, "repeats" if a phrase of three words stands three times in
-        a row; of a captioner with confidence also those of `training.models.confidence`.
-      alternatives: the next best that the search ended with, best first; themselves without alternatives.
-      evidence: what else the captioner knows of words in the picture; None if it knows its caption alone.
-      confidence: probability that a person would accept it, 0 to 1, rounded; None where the captioner cannot tell.
-      signals: what that rests on, see `training.models.confidence`; empty for a captioner without.
+      caption: text as people write it, without marks and unknown words.
+      score: mean natural log-probability of its words in decoding, with guidance, the end mark included if there is
+        one.
+      flags: of `training.models.flags`; without confidence only UNFINISHED, and REPEATS if a phrase of three words
+        occurs three times in a row.
+      alternatives: the next best captions of the search, best first; they have no alternatives themselves.
+      evidence: for words in the picture; None if only the caption is known.
+      confidence: probability that people would accept it, 0 to 1, rounded; None if the captioner has no confidence.
+      signals: of the confidence, see `Confidence.signals`; empty for a captioner without.
     """
 
     caption: str
@@ -56,21 +57,25 @@ class Hypothesis:
 
 
 def _step(model: Any, guide: GuidedModel | None, counting: bool) -> StepFunction:
-    """A model, what guides it and whether expected counts are kept -> the step that a search takes; its state is that
-    of the model or guide, and the counts [n, K, V].
+    """Makes the step of a beam search; its state is that of the model or guide, and expected counts [n, K, V].
+
+    Args:
+      model: whose captions are searched for.
+      guide: the model with guidance; None for the model alone.
+      counting: whether to add up expected counts of words.
     """
 
-    def step(memory, ids, state):
+    def step(memory: Any, ids: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
         before, counts = state
         if guide is None:
-            drawn_from, after = model.step(memory, before, ids)
-            alone = guided = model.logits(drawn_from)
+            pre_logits, after = model.step(memory, before, ids)
+            unguided = guided = model.logits(pre_logits)
         else:
-            (drawn_from, gain), after = guide.step(memory, before, ids)
-            alone = model.logits(drawn_from)
-            guided = alone + gain
-        if counting:  # what the decoder alone expects: the head is asked for its own opinion
-            counts = count_expected(counts, ids, tf.nn.softmax(alone))
+            (pre_logits, gain), after = guide.step(memory, before, ids)
+            unguided = model.logits(pre_logits)
+            guided = unguided + gain
+        if counting:  # without guidance: the head's opinion joins later
+            counts = count_expected(counts, ids, tf.nn.softmax(unguided))
         return tf.nn.log_softmax(guided), (after, counts)
 
     return step
@@ -79,18 +84,18 @@ def _step(model: Any, guide: GuidedModel | None, counting: bool) -> StepFunction
 class CaptionDecoder:
     """Captions features with a captioner.
 
-    Batches have one fixed shape, short ones padded, so that a picture's caption does not depend on how many others are
-    asked for with it.
+    All batches have one shape, short ones are padded, so that a picture's caption does not depend on how many others
+    are decoded with it.
 
     Args:
-      captioner: what `load_captioner` gave.
-      beam_width: hypotheses kept.
+      captioner: of `load_captioner`.
+      beam_width: hypotheses kept of each picture.
       batch_size: pictures decoded together.
       alternatives: captions beside the best one, fewer than `beam_width`.
-      min_words: words of a caption at least, unless the captioner cannot say that many; None for the captioner's own.
-      guidance: weight of the word-presence head beside the decoder, if the captioner has one; see `guidance.py`.
-      evidence: say of each picture what else the captioner knows of its words, if it has a word-presence head.
-      min_confidence: captions below it are flagged; None for none.
+      min_words: words of a caption at least, as far as the captioner's maximum allows; None for the captioner's own.
+      guidance: weight of the word-presence head beside the decoder, if the captioner has one; see `guidance`.
+      evidence: whether to give evidence for the words of each picture, if the captioner has a word-presence head.
+      min_confidence: captions below it get the flag LOW; None for no such flag.
     """
 
     def __init__(
@@ -111,59 +116,71 @@ class CaptionDecoder:
         min_words = min(min_words or captioner.min_words, captioner.max_words)
         self.knowledge = WordKnowledge(captioner) if evidence else None
         self.confidence, self.min_confidence = captioner.confidence, min_confidence
-        asked = guidance or evidence or self.confidence is not None
-        head = PresenceGraph(captioner.presence) if captioner.presence and asked else None
+        needed = guidance or evidence or self.confidence is not None
+        head = PresenceGraph(captioner.presence) if captioner.presence and needed else None
         guide = GuidedModel(captioner, guidance) if head and guidance else None
         model: Any = captioner.model
         step = _step(model, guide, evidence)
-        words = len(captioner.vocabulary) if evidence else 0
+        keep = (lambda state: state[1]) if evidence else (lambda state: ())
+        beam_search = BeamSearch(step, beam_width, max_words, 1 + alternatives, min_words, keep)
+        counted_words = len(captioner.vocabulary) if evidence else 0
 
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
-        def search(features):
-            seen: tuple[tf.Tensor, ...] = head(features) if head else ()
-            memory = model.encode(tf.cast(features, tf.float32), Silence())
-            memory = guide.guide(memory, *seen) if guide else memory
-            state = (guide or model).start(memory, 1), tf.zeros([batch_size, 1, words])
-            keep = lambda state: state[1] if evidence else ()  # noqa: E731
-            found = beam_search(step, memory, state, beam_width, max_words, 1 + alternatives, min_words, keep)
-            judged = (seen[0], looks(features)) if self.confidence is not None else ()
-            return found[:3], (found.kept[:, 0], *seen) if evidence else (), judged
+        def search(features: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+            # presence and grounding [B, U] each
+            opinion: tuple[tf.Tensor, ...] = head(features) if head else ()
+            memory = model.encode(tf.cast(features, tf.float32), NoDropout())
+            memory = guide.guide(memory, *opinion) if guide else memory
+            state = (guide or model).start(memory, 1), tf.zeros([batch_size, 1, counted_words])
+            result = beam_search.search(memory, state)
+            for_evidence = (result.kept[:, 0], *opinion) if evidence else ()
+            for_confidence = (opinion[0], pooled_features(features)) if self.confidence is not None else ()
+            return result[:3], for_evidence, for_confidence
 
         self._search = search
         # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Lets the graph go; the decoder cannot be used afterwards."""
+        """Frees the graph; the decoder cannot be used afterwards."""
         self._search = None
 
     def decode(self, features: np.ndarray) -> list[Hypothesis]:
-        """float16 [n, P, C] or [n, C] -> one Hypothesis a picture, in the same order."""
-        found = []
+        """Features float16 [n, P, C] or [n, C] -> one Hypothesis per picture, in the same order."""
+        decoded = []
         for hypotheses, arrays in self.decode_batches(features):
             for row, hypothesis in enumerate(hypotheses):
-                # Expected counts alone would fill the tables with words that no estimate speaks of.
+                # Without a head there are expected counts only; tables of evidence are not made from these alone.
                 if arrays is not None and arrays.presence is not None and self.knowledge is not None:
                     evidence = self.knowledge.evidence(arrays, row, hypothesis.caption)
                     hypothesis = replace(hypothesis, evidence=evidence)
-                found.append(hypothesis)
-        return found
+                decoded.append(hypothesis)
+        return decoded
 
     def decode_batches(self, features: np.ndarray) -> Iterator[tuple[list[Hypothesis], WordArrays | None]]:
-        """The like, a batch at a time, the evidence as arrays of all words; None without evidence."""
+        """Captions features a batch at a time, with the evidence for all words as arrays.
+
+        Args:
+          features: float16 [n, P, C] or [n, C].
+
+        Returns:
+          for each batch in order: one Hypothesis per picture, and the batch's WordArrays, None without evidence.
+        """
         for begin in range(0, len(features), self.batch_size):
             batch = features[begin : begin + self.batch_size]
             padding = np.zeros([self.batch_size - len(batch), *self.feature_shape], np.float16)
-            found, known, judged = self._search(tf.constant(np.concatenate([batch, padding]), tf.float16))
-            rows = zip(*(tensor.numpy()[: len(batch)] for tensor in found), strict=True)
+            outputs = self._search(tf.constant(np.concatenate([batch, padding]), tf.float16))
+            captions, for_evidence, for_confidence = (
+                [tensor.numpy()[: len(batch)] for tensor in tensors] for tensors in outputs
+            )
             arrays = None
             if self.knowledge is not None:
-                expected, *seen = (tensor.numpy()[: len(batch)] for tensor in known)
-                arrays = self.knowledge.arrays(expected, tuple(seen))
-            hypotheses = [self._hypothesis(*row) for row in rows]
+                expected, *opinion = for_evidence
+                arrays = self.knowledge.arrays(expected, opinion)
+            hypotheses = [self._hypothesis(*row) for row in zip(*captions, strict=True)]
             if self.confidence is not None:
-                pictures = self.confidence.see(*(tensor.numpy()[: len(batch)] for tensor in judged))
-                hypotheses = [self._judge(*one) for one in zip(hypotheses, pictures, strict=True)]
+                pictures = self.confidence.picture_signals(*for_confidence)
+                hypotheses = [self._rate(*one) for one in zip(hypotheses, pictures, strict=True)]
             yield hypotheses, arrays
 
     def decode_pictures(
@@ -186,34 +203,35 @@ class CaptionDecoder:
                     yield picture, hypothesis, arrays, row
 
     def _hypothesis(self, ids: np.ndarray, scores: np.ndarray, ended: np.ndarray) -> Hypothesis:
-        """Ids [A, T], scores and whether they ended [A] of one picture."""
+        """Captions of one picture, ids [A, T], scores [A], whether they ended [A] -> the best with its alternatives."""
         best, *others = [self._read(*one) for one in zip(ids, scores, ended, strict=True)]
-        # Where fewer captions can be said than were asked for, the search holds impossible ones.
+        # If there are fewer possible captions than were asked for, the search also returns impossible ones.
         return replace(best, alternatives=tuple(other for other in others if other.score > NEVER / 2 / len(ids[0])))
 
-    def _judge(self, hypothesis: Hypothesis, seen: Seen) -> Hypothesis:
-        """Adds confidence and flags to what was said of a picture, alternatives too."""
+    def _rate(self, hypothesis: Hypothesis, picture: PictureSignals) -> Hypothesis:
+        """Adds confidence and flags to a hypothesis and its alternatives."""
         assert self.confidence is not None
-        signals = self.confidence.signals(seen, hypothesis.caption, hypothesis.score)
+        signals = self.confidence.signals(picture, hypothesis.caption, hypothesis.score)
         confidence = self.confidence.probability(signals)
         low = confidence is not None and self.min_confidence is not None and confidence < self.min_confidence
-        flags = (*hypothesis.flags, *self.confidence.flags(seen, hypothesis.caption), *((LOW,) if low else ()))
+        flags = (*hypothesis.flags, *self.confidence.flags(picture, hypothesis.caption), *((LOW,) if low else ()))
         return replace(
             hypothesis,
             flags=tuple(dict.fromkeys(flags)),
-            alternatives=tuple(self._judge(other, seen) for other in hypothesis.alternatives),
+            alternatives=tuple(self._rate(other, picture) for other in hypothesis.alternatives),
             confidence=confidence,
             signals=signals,
         )
 
     def _read(self, ids: np.ndarray, score: float, ended: bool) -> Hypothesis:
+        """One caption, ids [T] -> Hypothesis."""
         words = self.vocabulary.decode(ids)
         flags = (() if ended else (UNFINISHED,)) + ((REPEATS,) if repeats(words) else ())
         return Hypothesis(detokenize(words), float(score), flags)
 
 
 def repeats(words: list[str], phrase: int = 3, times: int = 3) -> bool:
-    """Whether a phrase of `phrase` words stands `times` times in a row."""
+    """Whether a phrase of `phrase` words occurs `times` times in a row."""
     span = phrase * times
     return any(
         words[begin : begin + span] == words[begin : begin + phrase] * times for begin in range(len(words) - span + 1)

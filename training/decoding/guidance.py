@@ -1,9 +1,9 @@
-"""Words that a picture is likely to show, preferred while it is captioned.
+"""Guidance: the decoder prefers words that the word-presence head sees in the picture.
 
-A decoder that learns from few pictures repeats what people often say; the word-presence head, which looks at one word
-at a time, sees better what is there. Its opinion joins the decoder's by shallow fusion (Gulcehre et al. 2015, "On using
-monolingual corpora in neural machine translation"): a weighted log-probability beside the decoder's own, here how much
-likelier a word is in this picture than in the mean one, so that words of every picture gain nothing.
+A decoder that learns from few pictures repeats common phrases; the word-presence head, which predicts each word on its
+own, knows better what is in a picture. Its opinion joins the decoder's by shallow fusion (Gulcehre et al. 2015, "On
+using monolingual corpora in neural machine translation"): a weighted log-probability is added to the decoder's own,
+here how much likelier a word is in this picture than in the mean one, so that words of every picture gain nothing.
 
 Letters: B pictures, R captions of a picture, H hidden units, V the decoder's vocabulary, U words of the head.
 """
@@ -22,17 +22,17 @@ from training.models.presence import TINY
 from training.options import GUIDANCE
 from training.text.vocabulary import SPECIALS
 
-_FLOOR = 1e-3  # presence below this counts as this: two words that are both absent say nothing
+_FLOOR = 1e-3  # presence below this counts as this: differences between absent words mean nothing
 
-State = tuple[Any, tf.Tensor]  # the model's own, and what was not said yet: bool [B, R, V]
+State = tuple[Any, tf.Tensor]  # the model's own, and the words not used yet: bool [B, R, V]
 
 
 class GuidedModel:
-    """A captioner's model with what its word-presence head sees beside it: takes the steps of decoding in its place.
+    """A captioner's model guided by its word-presence head; takes the model's place in decoding.
 
     Args:
       captioner: with a word-presence head.
-      weight: 0 leaves every caption as it is.
+      weight: of the head; 0 changes no caption.
     """
 
     def __init__(self, captioner: Captioner, weight: float):
@@ -41,41 +41,49 @@ class GuidedModel:
         self.model = captioner.model
         self.weight = weight
         place = {word: number for number, word in enumerate(head.words)}
-        # What the head does not know, marks among it, comes last and weighs nothing.
+        # Words that the head does not know, and marks, have the last place and gain nothing.
         self._places = np.full(len(captioner.vocabulary), len(head.words), np.int32)
         self._places[SPECIALS:] = [place.get(word, len(head.words)) for word in captioner.vocabulary.words]
 
     def guide(self, memory: Any, presence: tf.Tensor, grounding: tf.Tensor) -> tuple[Any, tf.Tensor]:
-        """The model's memory, and presence and grounding by `presence.PresenceGraph`, [B, U] each -> the memory, and
-        what each word gains in each picture [B, V].
+        """Extends the model's memory by the gain of each word.
+
+        Args:
+          memory: of the model's `encode`.
+          presence, grounding: of `PresenceGraph`, float32 [B, U].
+
+        Returns:
+          the memory, and what each word gains in each picture, float32 [B, V].
         """
-        here = tf.math.log(tf.maximum(presence, TINY))
+        log_presence = tf.math.log(tf.maximum(presence, TINY))
         floor = math.log(_FLOOR)
-        gain = self.weight * (tf.maximum(here, floor) - tf.maximum(here - grounding, floor))
+        gain = self.weight * (tf.maximum(log_presence, floor) - tf.maximum(log_presence - grounding, floor))
         return memory, tf.gather(tf.pad(gain, [[0, 0], [0, 1]]), self._places, axis=1)
 
     def start(self, memory: tuple[Any, tf.Tensor], captions: int) -> State:
-        """Memory -> state before the first word, of R = `captions` of each picture."""
+        """Memory of `guide` -> state before the first word, for R = `captions` of each picture."""
         inner, gain = memory
-        unsaid = tf.ones([tf.shape(gain)[0], captions, len(self._places)], tf.bool)
-        return self.model.start(inner, captions), unsaid
+        unused = tf.ones([tf.shape(gain)[0], captions, len(self._places)], tf.bool)
+        return self.model.start(inner, captions), unused
 
     def step(self, memory: tuple[Any, tf.Tensor], state: State, ids: tf.Tensor) -> tuple[tuple[Any, tf.Tensor], State]:
-        """Ids [B, R] of the words just said -> (what the model draws the next word from and what each word gains
-        [B, R, V], state).
-        """
-        (inner, gain), (before, unsaid) = memory, state
-        drawn_from, after = self.model.step(inner, before, ids)
-        unsaid = tf.logical_and(
-            unsaid, tf.one_hot(ids, len(self._places), on_value=False, off_value=True, dtype=tf.bool)
+        """State and ids int32 [B, R] of the last words -> ((pre-logits, gains float32 [B, R, V]), state)."""
+        (inner, gain), (before, unused) = memory, state
+        pre_logits, after = self.model.step(inner, before, ids)
+        unused = tf.logical_and(
+            unused, tf.one_hot(ids, len(self._places), on_value=False, off_value=True, dtype=tf.bool)
         )
-        # A word gains once: that a dog is there is no reason to say it again.
-        gain = tf.where(unsaid, gain[:, None], tf.minimum(gain, 0.0)[:, None])  # (B, R, V)
-        return (drawn_from, gain), (after, unsaid)
+        # A word gains once: that a dog is in the picture is no reason to mention it again.
+        gain = tf.where(unused, gain[:, None], tf.minimum(gain, 0.0)[:, None])  # (B, R, V)
+        return (pre_logits, gain), (after, unused)
 
 
 def effective_guidance(captioner: Captioner, asked: float | None) -> float:
-    """The weight to decode with: what was asked for, or by default `GUIDANCE`; 0 where there is no head.
+    """The weight of guidance to decode with: 0 without a word-presence head, `GUIDANCE` if nothing else is asked for.
+
+    Args:
+      captioner: which is to be guided.
+      asked: the value of --guidance; None for the default.
 
     Raises:
       UserError: guidance was asked for and there is no head.

@@ -1,6 +1,6 @@
-"""What a captioner knows of every word in a picture: arrays from the graph -> `PictureEvidence`.
+"""A captioner's evidence for every word in a picture: arrays from the graph -> `PictureEvidence`.
 
-Letters: B pictures, A captions of a picture, V the decoder's vocabulary, U words that are known.
+Letters: B pictures, A captions of a picture, V the decoder's vocabulary, U words of the decoder or the head.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from training.text.words import caption_words
 
 
 def count_expected(counts: tf.Tensor, ids: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    """How often each word was expected in a caption so far, float32 [B, A, V], and the place after that.
+    """Adds the next place of each caption to the expected counts of words, float32 [B, A, V].
 
-    At every place of a caption the next word is not counted as it was chosen but as it was likely: the sum over the
-    places of p(word | picture, words before), which is the expected count of one more draw at each of them. A word that
-    came second everywhere is then seen, and a choice between "man" and "person" is halved between them.
+    A place counts every word by its probability p(word | picture, words before), whichever word was chosen: the
+    expected count of one more draw at each place. A word that comes second everywhere is then counted, and a choice
+    between "man" and "person" is divided between them.
 
     Args:
-      counts: of the places before.
-      ids: int32 [B, A], the words just said; a caption that has ended has no more places.
-      probabilities: float32 [B, A, V], of the next word, by the decoder's own distribution.
+      counts: of the places before, float32 [B, A, V].
+      ids: the last words, int32 [B, A]; a caption that has ended has no more places.
+      probabilities: of the next word by the decoder alone, float32 [B, A, V].
     """
-    over = tf.logical_or(ids == END, ids == PAD)
-    return counts + tf.where(over[..., None], 0.0, probabilities)
+    ended = tf.logical_or(ids == END, ids == PAD)
+    return counts + tf.where(ended[..., None], 0.0, probabilities)
 
 
 @dataclass(frozen=True)
 class WordArrays:
-    """What is known of every word in B pictures; float32 [B, U] each, or None where the captioner does not know.
+    """Evidence for every word in B pictures, float32 [B, U] each; None if the captioner has no word-presence head.
 
     Attributes:
-      words: U of them; those that the captions may say are among them.
+      words: U of them, all that the captions may use included.
       expected, presence, grounding: as in `training.text.word_evidence`.
       head: presence by the word-presence head alone.
     """
@@ -53,14 +53,18 @@ class WordArrays:
 
     @property
     def kinds(self) -> tuple[str, ...]:
+        """Which of `word_evidence.KINDS` there are."""
         return ("expected",) if self.presence is None else ("expected", "presence", "grounding")
 
 
 class WordKnowledge:
-    """Joins what the decoder expects with what the word-presence head sees, over the words of both.
+    """Joins the evidence of decoder and word-presence head over the words of both.
+
+    Attributes:
+      words: U of them: those of the head, then the vocabulary's others.
 
     Args:
-      captioner: what `load_captioner` gave; without a head only expected counts are known.
+      captioner: of `load_captioner`; without a head there are expected counts only.
     """
 
     def __init__(self, captioner: Captioner):
@@ -73,16 +77,21 @@ class WordKnowledge:
         self._alphabetical = np.array(sorted(range(len(self.words)), key=self.words.__getitem__), np.int64)
         self._ids = np.array([id for id, _ in spelled], np.int64)
         self._places = np.array([self._place[word] for _, word in spelled], np.int64)
-        # Of a word that the head did not learn it knows the training rate: the same for every picture.
+        # A word that the head did not learn has its training rate in every picture.
         self._rates = np.array([head.rare.get(word, 0.0) if head else 0.0 for word in self.words[len(learnt) :]])
 
-    def arrays(self, expected: np.ndarray, seen: Sequence[np.ndarray]) -> WordArrays:
-        """Expected counts [B, V], and presence and grounding of the head's words where there is one -> WordArrays."""
+    def arrays(self, expected: np.ndarray, opinion: Sequence[np.ndarray]) -> WordArrays:
+        """Joins the outputs of decoder and head.
+
+        Args:
+          expected: counts of the vocabulary, float32 [B, V].
+          opinion: presence and grounding of the head's words, float32 each; empty without a head.
+        """
         counts = np.zeros([len(expected), len(self.words)], np.float32)
         counts[:, self._places] = expected[:, self._ids]
         if self.head is None:
             return WordArrays(self.words, counts, None, None, None)
-        by_head, grounding = seen
+        by_head, grounding = opinion
         shape = len(expected), len(self._rates)
         rates = np.broadcast_to(self._rates.astype(np.float32), shape)
         presence = by_head
@@ -97,7 +106,13 @@ class WordKnowledge:
         )
 
     def evidence(self, arrays: WordArrays, row: int, caption: str) -> PictureEvidence:
-        """One picture's row and its caption -> evidence of the words that matter there, in alphabetical order."""
+        """Evidence for the words that matter in one picture, in alphabetical order.
+
+        Args:
+          arrays: of the batch.
+          row: of the picture in it.
+          caption: of the picture; its words always matter, others from `FLOOR` on.
+        """
         matters = arrays.expected[row] >= FLOOR
         if arrays.presence is not None:
             matters |= arrays.presence[row] >= FLOOR
@@ -108,5 +123,5 @@ class WordKnowledge:
 
 
 def _counts(word: str) -> bool:
-    """Whether a token of the vocabulary is a word to count, as it stands."""
+    """Whether a token of the vocabulary is a word to count, spelled as it is."""
     return caption_words(word) == [word]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from training.data.dataset import DescribedPicture, checked, pictures_of, training_batches, training_references
+from training.data.dataset import DescribedPicture, pictures_of, training_batches, training_references
 from training.data.feature_set import FeatureSet
 from training.data.splits import DEV, Split
+from training.data.tfrecords import checked
 from training.decoding.decoder import CaptionDecoder
 from training.fitting.checkpoints import Checkpoints
 from training.fitting.progress_bar import progress_bar
@@ -66,7 +67,7 @@ class TrainingData:
 
     def validation_pictures(self) -> Iterator[tuple[DescribedPicture, np.ndarray]]:
         """Validation pictures that have captions, with their features."""
-        wanted = pictures_of(self.features, lambda sha256, uris: self.split.of(sha256, uris) == DEV)
+        wanted = pictures_of(self.features, self.split.selects(DEV))
         return ((picture, feature) for picture, feature in wanted if picture.captions)
 
 
@@ -145,7 +146,7 @@ class EpochLoop:
         batches = data.batches(state.epoch).skip(state.step).prefetch(4)
         values = []
         with progress_bar(data.steps, title, "step", state.step) as bar:  # also where a step fails
-            for features, ids in checked(batches, *data.features.shard_paths()):
+            for features, ids in checked(batches, data.features.shard_paths()):
                 values.append(plan.step(features, ids))
                 state.step += 1
                 bar.update()

@@ -1,11 +1,11 @@
-"""Fits the word-presence head to a feature set, calibrates it on pictures held aside, and saves it with the captioner.
+"""Fits the word-presence head to a feature set and calibrates it on held-out pictures.
 
-The target of a word is the share of the picture's captions that use it. Each member of the ensemble holds another part
-of the training pictures aside, chosen by content; what a member says of its own aside pictures calibrates the head
-(cross-fitting, as in scikit-learn's CalibratedClassifierCV). Dev pictures have no part in it, but that the opinion pool
-of head and decoder keeps the head's totals over them; their captions it never sees.
+The target of a word is the share of the picture's captions that use it. Each member of the ensemble holds out another
+part of the training pictures, chosen by content; its predictions for these calibrate the head (cross-fitting, as in
+scikit-learn's CalibratedClassifierCV). Validation pictures are used only without their captions: the opinion pool of
+head and decoder keeps the head's totals over them.
 
-Letters: N training pictures, Q cells of C channels, M members, H hidden units, V words, A pictures held aside.
+Letters: N training pictures, Q cells of C channels, M members, H hidden units, V words, A held-out pictures.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
@@ -28,9 +29,9 @@ from training.data.splits import TRAIN, Split
 from training.decoding.decoder import CaptionDecoder
 from training.fitting.progress_bar import progress_bar
 from training.models.captioner import Captioner
-from training.models.layers import Noise
+from training.models.layers import StatelessDropout
 from training.models.opinion_pool import pooled_scores
-from training.models.presence import PresenceHead, find, head_inputs, inputs_of
+from training.models.presence import PresenceHead, first_layer, head_inputs, inputs_of
 from training.options import PresenceOptions
 from training.text.word_counts import WordCounts
 from training.text.word_evidence import FLOOR
@@ -39,7 +40,7 @@ from training.text.words import caption_words
 log = logging.getLogger("captionbeam")
 
 OPINION_PICTURES = 1024  # whose totals the opinion pool keeps, at most
-LEAST_OPINION_PICTURES = 100  # fewer say too little of a word's total
+LEAST_OPINION_PICTURES = 100  # with fewer, the totals of words are too uncertain
 _READ_AT_ONCE = 256  # pictures pooled together
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
 NATS = 15.0  # logits of a member beyond this are the same to a calibration
@@ -47,14 +48,15 @@ NATS = 15.0  # logits of a member beyond this are the same to a calibration
 
 @dataclass
 class PooledPictures:
-    """Training pictures as the head reads them. Inputs lie in a file on disk: 64 KiB a view of grid features.
+    """Training pictures as inputs of the head, which lie in a file on disk: 64 KiB for a view of grid features.
 
     Attributes:
-      inputs: float16 [views, Q, C], each picture as it is and then its further views.
-      first: int64 [N + 1], where a picture's views begin.
-      fold: int64 [N], from the picture's content.
-      words: int32, the words of all pictures one after the other, and share: float16, of the captions that use each.
-      begins: int64 [N + 1], where a picture's words begin.
+      inputs: float16 [views, Q, C], each picture followed by its augmented views.
+      first: where each picture's views begin, int64 [N + 1].
+      fold: of each picture, by its content, int64 [N].
+      words: places of the words of all pictures, one picture after the other, int32.
+      share: share of the picture's captions that use each of them, float16.
+      begins: where each picture's words begin, int64 [N + 1].
     """
 
     inputs: np.ndarray
@@ -65,21 +67,33 @@ class PooledPictures:
     begins: np.ndarray
 
     def targets(self, pictures: np.ndarray, size: int) -> np.ndarray:
-        """Places of pictures [n] -> float32 [n, size]: share of the captions that use each word."""
-        found = np.zeros([len(pictures), size], np.float32)
+        """Share of the captions that use each word, float32 [n, V].
+
+        Args:
+          pictures: places of n pictures, int64 [n].
+          size: V.
+        """
+        targets = np.zeros([len(pictures), size], np.float32)
         for row, picture in enumerate(pictures):
             where = slice(self.begins[picture], self.begins[picture + 1])
-            found[row, self.words[where]] = self.share[where]
-        return found
+            targets[row, self.words[where]] = self.share[where]
+        return targets
 
 
 def fit_presence(
     features: FeatureSet, split: Split, counts: WordCounts, seed: int, options: PresenceOptions | None = None
 ) -> tuple[PresenceHead, dict[str, float]]:
-    """Training pictures -> head and presence tail; the same seed gives the same head.
+    """Fits and calibrates a head; the same seed gives the same head.
 
     Args:
-      counts: of the training captions.
+      features: feature set with captions.
+      split: which of its pictures train.
+      counts: words of the training captions.
+      seed: of initial weights, order, views and dropout.
+      options: None for the defaults.
+
+    Returns:
+      the head and its tail; see `presence_tail`.
 
     Raises:
       JobFailed: a shard is damaged.
@@ -87,7 +101,7 @@ def fit_presence(
     options = options or PresenceOptions()
     ranked = sorted(counts.in_captions, key=lambda word: (-counts.in_captions[word], word))
     learnt = [word for word in ranked if counts.in_captions[word] >= options.min_count][: options.max_words]
-    # A collection so small that nothing is seen often enough: what it has is better than nothing.
+    # In a collection so small that no word is frequent enough, all words are learnt.
     words = tuple(learnt or ranked[: options.max_words])
     total = counts.captions + 2 * options.prior_captions
     rate = {word: (counts.in_captions[word] + options.prior_captions) / total for word in ranked}
@@ -97,13 +111,15 @@ def fit_presence(
 
 
 def pool_pictures(
-    features: FeatureSet, split: Split, words: Sequence[str], folds: int, file, size: int
+    features: FeatureSet, split: Split, words: Sequence[str], folds: int, file: BinaryIO, size: int
 ) -> PooledPictures:
-    """Reads the training pictures once, with their views.
+    """Reads the training pictures once, with their augmented views.
 
     Args:
+      features: feature set with captions.
+      split: which of its pictures train.
       words: V that are learnt.
-      folds: parts that the pictures are divided in.
+      folds: parts that the pictures are divided into.
       file: takes the inputs; binary, open for reading and writing.
       size: N.
     """
@@ -120,19 +136,19 @@ def pool_pictures(
         file.write(pool(np.stack(waiting)).numpy().astype(np.float16).tobytes())
         waiting.clear()
 
-    for record in records_of(features, lambda sha256, uris: split.of(sha256, uris) == TRAIN):
+    for record in records_of(features, split.selects(TRAIN)):
         if not record.captions:
             continue
         for view in (record.feature, *(() if record.views is None else record.views)):
             waiting.append(view)
             if len(waiting) == _READ_AT_ONCE:
                 write()
-        found = _shares(record.captions, place)
+        shared = _shares(record.captions, place)
         fold[done] = int(record.sha256[-8:], 16) % folds
         first[done + 1] = first[done] + 1 + (0 if record.views is None else len(record.views))
-        begins[done + 1] = begins[done] + len(found)
-        used.append(np.fromiter(found, np.int32, len(found)))
-        shares.append(np.fromiter(found.values(), np.float16, len(found)))
+        begins[done + 1] = begins[done] + len(shared)
+        used.append(np.fromiter(shared, np.int32, len(shared)))
+        shares.append(np.fromiter(shared.values(), np.float16, len(shared)))
         done += 1
     if waiting:
         write()
@@ -144,11 +160,16 @@ def pool_pictures(
 def fit_opinion_pool(
     captioner: Captioner, head: PresenceHead, features: Iterable[np.ndarray]
 ) -> tuple[PresenceHead, dict[str, float]] | None:
-    """The head with its opinion pool beside this captioner, and its presence tail; None with too few pictures.
+    """Fits the opinion pool of a head and a captioner's decoder.
 
     Args:
       captioner: trained; its own head does not matter.
-      features: float16 [P, C] or [C] each, of pictures that the captioner was not trained on: those it knows by heart.
+      head: fitted and calibrated.
+      features: float16 [P, C] or [C] each, of pictures that the captioner was not trained on, since it knows those by
+        heart.
+
+    Returns:
+      the head with its pool, and its tail; None if there are too few pictures.
     """
     chosen = list(islice(features, OPINION_PICTURES))
     if len(chosen) < LEAST_OPINION_PICTURES:
@@ -167,32 +188,44 @@ def fit_opinion_pool(
 
 
 def _shares(captions: Sequence[str], place: dict[str, int]) -> dict[int, float]:
-    """Captions of a picture -> place of a word -> share of the captions that use it."""
-    found: dict[int, float] = {}
+    """Captions of a picture -> {place of a word: share of the captions that use it}, by place."""
+    shares: dict[int, float] = {}
     for text in captions:
         for word in set(caption_words(text)):
             if word in place:
-                found[place[word]] = found.get(place[word], 0.0) + 1 / len(captions)
-    return dict(sorted(found.items()))
+                shares[place[word]] = shares.get(place[word], 0.0) + 1 / len(captions)
+    return dict(sorted(shares.items()))
 
 
 def fit_head(
     pictures: PooledPictures, words: tuple[str, ...], rate: dict[str, float], seed: int, options: PresenceOptions
 ) -> tuple[PresenceHead, dict[str, float]]:
-    """Pooled pictures, the head's words and the training rate of every word -> head and presence tail."""
+    """Fits the members of a head, and calibrates them on the pictures that each of them held out.
+
+    Args:
+      pictures: training pictures.
+      words: V that the head learns.
+      rate: word -> share of the training captions that use it; also of rarer words.
+      seed: of initial weights, order, views and dropout.
+      options: settings of the head.
+
+    Returns:
+      the head and its tail; see `presence_tail`.
+    """
     mean_inputs, scale = _moments(pictures.inputs)
     rates = np.array([rate[word] for word in words])
     fitter = _Fitter(mean_inputs.mean(axis=0), scale, rates, options)
-    members, asides = [], []
+    members, predictions = [], []
     for member in range(options.members):
-        aside = np.flatnonzero(pictures.fold == member % options.folds)
+        held_out = np.flatnonzero(pictures.fold == member % options.folds)
         kept = np.flatnonzero(pictures.fold != member % options.folds)
         if not len(kept):  # a handful of pictures, all of one part
-            aside, kept = kept, aside
+            held_out, kept = kept, held_out
         members.append(fitter.fit(pictures, kept, [seed, member]))
-        aside = aside[: options.held_out]
-        asides.append((fitter.logits(pictures.inputs[pictures.first[aside]]), pictures.targets(aside, len(words))))
-    logits, targets = (np.concatenate(parts) for parts in zip(*asides, strict=True))
+        held_out = held_out[: options.held_out]
+        logits = fitter.logits(pictures.inputs[pictures.first[held_out]])
+        predictions.append((logits, pictures.targets(held_out, len(words))))
+    logits, targets = (np.concatenate(parts) for parts in zip(*predictions, strict=True))
     calibration = calibrate(logits, targets, rates)
     tail = presence_tail(words, calibration.apply(logits), rates)
     learnt = set(words)
@@ -201,8 +234,13 @@ def fit_head(
 
 
 def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs float16 [N, Q, C] -> mean picture [Q, C], and 1 / (standard deviation + 0.1) of each channel [C]; float32
-    both, a block at a time.
+    """Mean picture and scale of the channels, computed a block at a time.
+
+    Args:
+      inputs: float16 [N, Q, C].
+
+    Returns:
+      mean float32 [Q, C], and 1 / (standard deviation + 0.1) of each channel, float32 [C].
     """
     total, squares = np.zeros(inputs.shape[1:]), np.zeros(inputs.shape[2])
     for begin in range(0, len(inputs), _READ_AT_ONCE):
@@ -216,11 +254,11 @@ def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """logit of presence = slope * logit of a member + shift of the word: Platt scaling with a shift for each word.
+class PresenceCalibration:
+    """Platt scaling with a shift for each word: logit of presence = slope * logit of a member + shift of the word.
 
     Attributes:
-      slope: one for all words; below 1 where the members are too sure.
+      slope: one for all words; below 1 if the members are overconfident.
       shift: float64 [V].
     """
 
@@ -228,22 +266,23 @@ class Calibration:
     shift: np.ndarray
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
-        """Logits of a member [n, V] -> presence [n, V]."""
+        """Logits of a member, float [n, V] -> calibrated presence float64 [n, V]."""
         return expit(self.slope * logits + self.shift)
 
 
-def calibrate(logits: np.ndarray, targets: np.ndarray, rates: np.ndarray) -> Calibration:
-    """Fits the calibration by maximum likelihood of the slope, every word's mean presence kept at its training rate.
+def calibrate(logits: np.ndarray, targets: np.ndarray, rates: np.ndarray) -> PresenceCalibration:
+    """Fits the slope by maximum likelihood, with shifts that keep every word's mean presence at its training rate.
 
-    Isotonic regression would need more pictures that show a word than rare words have; a shift alone needs none, since
-    the rate is known from all training captions.
+    Isotonic regression would need more pictures that show a word than rare words have; the shifts need none, since the
+    rates are known from all training captions.
 
     Args:
-      logits, targets: [A, V], of pictures that the member did not see.
-      rates: [V], shares of the training captions.
+      logits: of members for the pictures that they held out, float [A, V].
+      targets: share of the captions that use each word, float [A, V].
+      rates: share of the training captions that use each word, float64 [V].
     """
     if not len(logits):
-        return Calibration(1.0, np.zeros(len(rates)))
+        return PresenceCalibration(1.0, np.zeros(len(rates)))
     logits = logits.astype(np.float64).clip(-NATS, NATS)
 
     def loss(slope: float) -> float:
@@ -251,11 +290,16 @@ def calibrate(logits: np.ndarray, targets: np.ndarray, rates: np.ndarray) -> Cal
         return float(np.logaddexp(0.0, scores).sum() - (targets * scores).sum())
 
     slope = float(minimize_scalar(loss, bounds=(0.2, 2.0), method="bounded", options={"xatol": 0.01}).x)
-    return Calibration(slope, mean_shift(slope * logits, rates))
+    return PresenceCalibration(slope, mean_shift(slope * logits, rates))
 
 
 def mean_shift(scores: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Scores [A, V] -> shift [V] with mean(sigmoid(scores + shift)) = rates, by Newton's method in log-odds."""
+    """Shift with mean(sigmoid(scores + shift)) = rates, by Newton's method in log-odds, float64 [V].
+
+    Args:
+      scores: float64 [A, V].
+      rates: between 0 and 1, float64 [V].
+    """
     wanted = np.log(rates) - np.log1p(-rates)
     shift = wanted - np.median(scores, axis=0)
     for _ in range(50):
@@ -270,7 +314,13 @@ def mean_shift(scores: np.ndarray, rates: np.ndarray) -> np.ndarray:
 
 
 def presence_tail(words: Sequence[str], presence: np.ndarray, rates: np.ndarray) -> dict[str, float]:
-    """Presence of pictures held aside [A, V] -> word -> its mean where it lies below `FLOOR`, to be counted there."""
+    """Mean presence of each word in the pictures where it is below `FLOOR`, and so is not stored.
+
+    Args:
+      words: V of them.
+      presence: in held-out pictures, float64 [A, V].
+      rates: of words that are below it nowhere, float64 [V].
+    """
     below = presence < FLOOR
     pictures = below.sum(axis=0)
     means = np.where(pictures, (presence * below).sum(axis=0) / np.maximum(pictures, 1), np.minimum(rates, FLOOR))
@@ -281,11 +331,11 @@ def _folded(
     members: list[tuple[np.ndarray, ...]],
     mean_inputs: np.ndarray,
     scale: np.ndarray,
-    calibration: Calibration,
+    calibration: PresenceCalibration,
     words: tuple[str, ...],
     rare: dict[str, float],
 ) -> PresenceHead:
-    """Kernels of the members, with what stands before and behind them multiplied in."""
+    """Head of these members, with standardisation and calibration folded into their kernels."""
     hidden_kernels, hidden_biases, output_kernels, output_biases = zip(*members, strict=True)
     kernel = np.concatenate(hidden_kernels, axis=1) * scale[:, None]
     return PresenceHead(
@@ -303,8 +353,14 @@ def _folded(
 class _Fitter:
     """Trains one member after another in one graph.
 
-    The optimizer is TensorFlow's fused kernel: Keras' AdamW passes ten times over weights that are as many as a batch's
-    products, and takes as long as they do.
+    The optimizer is TensorFlow's fused kernel: Keras' AdamW passes over the weights ten times, which takes as long as
+    the matrix products of a batch.
+
+    Args:
+      mean: of each channel, float32 [C].
+      scale: of each channel, float32 [C].
+      rates: of each word in the training captions, float64 [V].
+      options: settings of the head.
     """
 
     def __init__(self, mean: np.ndarray, scale: np.ndarray, rates: np.ndarray, options: PresenceOptions):
@@ -315,7 +371,7 @@ class _Fitter:
         self._slots = [(tf.Variable(tf.zeros(shape)), tf.Variable(tf.zeros(shape))) for shape in shapes]
         mean, scale = tf.constant(mean), tf.constant(scale)
 
-        def standardized(batch):
+        def standardized(batch: tf.Tensor) -> tf.Tensor:
             return (tf.cast(batch, tf.float32) - mean) * scale
 
         @tf.function(
@@ -328,14 +384,14 @@ class _Fitter:
             ],
             autograph=False,
         )
-        def step(batch, targets, seed, done, rate):
-            noise = Noise(tf.random.experimental.stateless_fold_in(seed, done))
+        def step(batch: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, done: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+            dropout = StatelessDropout(tf.random.experimental.stateless_fold_in(seed, done))
             with tf.GradientTape() as tape:
                 # A channel is dropped from all cells, or it could be read from the next one.
-                seen = noise.drop(standardized(batch), options.input_dropout, alike=1)
+                inputs = dropout.drop(standardized(batch), options.input_dropout, shared_axis=1)
                 kernel, bias, output_kernel, output_bias = self._weights
-                found = noise.drop(tf.concat(find(seen, kernel, bias), axis=1), options.hidden_dropout)
-                logits = tf.matmul(found, output_kernel) + output_bias
+                hidden = dropout.drop(tf.concat(first_layer(inputs, kernel, bias), axis=1), options.hidden_dropout)
+                logits = tf.matmul(hidden, output_kernel) + output_bias
                 entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
                 loss = tf.reduce_mean(tf.reduce_sum(entropy, axis=1))
             gradients = tape.gradient(loss, self._weights)
@@ -356,21 +412,30 @@ class _Fitter:
             return loss
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, channels], tf.float16)], autograph=False)
-        def logits(batch):
+        def logits(batch: tf.Tensor) -> tf.Tensor:
             kernel, bias, output_kernel, output_bias = self._weights
-            found = tf.concat(find(standardized(batch), kernel, bias), axis=1)
-            return tf.matmul(found, output_kernel) + output_bias
+            hidden = tf.concat(first_layer(standardized(batch), kernel, bias), axis=1)
+            return tf.matmul(hidden, output_kernel) + output_bias
 
         self._step, self._logits = step, logits
 
     def fit(self, pictures: PooledPictures, kept: np.ndarray, seed: list[int]) -> tuple[np.ndarray, ...]:
-        """Trains a member on the pictures at these places from new weights -> its kernels and biases."""
+        """Trains a member from new weights.
+
+        Args:
+          pictures: training pictures.
+          kept: places of those that it learns from, int64.
+          seed: two numbers, unique to the member.
+
+        Returns:
+          its kernels and biases: float32 [C, H], [H], [2*H, V], [V].
+        """
         options, generator = self.options, np.random.default_rng(seed)
         for weight in self._weights:
             spread = math.sqrt(2.0 / weight.shape[0]) if weight is self._weights[0] else 0.01
-            noise = generator.normal(size=weight.shape) * spread if weight.shape.rank == 2 else np.zeros(weight.shape)
-            weight.assign(noise.astype(np.float32))
-        # Every word begins at its rate, or the first epochs would learn nothing else.
+            initial = generator.normal(size=weight.shape) * spread if weight.shape.rank == 2 else np.zeros(weight.shape)
+            weight.assign(initial.astype(np.float32))
+        # Every word begins at its training rate, or the first epochs would learn nothing else.
         self._weights[3].assign((np.log(self.rates) - np.log1p(-self.rates)).astype(np.float32))
         for slots in self._slots:
             for slot in slots:
@@ -392,7 +457,7 @@ class _Fitter:
         return tuple(weight.numpy() for weight in self._weights)
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """Inputs float16 [n, D] -> what the member trained last says of them, float32 [n, V]."""
+        """Inputs float16 [n, Q, C] -> logits of the member that was trained last, float32 [n, V]."""
         parts = [
             self._logits(inputs[begin : begin + _READ_AT_ONCE]).numpy()
             for begin in range(0, len(inputs), _READ_AT_ONCE)

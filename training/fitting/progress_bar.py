@@ -1,4 +1,4 @@
-"""tqdm for what takes long: a live bar on a terminal, a line now and then in a log."""
+"""Progress of long loops by tqdm: a live bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -11,18 +11,27 @@ _LOG_FORMAT = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} t
 
 
 class _Lines:
-    """A log in place of a terminal: what would be drawn over what was there is a line of its own."""
+    """Standard error as a log: what tqdm would draw over the last line becomes a line of its own."""
 
     def write(self, text: str) -> None:
+        """Writes the text as a line, unless it is blank."""
         if line := text.strip("\r\n "):
             sys.stderr.write(f"{line}\n")
 
     def flush(self) -> None:
+        """Flushes standard error."""
         sys.stderr.flush()
 
 
 def progress_bar(total: int, title: str, unit: str, initial: int = 0) -> tqdm:
-    """A bar of `total` units, `initial` of them done before."""
+    """Makes a progress bar on standard error.
+
+    Args:
+      total: units to do.
+      title: shown before the bar.
+      unit: noun in the singular.
+      initial: units that were done before.
+    """
     if sys.stderr.isatty():
         return tqdm(total=total, initial=initial, desc=title, unit=unit, mininterval=0.5, dynamic_ncols=True)
     return tqdm(

@@ -1,8 +1,8 @@
-"""Signals of a caption -> the probability that it is accepted, by a logistic regression that only ever rises.
+"""Signals of a caption -> the probability that people accept it, by a monotone logistic regression; and its figures.
 
-Platt ("Probabilistic outputs for support vector machines", 1999) with several scores in place of one: each signal is
-oriented so that more of it speaks for the caption, and no weight may fall below zero. So of two captions the one that
-is better by every signal is never the less likely one, whatever the few pictures that were fitted say.
+Platt scaling ("Probabilistic outputs for support vector machines", 1999) with several scores in place of one: more of a
+signal speaks for the caption, and no weight may be negative. So a caption that is better by every signal is never the
+less likely one, however few pictures the regression was fitted to.
 
 Letters: n captions, F signals.
 """
@@ -24,10 +24,10 @@ _PENALTY = 1.0  # on the squared weights of standardized signals: a normal prior
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fitted regression: tuples of F numbers.
+    """A fitted logistic regression of F signals.
 
     Attributes:
-      center, spread: of each signal in the captions that were fitted.
+      center, spread: mean and standard deviation of each signal in the captions that it was fitted to.
       weights: of the standardized signals, 0 or more.
       bias: log-odds of a caption whose signals are all at the center.
     """
@@ -38,16 +38,21 @@ class Calibration:
     bias: float
 
     def probability(self, signals: np.ndarray) -> np.ndarray:
-        """float64 [..., F] -> float64 [...]"""
+        """Signals float64 [..., F] -> probability of acceptance float64 [...]."""
         standardized = (signals - np.array(self.center)) / np.array(self.spread)
         return expit((standardized * np.array(self.weights)).sum(axis=-1) + self.bias)
 
     def to_json(self) -> dict[str, Any]:
+        """Fields as JSON has them; `from_json` is the inverse."""
         return asdict(self)
 
     @staticmethod
     def from_json(fields: Mapping[str, Any], signals: int) -> Calibration:
-        """Raises ValueError, KeyError or TypeError where a number is missing, is none, or no `signals` of them."""
+        """Parsed JSON -> Calibration of F = `signals` signals.
+
+        Raises:
+          ValueError, KeyError, TypeError: a number is missing or not finite, or there are not F of them.
+        """
         center, spread, weights = (tuple(map(float, fields[name])) for name in ("center", "spread", "weights"))
         bias = float(fields["bias"])
         numbers = [*center, *spread, *weights, bias]
@@ -57,31 +62,40 @@ class Calibration:
 
 
 def fit_calibration(signals: np.ndarray, accepted: np.ndarray) -> Calibration:
-    """Signals float64 [n, F] and whether each caption is accepted, bool [n] -> Calibration.
+    """Fits the regression by maximum a posteriori.
 
     Targets are Platt's, a little inside of 0 and 1, so that captions which are all accepted give no certainty.
+
+    Args:
+      signals: float64 [n, F].
+      accepted: whether people accept each caption, bool [n].
     """
     center = signals.mean(axis=0)
     spread = np.maximum(signals.std(axis=0), 1e-6)
     standardized = (signals - center) / spread
-    yes = int(accepted.sum())
-    targets = np.where(accepted, (yes + 1) / (yes + 2), 1 / (len(accepted) - yes + 2))
+    positives = int(accepted.sum())
+    targets = np.where(accepted, (positives + 1) / (positives + 2), 1 / (len(accepted) - positives + 2))
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         weights, bias = parameters[:-1], parameters[-1]
         logits = standardized @ weights + bias
-        wrong = expit(logits) - targets
+        error = expit(logits) - targets
         value = (np.logaddexp(0, logits) - targets * logits).sum() + _PENALTY / 2 * weights @ weights
-        return float(value), np.append(standardized.T @ wrong + _PENALTY * weights, wrong.sum())
+        return float(value), np.append(standardized.T @ error + _PENALTY * weights, error.sum())
 
     start = np.append(np.zeros(signals.shape[1]), np.log(targets.mean() / (1 - targets.mean())))
     bounds = [(0.0, None)] * signals.shape[1] + [(None, None)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12}).x
-    return Calibration(tuple(center.tolist()), tuple(spread.tolist()), tuple(found[:-1].tolist()), float(found[-1]))
+    fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12}).x
+    return Calibration(tuple(center.tolist()), tuple(spread.tolist()), tuple(fitted[:-1].tolist()), float(fitted[-1]))
 
 
 def calibration_error(probabilities: np.ndarray, accepted: np.ndarray) -> float:
-    """Expected calibration error: mean distance of probability and share accepted over `BINS` bins of equal size."""
+    """Expected calibration error: mean distance of probability and share accepted, over `BINS` bins of equal size.
+
+    Args:
+      probabilities: float64 [n].
+      accepted: bool [n].
+    """
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, BINS) if len(part)]
     gaps = [abs(probabilities[part].mean() - accepted[part].mean()) * len(part) for part in parts]
@@ -89,9 +103,10 @@ def calibration_error(probabilities: np.ndarray, accepted: np.ndarray) -> float:
 
 
 def error_by_chance(probabilities: np.ndarray) -> float:
-    """The `calibration_error` that captions of these probabilities have on average where each is exactly right.
+    """The calibration error to expect by chance from exact probabilities, float64 [n].
 
-    A bin's share accepted varies about normally, and the mean distance of that is sqrt(2/pi) standard deviations.
+    A bin's share of accepted captions is about normally distributed; its mean absolute deviation is sqrt(2/pi) standard
+    deviations.
     """
     order = np.argsort(probabilities, kind="stable")
     parts = [probabilities[part] for part in np.array_split(order, BINS) if len(part)]
@@ -99,22 +114,22 @@ def error_by_chance(probabilities: np.ndarray) -> float:
 
 
 def brier(probabilities: np.ndarray, accepted: np.ndarray) -> float:
-    """Mean squared distance of probability and outcome, 0 to 1."""
+    """Brier score: mean squared distance of probabilities float64 [n] and outcomes bool [n], 0 to 1."""
     return float(((probabilities - accepted) ** 2).mean())
 
 
 def ranking(probabilities: np.ndarray, accepted: np.ndarray) -> float | None:
-    """Area under the ROC curve: how often an accepted caption has more than one that is not; None without both."""
-    yes = int(accepted.sum())
-    no = len(accepted) - yes
-    if not yes or not no:
+    """Area under the ROC curve of probabilities float64 [n] and outcomes bool [n]; None unless both outcomes occur."""
+    positives = int(accepted.sum())
+    negatives = len(accepted) - positives
+    if not positives or not negatives:
         return None
     ranks = rankdata(probabilities)
-    return float((ranks[accepted].sum() - yes * (yes + 1) / 2) / (yes * no))
+    return float((ranks[accepted].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def figures(probabilities: np.ndarray, accepted: np.ndarray) -> dict[str, Any]:
-    """Confidence of captions, float64 [n], and which are accepted, bool [n] -> what tells how good it is."""
+    """Confidence of captions, float64 [n], and which are accepted, bool [n] -> figures of its quality, rounded."""
     area = ranking(probabilities, accepted)
     return {
         "accepted": round(float(accepted.mean()), 4),
@@ -128,7 +143,7 @@ def figures(probabilities: np.ndarray, accepted: np.ndarray) -> dict[str, Any]:
 
 
 def in_words(figures: Mapping[str, Any]) -> str:
-    """What `figures` gave -> a line for people."""
+    """Figures of a confidence -> one line for people."""
     error, chance = figures["calibration_error"], figures["calibration_error_by_chance"]
     line = (
         f"people accept {figures['accepted']:.1%}, mean confidence {figures['confidence']:.3f}, "

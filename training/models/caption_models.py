@@ -1,8 +1,8 @@
-"""The captioner models: one interface for training and decoding, two ways to look at a picture.
+"""The captioner models: one interface for training and decoding, two ways to use a picture.
 
 `encode` turns the features of B pictures into a memory, a tuple of [B, ...] tensors. Training gives whole captions to
-`teach`; decoding goes word by word with `start` and `step`. Both give what the next word is drawn from, [..., H], and
-`logits` turns that into scores of the vocabulary. A picture's R captions, or R hypotheses, share its memory.
+`teacher_forcing`; decoding goes word by word with `start` and `step`. Both return pre-logits [..., H], which `logits`
+turns into scores of the vocabulary. A picture's R captions, or R hypotheses, share its memory.
 
 Letters: B pictures, R captions of a picture, T words, P = 64 grid positions, C = 2048 channels, E embedding, H hidden
 units, V vocabulary.
@@ -11,13 +11,14 @@ units, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras.random import SeedGenerator
 
 from training.errors import UserError
-from training.models.layers import Lstm, Noise, Silence, Standardize
+from training.models.layers import Dropout, Lstm, NoDropout, Standardize
 
 Tensors = tuple[tf.Tensor, ...]
 WORD_SPREAD = 0.1  # standard deviation of the numbers of a word embedding before training
@@ -25,17 +26,18 @@ WORD_SPREAD = 0.1  # standard deviation of the numbers of a word embedding befor
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that rebuilds a model.
+    """Everything that is needed to build a model.
 
     Attributes:
       model: "attention" or "merge".
       vocabulary_size: V.
-      embedding_size: E, hidden_size: H.
+      embedding_size: E.
+      hidden_size: H.
       heads: attention heads; divides H.
-      feature_dropout, word_dropout, output_dropout: shares dropped of the projected picture, of the word embeddings and
-        of what the next word is drawn from.
+      feature_dropout, word_dropout, output_dropout: dropout rates of the projected picture, of the word embeddings and
+        of the pre-logits.
       position_dropout: share of the grid's positions that the attention model does not see at all.
-      standardize: give every channel of the features mean 0 and variance 1 first.
+      standardize: whether every channel of the features gets mean 0 and variance 1 first.
     """
 
     model: str
@@ -50,7 +52,7 @@ class ModelConfig:
     standardize: bool = False
 
 
-def _dense(size: int, name: str, seeds: SeedGenerator, **options) -> keras.layers.Dense:
+def _dense(size: int, name: str, seeds: SeedGenerator, **options: Any) -> keras.layers.Dense:
     return keras.layers.Dense(size, kernel_initializer=keras.initializers.GlorotUniform(seeds), name=name, **options)
 
 
@@ -66,9 +68,12 @@ def _standardize(config: ModelConfig) -> Standardize | None:
 
 
 class MergeModel(keras.Model):
-    """The picture joins after the language model: an LSTM reads the words alone, and its state meets the pooled image
-    vector just before the softmax (Tanti, Gatt and Camilleri 2018, "Where to put the image in an image caption
-    generator").
+    """A merge architecture: an LSTM reads the words alone, and its state meets the image vector just before the softmax
+    (Tanti, Gatt and Camilleri 2018, "Where to put the image in an image caption generator").
+
+    Args:
+      config: sizes and dropout rates.
+      seeds: of the initial weights.
     """
 
     def __init__(self, config: ModelConfig, seeds: SeedGenerator):
@@ -83,41 +88,53 @@ class MergeModel(keras.Model):
         self.join_words = _dense(config.hidden_size, "join_words", seeds, use_bias=False)
         self.output_words = _dense(config.vocabulary_size, "output_words", seeds)
 
-    def encode(self, features: tf.Tensor, noise: Noise | Silence) -> Tensors:
-        """float32 [B, P, C] or [B, C] -> image vectors [B, H]."""
+    def encode(self, features: tf.Tensor, dropout: Dropout) -> Tensors:
+        """Features float32 [B, P, C] or [B, C] -> memory: image vectors float32 [B, H]."""
         features = self.standardize(features) if self.standardize else features
         pooled = tf.reduce_mean(features, axis=1) if features.shape.rank == 3 else features  # (B, C)
-        image = noise.drop(self.image(self.image_norm(pooled)), self.config.feature_dropout)
+        image = dropout.drop(self.image(self.image_norm(pooled)), self.config.feature_dropout)
         return (self.join_image(image),)
 
     def start(self, memory: Tensors, captions: int) -> Tensors:
-        """Memory -> zero hidden and cell state [B, R, H] for R = `captions` of each picture."""
+        """Memory -> state before the first word: zero hidden and cell state float32 [B, R, H] for R = `captions`."""
         zero = tf.zeros_like(tf.repeat(memory[0][:, None], captions, axis=1))
         return zero, zero
 
     def step(self, memory: Tensors, state: Tensors, ids: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
-        """Ids [B, R] of the words just said -> (what the next word is drawn from [B, R, H], state)."""
+        """State and ids int32 [B, R] of the last words -> (pre-logits float32 [B, R, H], state)."""
         hidden, cell = self.lstm(self.lstm.inputs(self.words(ids)), *state)
         return self._join(memory, hidden), (hidden, cell)
 
-    def teach(self, memory: Tensors, ids: tf.Tensor, lengths: tf.Tensor, noise: Noise | Silence) -> tf.Tensor:
-        """Said words [B, R, T] and their number [B, R] -> what each next word is drawn from [B, R*T, H]."""
-        words = noise.drop(self.words(ids), self.config.word_dropout)  # (B, R, T, E)
+    def teacher_forcing(self, memory: Tensors, ids: tf.Tensor, lengths: tf.Tensor, dropout: Dropout) -> tf.Tensor:
+        """Pre-logits of every next word of known captions (Williams and Zipser 1989), float32 [B, R*T, H].
+
+        Args:
+          memory: of `encode`.
+          ids: of the words before each next word, int32 [B, R, T], START first.
+          lengths: how many of them count, int32 [B, R].
+          dropout: StatelessDropout in training.
+        """
+        words = dropout.drop(self.words(ids), self.config.word_dropout)  # (B, R, T, E)
         hidden = _run(self.lstm, self.lstm.inputs(words), lengths)
-        return noise.drop(self._join(memory, hidden), self.config.output_dropout)
+        return dropout.drop(self._join(memory, hidden), self.config.output_dropout)
 
     def _join(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
         return tf.nn.relu(memory[0][:, None] + self.join_words(hidden))
 
-    def logits(self, drawn_from: tf.Tensor) -> tf.Tensor:
-        """[..., H] -> unnormalised log-probabilities [..., V]."""
-        return self.output_words(drawn_from)
+    def logits(self, pre_logits: tf.Tensor) -> tf.Tensor:
+        """Pre-logits float32 [..., H] -> unnormalised log-probabilities of the next word float32 [..., V]."""
+        return self.output_words(pre_logits)
 
 
 class AttentionModel(keras.Model):
-    """An LSTM that looks at the 8x8 grid before every word: spatial attention with the new hidden state as the query
-    (Lu et al. 2017, "Knowing when to look"), as scaled dot products in several heads (Vaswani et al. 2017). The mean of
-    the grid gives the LSTM's first state and stands beside every word that it reads.
+    """An LSTM with spatial attention to the 8x8 grid at every word: the new hidden state is the query (Lu et al. 2017,
+    "Knowing when to look"), by scaled dot products in several heads (Vaswani et al. 2017, "Attention is all you need").
+
+    The mean of the grid gives the LSTM's first state and is added to the gates of every word.
+
+    Args:
+      config: sizes and dropout rates.
+      seeds: of the initial weights.
     """
 
     def __init__(self, config: ModelConfig, seeds: SeedGenerator):
@@ -137,42 +154,49 @@ class AttentionModel(keras.Model):
         self.join_hidden = _dense(hidden, "join_hidden", seeds, use_bias=False)
         self.output_words = _dense(config.vocabulary_size, "output_words", seeds)
 
-    def encode(self, features: tf.Tensor, noise: Noise | Silence) -> Tensors:
-        """float32 [B, P, C] -> all that every word needs of the picture, D = H / heads: keys [B, heads, D, P], values
+    def encode(self, features: tf.Tensor, dropout: Dropout) -> Tensors:
+        """Features float32 [B, P, C] -> memory, with D = H / heads: keys float32 [B, heads, D, P], values
         [B, heads, P, D], the scene's part of the gates [B, 4H], and the state before the first word [B, 2H].
         """
         features = self.standardize(features) if self.standardize else features
         grid = self.grid_norm(self.grid(features))  # (B, P, H)
-        # Of the whole picture (Tompson et al. 2015): what each position drops on its own, attention learns to make use
-        # of and the mean of the grid does not feel.
-        grid = noise.drop(grid, self.config.feature_dropout, alike=1)
-        grid = noise.drop(grid, self.config.position_dropout, alike=2)
+        # Whole channels at once (Tompson et al. 2015): values dropped at single positions would be found elsewhere by
+        # attention, and would not change the mean of the grid.
+        grid = dropout.drop(grid, self.config.feature_dropout, shared_axis=1)
+        grid = dropout.drop(grid, self.config.position_dropout, shared_axis=2)
         scene = tf.reduce_mean(grid, axis=1)
         keys = tf.transpose(self._heads(self.keys(grid)), [0, 2, 3, 1])
         values = tf.transpose(self._heads(grid), [0, 2, 1, 3])
         return keys, values, self.scene(scene), self.first(scene)
 
     def start(self, memory: Tensors, captions: int) -> Tensors:
-        """Memory -> hidden and cell state [B, R, H] before the first word, for R = `captions` of each picture."""
+        """Memory -> state before the first word: hidden and cell state float32 [B, R, H] for R = `captions`."""
         first = tf.repeat(memory[3][:, None], captions, axis=1)  # (B, R, 2H)
         hidden, cell = tf.split(first, 2, axis=-1)
         return hidden, cell
 
     def step(self, memory: Tensors, state: Tensors, ids: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
-        """Ids [B, R] of the words just said -> (what the next word is drawn from [B, R, H], state)."""
+        """State and ids int32 [B, R] of the last words -> (pre-logits float32 [B, R, H], state)."""
         gates = self.lstm.inputs(self.words(ids)) + memory[2][:, None]
         hidden, cell = self.lstm(gates, *state)
-        return self._look(memory, hidden), (hidden, cell)
+        return self._attend(memory, hidden), (hidden, cell)
 
-    def teach(self, memory: Tensors, ids: tf.Tensor, lengths: tf.Tensor, noise: Noise | Silence) -> tf.Tensor:
-        """Said words [B, R, T] and their number [B, R] -> what each next word is drawn from [B, R*T, H]."""
-        words = noise.drop(self.words(ids), self.config.word_dropout)  # (B, R, T, E)
+    def teacher_forcing(self, memory: Tensors, ids: tf.Tensor, lengths: tf.Tensor, dropout: Dropout) -> tf.Tensor:
+        """Pre-logits of every next word of known captions (Williams and Zipser 1989), float32 [B, R*T, H].
+
+        Args:
+          memory: of `encode`.
+          ids: of the words before each next word, int32 [B, R, T], START first.
+          lengths: how many of them count, int32 [B, R].
+          dropout: StatelessDropout in training.
+        """
+        words = dropout.drop(self.words(ids), self.config.word_dropout)  # (B, R, T, E)
         gates = self.lstm.inputs(words) + memory[2][:, None, None]  # (B, R, T, 4H)
         hidden = _run(self.lstm, gates, lengths, self.start(memory, tf.shape(ids)[1]))
-        return noise.drop(self._look(memory, hidden), self.config.output_dropout)
+        return dropout.drop(self._attend(memory, hidden), self.config.output_dropout)
 
-    def _look(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
-        """Hidden states [B, Q, H] -> joined with the part of the grid that each attends to [B, Q, H]."""
+    def _attend(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
+        """Hidden states [B, Q, H] -> pre-logits [B, Q, H]: each joined with the part of the grid that it attends to."""
         keys, values, *_ = memory
         query = tf.transpose(self._heads(self.query(hidden)), [0, 2, 1, 3])  # (B, heads, Q, D)
         attention = tf.nn.softmax(tf.matmul(query, keys) * query.shape[-1] ** -0.5)  # (B, heads, Q, P)
@@ -185,9 +209,9 @@ class AttentionModel(keras.Model):
         heads, size = self.config.heads, self.config.hidden_size // self.config.heads
         return tf.reshape(values, [tf.shape(values)[0], -1, heads, size])
 
-    def logits(self, drawn_from: tf.Tensor) -> tf.Tensor:
-        """[..., H] -> unnormalised log-probabilities [..., V]."""
-        return self.output_words(drawn_from)
+    def logits(self, pre_logits: tf.Tensor) -> tf.Tensor:
+        """Pre-logits float32 [..., H] -> unnormalised log-probabilities of the next word float32 [..., V]."""
+        return self.output_words(pre_logits)
 
 
 def _run(lstm: Lstm, gates: tf.Tensor, lengths: tf.Tensor, first: Tensors | None = None) -> tf.Tensor:
@@ -204,23 +228,28 @@ MODELS: dict[str, type[MergeModel] | type[AttentionModel]] = {"attention": Atten
 
 
 def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int = 0) -> CaptionModel:
-    """ModelConfig -> a model with all its weights drawn by the seed.
+    """Builds a model with random weights.
+
+    Args:
+      config: sizes and dropout rates.
+      feature_shape: of a picture, (P, C) or (C,).
+      seed: of the weights.
 
     Raises:
-      UserError: the model cannot look at features of this shape, or its heads do not divide its hidden units.
+      UserError: the model cannot use features of this shape, or its heads do not divide its hidden units.
     """
     if config.model == "attention" and len(feature_shape) != 2:
         raise UserError(
-            "--model attention looks at the 8x8 grid, and these features are pooled; "
+            "--model attention needs the 8x8 grid, and these features are pooled; "
             "extract with --feature-kind grid, or train --model merge"
         )
     if config.model == "attention" and config.hidden_size % config.heads:
         raise UserError(
-            f"hidden_size {config.hidden_size} cannot be shared by {config.heads} heads of attention; choose a multiple"
+            f"hidden_size {config.hidden_size} is not a multiple of the {config.heads} heads of attention; choose one"
         )
     model = MODELS[config.model](config, SeedGenerator(seed))
-    memory = model.encode(tf.zeros([1, *feature_shape]), Silence())
-    drawn_from, _ = model.step(memory, model.start(memory, 1), tf.zeros([1, 1], tf.int32))
-    model.logits(drawn_from)
+    memory = model.encode(tf.zeros([1, *feature_shape]), NoDropout())
+    pre_logits, _ = model.step(memory, model.start(memory, 1), tf.zeros([1, 1], tf.int32))
+    model.logits(pre_logits)
     model.built = True
     return model

@@ -36,15 +36,15 @@ class Captioner:
     """A trained model with all that is needed to caption features.
 
     Attributes:
-      path: the directory it came from, or several separated by commas.
-      model: see `training.models.caption_models`.
-      vocabulary: ids of its words.
+      path: its directory, or several separated by commas.
+      model: a `training.models.caption_models` model or an Ensemble.
+      vocabulary: words and their ids.
       encoder: identity of the encoder whose features it was trained on.
       max_words: words of a caption at most.
-      min_words: words of a caption at least, unless others are asked for.
+      min_words: words of a caption at least, by default.
       model_id: 12 hex digits of weights, vocabulary, encoder and, where there is one, word-presence head.
       presence: its word-presence head, an ensemble's joined into one; None without one.
-      confidence: what judges its captions; None where an earlier captionbeam trained it, or where its head is another.
+      confidence: of its captions; None if an earlier captionbeam trained it, or its weights or head were replaced.
     """
 
     path: str
@@ -59,26 +59,35 @@ class Captioner:
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
+        """Shape of a picture's feature, (P, C) or (C,)."""
         return self.encoder.feature_shape
 
     def require_encoder(self, identity: EncoderIdentity) -> None:
-        """Raises UserError unless features of `identity` are what the captioner was trained on."""
+        """Raises UserError unless `identity` is the encoder whose features the captioner was trained on."""
         if identity.id != self.encoder.id:
             raise UserError(
-                f"{self.path}: trained on features of {self.encoder}, and given those of {identity}; "
-                "extract with the former's weights, layer, kind, engine and precision, or train on the latter"
+                f"{self.path}: trained on features of {self.encoder}, but these are features of {identity}; "
+                "extract with the weights, layer, kind, engine and precision of the first, or train on the second"
             )
 
 
 def write_config(
-    path: str,
+    directory: str,
     config: ModelConfig,
     encoder: EncoderIdentity,
     max_words: int,
     min_words: int,
     trained_with: dict[str, Any],
 ) -> None:
-    """Writes `config.json`."""
+    """Writes `config.json`, which `read_config` reads.
+
+    Args:
+      directory: of the captioner.
+      config: of its model.
+      encoder: whose features it is trained on.
+      max_words, min_words: words of a caption, at most and by default at least.
+      trained_with: the settings of the training, as JSON.
+    """
     document = {
         "schema_version": CONFIG_SCHEMA_VERSION,
         "model": asdict(config),
@@ -87,22 +96,22 @@ def write_config(
         "encoder": {**asdict(encoder), "id": encoder.id},
         "trained_with": trained_with,
     }
-    write_json(posixpath.join(path, CONFIG), document)
+    write_json(posixpath.join(directory, CONFIG), document)
 
 
-def save_weights(model: keras.Model, path: str) -> None:
-    """Writes `captioner.weights.h5` into the directory `path`, whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
-        local = os.path.join(directory, WEIGHTS)
+def save_weights(model: keras.Model, directory: str) -> None:
+    """Writes a model's `captioner.weights.h5` into a captioner directory, whole or not at all."""
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as work:
+        local = os.path.join(work, WEIGHTS)
         model.save_weights(local)
-        copy_file(local, posixpath.join(path, WEIGHTS))
+        copy_file(local, posixpath.join(directory, WEIGHTS))
 
 
 def load_captioner(path: str) -> Captioner:
-    """Directory that `captionbeam train` made, or several separated by commas -> Captioner; several are an ensemble.
+    """Captioner directory, or several separated by commas -> Captioner; several are an ensemble.
 
     Raises:
-      UserError: one is no captioner, or not a finished one, or they differ in vocabulary or encoder.
+      UserError: a directory holds no captioner or one without weights, or they differ in vocabulary or encoder.
     """
     first, *others = [_load_member(member) for member in member_paths(path)]
     if not others:
@@ -124,16 +133,16 @@ def load_captioner(path: str) -> Captioner:
     model_id = _model_id(model, first.vocabulary, first.encoder, presence)
     max_words = min(member.max_words for member in members)
     min_words = min(member.min_words for member in members)
-    judges = [member.confidence for member in members if member.confidence is not None]
-    # One that is missing would leave the others to judge alone what they did not say alone.
-    confidence = judges[0].joined(judges[1:]) if len(judges) == len(members) else None
+    confidences = [member.confidence for member in members if member.confidence is not None]
+    # Without one of them, the others would rate captions that are not theirs alone.
+    confidence = confidences[0].joined(confidences[1:]) if len(confidences) == len(members) else None
     return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence, min_words, confidence)
 
 
 def no_confidence(captioner: Captioner) -> str | None:
-    """Why the captioner cannot tell how likely its captions are accepted, and what to do; None where it can."""
+    """Why a captioner gives its captions no confidence, and what to do about it; None if it does."""
     if captioner.confidence is None:
-        return f"{captioner.path} has none; the `captionbeam train` call that made it, given again, adds it"
+        return f"{captioner.path} has none; run the `captionbeam train` command that made it again, which adds it"
     if not captioner.confidence.calibrations:
         return f"{captioner.path}: {captioner.confidence.report.get('why_not')}"
     return None
@@ -173,17 +182,17 @@ def _load_presence(path: str, feature_shape: tuple[int, ...]) -> PresenceHead | 
     return presence
 
 
-def load_weights(model: keras.Model, path: str) -> None:
-    """Gives the model the weights that `save_weights` wrote into the directory `path`.
+def load_weights(model: keras.Model, directory: str) -> None:
+    """Gives a model the weights that `save_weights` wrote into a captioner directory.
 
     Raises:
       UserError: there are none, or they are of another model.
     """
-    weights = posixpath.join(path, WEIGHTS)
+    weights = posixpath.join(directory, WEIGHTS)
     if not exists(weights):
-        raise UserError(f"--captioner {path}: no {WEIGHTS} yet; let its training finish an epoch")
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
-        local = os.path.join(directory, WEIGHTS)
+        raise UserError(f"--captioner {directory}: no {WEIGHTS} yet; let its training finish an epoch")
+    with tempfile.TemporaryDirectory(prefix="captionbeam-") as work:
+        local = os.path.join(work, WEIGHTS)
         with writing(local, "TMPDIR can name another place"):
             copy_file(weights, local)
         try:

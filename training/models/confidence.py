@@ -1,8 +1,8 @@
-"""How likely a person would accept a caption, and what is odd about it: how a captioner judges its own captions.
+"""A captioner's confidence: how likely people would accept a caption, and flags for what is odd about it.
 
-Signals that cost next to nothing once a picture is captioned (the caption's own log-probability, how far its words are
-those that the word-presence head sees, how much the picture looks like the training pictures) go into a regression
-that was fitted to the dev pictures; see `training.scoring.acceptance` for what it predicts.
+Signals that cost next to nothing once a picture is captioned (the caption's log-probability, its agreement with the
+words that the word-presence head sees, how much the picture resembles the training pictures) go into a regression that
+was fitted to the validation pictures; `training.scoring.acceptance` defines what it predicts.
 
 Letters: B pictures, V words of the word-presence head, C channels, F signals.
 """
@@ -32,23 +32,23 @@ from training.text.words import caption_words
 SCHEMA_VERSION = 1
 SIGNALS = ("score", "agreement", "coverage", "familiarity")
 FAMILIARITY = SIGNALS.index("familiarity")
-_TELLING = 1.0  # weight from which on a word says something: one in e training pictures has it, "a" and "in" more do
-_PHRASE = 3  # words that are looked for again, at most
+_INFORMATIVE = 1.0  # least weight of such a word: one in e training pictures has it; more have "a" and "in"
+_PHRASE = 3  # words of a repeated phrase, at most
 # What `confidence.json` holds beside the report.
 _NOT_REPORT = {"schema_version", "fitted_to", "signals", "familiarity", "calibration", "halves"}
 DIGITS = 4  # of a confidence, wherever it is written or compared
-_RENEW = f"call train again as it was called, which makes it anew, or remove {CONFIDENCE} to do without"
+_RENEW = f"run the same train command again, which makes it anew, or remove {CONFIDENCE} to do without"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What is known of one picture before its captions are looked at.
+class PictureSignals:
+    """What the confidence of a caption needs of its picture.
 
     Attributes:
-      presence: float64 [V], of each word.
-      total: of the presences, each by its word's weight.
-      length: of the same as a vector.
-      distance: from the training pictures.
+      presence: of each word, float64 [V].
+      total: sum of the weighted presences.
+      length: Euclidean norm of the weighted presences.
+      distance: from the training pictures, see `familiarity`.
     """
 
     presence: np.ndarray
@@ -59,18 +59,18 @@ class Seen:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Judges captions.
+    """Rates captions of one captioner or ensemble.
 
     Attributes:
       words: V of the word-presence head.
-      weights: float32 [V], of each word: the rarer in training, the more it tells.
-      copies: uint64, sorted: `fingerprint` of each training caption.
-      fitted: uint64, sorted: the first 16 digits of the sha256 of each picture that the regressions were fitted to.
-      familiarity: what training pictures look like.
-      calibrations: whose mean is the confidence; one, or one of each captioner of an ensemble, or none.
-      halves: for each of them the two that were fitted to half of the pictures; see `half_of`.
-      report: what `confidence.json` tells of the fit, for people; "why_not" where nothing could be fitted.
-      id: 12 hex digits of all that decides its answers.
+      weights: of each word, float32 [V]: the rarer in training, the larger.
+      copies: `fingerprint` of each training caption, uint64, sorted.
+      fitted: `content_number` of each picture that the regressions were fitted to, uint64, sorted.
+      familiarity: the distribution of the training pictures.
+      calibrations: whose mean is the confidence; one for each captioner, or none.
+      halves: for each calibration, the two that were fitted to one half of the pictures each; see `half_of`.
+      report: figures of the fit for people, as in `confidence.json`; "why_not" if nothing could be fitted.
+      id: 12 hex digits of everything that decides its output.
     """
 
     words: tuple[str, ...]
@@ -87,76 +87,81 @@ class Confidence:
     def _place(self) -> dict[str, int]:
         return {word: number for number, word in enumerate(self.words)}
 
-    def see(self, presence: np.ndarray, looks: np.ndarray) -> list[Seen]:
-        """Presence [B, V] by the head alone and `familiarity.looks` [B, C] -> Seen of each picture.
-
-        A picture at a time: a product of matrices would round by how many there are.
-        """
-        found = []
-        for likely, look in zip(presence.astype(np.float64), looks, strict=True):
-            weighted = likely * self.weights
-            found.append(
-                Seen(likely, float(weighted.sum()), float(np.linalg.norm(weighted)), self.familiarity.distance(look))
-            )
-        return found
-
-    def signals(self, seen: Seen, caption: str, score: float) -> tuple[float, ...]:
-        """One caption and the mean log-probability of its words -> F numbers, each the larger the better.
-
-        score: as it comes.
-        agreement: cosine of the caption's words with the words that people likely use, both weighted as CIDEr does:
-          what CIDEr-1 the captioner expects.
-        coverage: share of the words that people likely use, by their weight, that the caption says.
-        familiarity: minus the distance from the training pictures.
-        """
-        places = sorted({self._place[word] for word in caption_words(caption) if word in self._place})
-        likely, weights = seen.presence[places], self.weights[places].astype(np.float64)
-        in_common = float((weights * weights * likely).sum())
-        agreement = in_common / max(float(np.linalg.norm(weights)) * seen.length, TINY)
-        coverage = float((weights * likely).sum()) / max(seen.total, TINY)
-        return score, agreement, coverage, -seen.distance
-
-    def probability(self, signals: Sequence[float], held_out: int | None = None) -> float | None:
-        """F signals -> the confidence, rounded; None where nothing was fitted.
-
-        Pictures unlike anything in training were not among those that the regression was fitted to: what it says of
-        them is discounted.
+    def picture_signals(self, presence: np.ndarray, pooled: np.ndarray) -> list[PictureSignals]:
+        """Computes what is needed of each picture, one at a time: a matrix product would round by the number of rows.
 
         Args:
-          held_out: half of the fitted pictures that is asked about, so that the other half's regression answers.
+          presence: by the word-presence head alone, float32 [B, V].
+          pooled: `familiarity.pooled_features`, float32 [B, C].
         """
-        asked = self.calibrations if held_out is None else [pair[1 - held_out] for pair in self.halves]
-        if not asked:
+        signals = []
+        for likely, row in zip(presence.astype(np.float64), pooled, strict=True):
+            weighted = likely * self.weights
+            total, length = float(weighted.sum()), float(np.linalg.norm(weighted))
+            signals.append(PictureSignals(likely, total, length, self.familiarity.distance(row)))
+        return signals
+
+    def signals(self, picture: PictureSignals, caption: str, score: float) -> tuple[float, ...]:
+        """The F signals of a caption, in the order of `SIGNALS`; larger is better.
+
+        Args:
+          picture: of `picture_signals`.
+          caption: text.
+          score: mean log-probability of its words.
+
+        Returns:
+          score: as given.
+          agreement: cosine of the caption's words with the words that people likely use, both weighted as in CIDEr: an
+            estimate of CIDEr-1.
+          coverage: share, by weight, of the words that people likely use that the caption uses.
+          familiarity: minus the distance from the training pictures.
+        """
+        places = sorted({self._place[word] for word in caption_words(caption) if word in self._place})
+        likely, weights = picture.presence[places], self.weights[places].astype(np.float64)
+        in_common = float((weights * weights * likely).sum())
+        agreement = in_common / max(float(np.linalg.norm(weights)) * picture.length, TINY)
+        coverage = float((weights * likely).sum()) / max(picture.total, TINY)
+        return score, agreement, coverage, -picture.distance
+
+    def probability(self, signals: Sequence[float], held_out: int | None = None) -> float | None:
+        """F signals of a caption -> its confidence, 0 to 1, rounded to `DIGITS`; None if nothing was fitted.
+
+        It is discounted for pictures unlike anything in training, since the regression was not fitted to such pictures.
+
+        Args:
+          signals: of `signals`.
+          held_out: 0 or 1, the half of the fitted pictures that the picture is in: the regression of the other half is
+            used; None for the regression of all.
+        """
+        calibrations = self.calibrations if held_out is None else [pair[1 - held_out] for pair in self.halves]
+        if not calibrations:
             return None
         values = np.array(signals, np.float64)
-        likely = float(np.mean([calibration.probability(values) for calibration in asked]))
+        likely = float(np.mean([calibration.probability(values) for calibration in calibrations]))
         return round(likely * self.familiarity.discount(-values[FAMILIARITY]), DIGITS)
 
     def was_fitted_to(self, sha256: str) -> bool:
-        """Whether a picture is one that the regressions were fitted to."""
-        return _holds(self.fitted, np.uint64(content_number(sha256)))
+        """Whether the regressions were fitted to the picture with this checksum."""
+        return _contains(self.fitted, np.uint64(content_number(sha256)))
 
-    def flags(self, seen: Seen, caption: str) -> tuple[str, ...]:
-        """REPEATS: a thing is said twice over; COPIED: the caption is a training caption word for word; UNLIKE: the
-        picture is like none there.
-        """
+    def flags(self, picture: PictureSignals, caption: str) -> tuple[str, ...]:
+        """Picture and caption -> the flags that apply: REPEATS, COPIED, UNLIKE; see `training.models.flags`."""
         words = caption_words(caption)
         odd = {
-            REPEATS: says_again([(word, self._tells(word)) for word in words]),
-            COPIED: _holds(self.copies, fingerprint(caption)),
-            UNLIKE: seen.distance > self.familiarity.limit,
+            REPEATS: repeats_phrase([(word, self._is_informative(word)) for word in words]),
+            COPIED: _contains(self.copies, fingerprint(caption)),
+            UNLIKE: picture.distance > self.familiarity.limit,
         }
-        return tuple(flag for flag, holds in odd.items() if holds)
+        return tuple(flag for flag, applies in odd.items() if applies)
 
-    def _tells(self, word: str) -> bool:
-        """Whether a word is of so few training pictures that it says something of one."""
-        return word not in self._place or bool(self.weights[self._place[word]] >= _TELLING)
+    def _is_informative(self, word: str) -> bool:
+        """Whether so few training pictures have a word that it says something about a picture."""
+        return word not in self._place or bool(self.weights[self._place[word]] >= _INFORMATIVE)
 
     def joined(self, others: Sequence[Confidence]) -> Confidence:
-        """The one that an ensemble's captions are judged by.
+        """The confidence of an ensemble: the mean of its captioners', each from the signals of the ensemble's captions.
 
-        Its captioners share features, vocabulary and training pictures, so what is known of these is the first one's;
-        the confidence is the mean of theirs, each from the signals of the ensemble's captions.
+        The captioners share features, vocabulary and training pictures, so these parts are taken from the first one.
         """
         every = [self, *others]
         return replace(
@@ -168,10 +173,11 @@ class Confidence:
         )
 
     def save(self, directory: str, fitted_to: str) -> None:
-        """Writes `confidence.npz` and, last, `confidence.json`: without it there is none.
+        """Writes `confidence.npz` and then `confidence.json`, whose presence marks a whole pair.
 
         Args:
-          fitted_to: model id of the captioner whose captions it judges.
+          directory: of the captioner.
+          fitted_to: model id of the captioner whose captions it rates.
         """
         file = io.BytesIO()
         np.savez(file, **self._arrays())
@@ -188,63 +194,67 @@ class Confidence:
         write_json(posixpath.join(directory, CONFIDENCE), document)
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        known = self.familiarity
-        ours = {name: getattr(self, name) for name in ("weights", "copies", "fitted")}
-        return ours | {"mean": known.mean, "directions": known.directions}
+        own = {name: getattr(self, name) for name in ("weights", "copies", "fitted")}
+        return own | {"mean": self.familiarity.mean, "directions": self.familiarity.directions}
 
 
-def says_again(words: Sequence[tuple[str, bool]]) -> bool:
-    """Words of a caption, and whether each tells something -> whether a phrase that does stands again after one word or
-    none: "a white and white dog", "a woman and a woman", but not "a dog and a cat".
+def repeats_phrase(words: Sequence[tuple[str, bool]]) -> bool:
+    """Whether an informative phrase is repeated at once or after one word.
+
+    "a white and white dog" and "a woman and a woman" do so, "a dog and a cat" does not.
+
+    Args:
+      words: of a caption in order, each with whether it is informative.
     """
     for size in range(1, _PHRASE + 1):
         for begin in range(len(words) - 2 * size + 1):
             phrase = words[begin : begin + size]
             after = begin + size
             again = any(words[at : at + size] == phrase for at in (after, after + 1))
-            if again and any(tells for _, tells in phrase):
+            if again and any(informative for _, informative in phrase):
                 return True
     return False
 
 
 def fingerprint(caption: str) -> np.uint64:
-    """Caption -> 64 bits of its words; upper case, marks and spacing do not count."""
+    """Caption -> 64 bits of its words; case, punctuation and spacing do not count."""
     return np.uint64(int.from_bytes(hashlib.sha256(" ".join(caption_words(caption)).encode()).digest()[:8], "big"))
 
 
 def fingerprints(captions: Iterable[str]) -> np.ndarray:
-    """Captions -> uint64, sorted, each once."""
+    """Captions -> their fingerprints, uint64, sorted, without duplicates."""
     return np.array(sorted({int(fingerprint(caption)) for caption in captions}), np.uint64)
 
 
-def _holds(numbers: np.ndarray, number: np.uint64) -> bool:
+def _contains(numbers: np.ndarray, number: np.uint64) -> bool:
     """Whether one of the sorted numbers is `number`."""
     place = int(np.searchsorted(numbers, number))
     return place < len(numbers) and bool(numbers[place] == number)
 
 
 def content_number(sha256: str) -> int:
-    """The first 64 bits of a picture's sha256."""
+    """sha256 of a picture in hex -> its first 64 bits as a number."""
     return int(sha256[:16], 16)
 
 
 def half_of(sha256: str) -> int:
-    """Picture -> 0 or 1, by its content: the half of the dev pictures that it is in."""
+    """sha256 of a validation picture -> 0 or 1, the half of the validation pictures that it is in."""
     return int(sha256[-1], 16) % 2
 
 
 def remove_confidence(directory: str) -> None:
-    """Takes its confidence from a captioner directory, whatever is the matter with it; there may be none."""
+    """Removes the confidence of a captioner directory, sound or damaged; there may be none."""
     remove(posixpath.join(directory, CONFIDENCE))
 
 
 def load_confidence(directory: str, words: tuple[str, ...], channels: int, model_id: str) -> Confidence | None:
-    """Captioner directory -> what judges its captions; None where it was trained without, or fitted to another model.
+    """Reads the confidence of a captioner; None if it has none, or one that was fitted to another model.
 
     Args:
+      directory: of the captioner.
       words: V of its word-presence head.
       channels: C.
-      model_id: of the captioner as it is loaded.
+      model_id: of the captioner as it was loaded.
 
     Raises:
       UserError: a file is damaged, missing beside the other, or of another schema version.
@@ -260,7 +270,7 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
             return None
         if tuple(document["signals"]) != SIGNALS:
             raise ValueError(f"signals {document['signals']}")
-        known = {name: float(document["familiarity"][name]) for name in ("rest", "limit")}
+        spread = {name: float(document["familiarity"][name]) for name in ("rest", "limit")}
         fitted, pair = document["calibration"], document["halves"]
         calibrations = () if fitted is None else (Calibration.from_json(fitted, len(SIGNALS)),)
         halves = () if pair is None else (tuple(Calibration.from_json(one, len(SIGNALS)) for one in pair),)
@@ -275,9 +285,9 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
         why = str(error).strip().partition("\n")[0]
         raise UserError(f"{path}: damaged ({why}); {_RENEW}") from error
-    decisive = json.dumps([words, known, fitted, document["fitted_to"]], sort_keys=True).encode()
+    decisive = json.dumps([words, spread, fitted, document["fitted_to"]], sort_keys=True).encode()
     digest = hashlib.sha256(decisive + b"".join(arrays[name].tobytes() for name in sorted(arrays)))
-    familiarity = Familiarity(arrays["mean"], arrays["directions"], **known)
+    familiarity = Familiarity(arrays["mean"], arrays["directions"], **spread)
     return Confidence(
         words,
         arrays["weights"],

@@ -1,4 +1,4 @@
-"""How much a picture looks like the training pictures: the distance by probabilistic PCA of its mean features.
+"""How much a picture resembles the training pictures: the distance by probabilistic PCA of its pooled features.
 
 Tipping and Bishop ("Probabilistic principal component analysis", 1999): training pictures vary along a few directions,
 each by its own spread, and in all others by one. A picture's squared distance is the mean of its squared deviations in
@@ -29,14 +29,14 @@ _READ_AT_ONCE = 64
 _LEAST_SPREAD = 1e-3  # of the mean spread: pictures that are all alike leave directions without any
 
 
-def looks(features: tf.Tensor) -> tf.Tensor:
-    """Features float [B, P, C] or [B, C] -> the means of what the word-presence head sees of them, float32 [B, C]."""
+def pooled_features(features: tf.Tensor) -> tf.Tensor:
+    """Features float [B, P, C] or [B, C] -> mean over the cells of the word-presence head's inputs, float32 [B, C]."""
     return tf.reduce_mean(head_inputs(features), axis=1)
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What the training pictures look like.
+    """The distribution of the training pictures' pooled features.
 
     Attributes:
       mean: float32 [C].
@@ -51,13 +51,13 @@ class Familiarity:
     limit: float = float("inf")
 
     def discount(self, distance: float) -> float:
-        """Distance of a picture -> 1 up to the limit, and less the farther it lies beyond: a half at 1.2 limits."""
+        """Distance of a picture -> factor of its confidence: 1 up to the limit, then less; a half at 1.2 limits."""
         return 1.0 if distance <= self.limit else (self.limit / distance) ** _STEEP
 
-    def distance(self, look: np.ndarray) -> float:
-        """One picture's `looks` float32 [C] -> its distance, 0 or more."""
+    def distance(self, pooled: np.ndarray) -> float:
+        """Pooled features of one picture, float32 [C] -> its distance from the training pictures, 0 or more."""
         along, spreads = self._along
-        away = (look - self.mean).astype(np.float64)
+        away = (pooled - self.mean).astype(np.float64)
         # No call of BLAS: its threads would wait for cores that are encoding, for longer than the product takes.
         inside = np.einsum("kc,c->k", along, away)  # (K,), in spreads
         moved = inside * spreads  # in the features' own unit
@@ -74,11 +74,11 @@ class Familiarity:
 def fit_familiarity(features: Iterable[np.ndarray]) -> Familiarity:
     """Features of training pictures, float16 [P, C] or [C] each -> Familiarity without a limit.
 
-    Pictures come in the order of their content, so the first `PICTURES` are as good a sample as any.
+    Shards hold pictures in the order of their checksums, so the first `PICTURES` are a random sample.
     """
-    seen = np.stack(list(looks_of(islice(features, PICTURES))))  # (N, C)
-    mean = seen.mean(axis=0, dtype=np.float64)
-    away = seen - mean
+    pooled = np.stack(list(pooled_features_of(islice(features, PICTURES))))  # (N, C)
+    mean = pooled.mean(axis=0, dtype=np.float64)
+    away = pooled - mean
     pictures, channels = away.shape
     kept = min(DIRECTIONS, pictures, channels - 1)
     variances, directions = _principal(away, kept)
@@ -89,22 +89,21 @@ def fit_familiarity(features: Iterable[np.ndarray]) -> Familiarity:
     return Familiarity(mean.astype(np.float32), (directions / spreads[:, None]).astype(np.float32), float(rest))
 
 
-def with_limit(known: Familiarity, distances: Iterable[float]) -> Familiarity:
-    """Distances of pictures held out from training -> the one that all but a few of them keep to is the limit."""
-    return replace(known, limit=float(np.quantile(list(distances), UNLIKE)))
+def with_limit(familiarity: Familiarity, distances: Iterable[float]) -> Familiarity:
+    """Sets the limit to the `UNLIKE` quantile of the distances of pictures held out from training."""
+    return replace(familiarity, limit=float(np.quantile(list(distances), UNLIKE)))
 
 
-def looks_of(features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Features, float16 [P, C] or [C] each -> `looks` of each, float32 [C]."""
+def pooled_features_of(features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Features of single pictures, float16 [P, C] or [C] each -> pooled features of each, float32 [C]."""
     remaining = iter(features)
     while batch := list(islice(remaining, _READ_AT_ONCE)):
-        yield from looks(tf.constant(np.stack(batch))).numpy()
+        yield from pooled_features(tf.constant(np.stack(batch))).numpy()
 
 
 def _principal(away: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:
-    """Deviations from the mean float64 [N, C] -> variances [K] and directions [K, C] of the K = `kept` largest.
-
-    Of the two matrices of products, the smaller one.
+    """Principal components: deviations from the mean float64 [N, C] -> the K = `kept` largest variances [K] and their
+    directions [K, C], by the smaller one of the two Gram matrices.
     """
     pictures, channels = away.shape
     few = pictures < channels

@@ -1,4 +1,4 @@
-"""What the word-presence head and the decoder say of a word in a picture, pooled into one probability.
+"""Pools the opinions of the word-presence head and of the decoder about a word into one probability.
 
 The head looks at one word at a time, the decoder at the words before and at single places of the picture; they err in
 different pictures. Their log-odds are added (a logarithmic opinion pool; Genest and Zidek 1986, "Combining probability
@@ -17,11 +17,22 @@ _LEAST, _MOST = 1e-4, 0.98  # an expected count outside counts as this: it is no
 
 
 def pooled_scores(presence: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """The head's presence and the decoder's expected counts [B, V] -> log-odds float64 [B, V], without the shift."""
+    """Pooled log-odds before the shift of each word, float64 [B, V].
+
+    Args:
+      presence: by the head, float32 [B, V].
+      expected: counts by the decoder, float32 [B, V].
+    """
     head = logit(np.clip(presence.astype(np.float64), 1e-7, 1 - 1e-7))
     return head + WEIGHT * logit(np.clip(expected.astype(np.float64), _LEAST, _MOST))
 
 
 def pooled(presence: np.ndarray, expected: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """The like and the shifts [V] -> pooled presence float32 [B, V]."""
+    """Pooled presence, a probability, float32 [B, V].
+
+    Args:
+      presence: by the head, float32 [B, V].
+      expected: counts by the decoder, float32 [B, V].
+      shift: of each word's log-odds, float32 [V].
+    """
     return expit(pooled_scores(presence, expected) + shift).astype(np.float32)

@@ -1,10 +1,10 @@
 """The word-presence head: features of a picture -> for each word, the probability that a person's caption uses it.
 
-Two layers that see the grid in cells: the first looks into each cell, and the mean and the maximum of what it finds say
-how much of the picture shows it and whether any part does. Fang et al. ("From captions to visual concepts and back",
-2015) and Wu et al. ("What value do explicit high level concepts have in vision to language problems?", 2016) put such
-detectors of words before their captioners. Several small heads are asked and their probabilities averaged;
-standardisation and calibration are folded into their kernels.
+Two layers: the first is applied to each cell of the grid, and the mean and the maximum of its output over the cells say
+how much of the picture shows something and whether any part does. Fang et al. ("From captions to visual concepts and
+back", 2015) and Wu et al. ("What value do explicit high level concepts have in vision to language problems?", 2016) put
+such detectors of words before their captioners. The probabilities of several small heads are averaged; standardisation
+and calibration are folded into their kernels.
 
 Letters: B pictures, P grid positions, C channels, Q cells, M members, H hidden units of a member, V words.
 """
@@ -32,7 +32,7 @@ _CELL = 2  # positions of the grid that a cell is wide and high
 TINY = 1e-12  # presence below this is the same to a logarithm
 _ARRAYS = ("hidden_kernel", "hidden_bias", "output_kernel", "output_bias", "mean_inputs")
 _POOL = "pool_shift"
-_RENEW = f"call train again as it was called, which renews the head alone, or remove {PRESENCE_WORDS} to do without"
+_RENEW = f"run the same train command again, which renews the head alone, or remove {PRESENCE_WORDS} to do without"
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class PresenceHead:
 
     Attributes:
       words: V of them, the commonest in the training captions first.
-      rare: words that the training captions use too seldom to be learnt -> share of the captions that do.
+      rare: word too rare in the training captions to be learnt -> share of the captions that use it.
       hidden_kernel [C, M*H], hidden_bias [M*H], output_kernel [M, 2*H, V], output_bias [M, 1, V]: float32.
-      mean_inputs: float32 [Q, C], of the mean training picture: what grounding is measured from.
-      pool_shift: float32 [V], of `opinion_pool`; None where head and decoder are not pooled.
+      mean_inputs: float32 [Q, C], of the mean training picture: the reference point of grounding.
+      pool_shift: float32 [V], of `opinion_pool`; None if head and decoder are not pooled.
     """
 
     words: tuple[str, ...]
@@ -57,14 +57,14 @@ class PresenceHead:
     pool_shift: np.ndarray | None = None
 
     def presence(self, inputs: np.ndarray) -> np.ndarray:
-        """Inputs float32 [B, Q, C] -> presence float32 [B, V]; what `PresenceGraph` computes, in numpy."""
+        """Inputs float32 [B, Q, C] -> presence float32 [B, V], in NumPy; `PresenceGraph` computes the same."""
         hidden = np.maximum(inputs @ self.hidden_kernel + self.hidden_bias, 0)
         members, each = len(self.output_kernel), (hidden.mean(axis=1), hidden.max(axis=1))  # (B, M*H) each
-        found = np.concatenate([np.split(values, members, axis=1) for values in each], axis=2)  # (M, B, 2*H)
-        return expit(found @ self.output_kernel + self.output_bias).mean(axis=0)
+        pooled = np.concatenate([np.split(values, members, axis=1) for values in each], axis=2)  # (M, B, 2*H)
+        return expit(pooled @ self.output_kernel + self.output_bias).mean(axis=0)
 
     def joined(self, others: Sequence[PresenceHead]) -> PresenceHead:
-        """The head whose members are its own and those of the others that know the same words."""
+        """One head with the members of all; others with another list of words are left out."""
         heads = [self, *(other for other in others if other.words == self.words)]
         each = {name: [getattr(head, name) for head in heads] for name in _ARRAYS}
         shifts = [head.pool_shift for head in heads if head.pool_shift is not None]
@@ -78,7 +78,7 @@ class PresenceHead:
         )
 
     def fingerprint(self) -> bytes:
-        """sha256 of all that decides its answers."""
+        """sha256 digest of everything that decides its output."""
         digest = hashlib.sha256(json.dumps([self.words, sorted(self.rare.items())]).encode())
         for array in self._stored().values():
             digest.update(array.tobytes())
@@ -93,7 +93,7 @@ class PresenceHead:
         """Writes the head's three files, the words last: without them there is no head.
 
         Args:
-          tail: word -> its mean presence in pictures where that lies below `word_evidence.FLOOR`.
+          tail: word -> its mean presence in the pictures where it is below `word_evidence.FLOOR`.
         """
         file = io.BytesIO()
         np.savez(file, **self._stored())
@@ -104,12 +104,12 @@ class PresenceHead:
 
 
 def remove_presence(directory: str) -> None:
-    """Takes its head from a captioner directory, whatever is the matter with it; there may be none."""
+    """Removes the head of a captioner directory, sound or damaged; there may be none."""
     remove(posixpath.join(directory, PRESENCE_WORDS))
 
 
 def load_presence(directory: str) -> PresenceHead | None:
-    """Captioner directory -> its head; None where it was trained without one.
+    """Captioner directory -> its word-presence head; None if it has none.
 
     Raises:
       UserError: a file is damaged, missing beside the other, or of another schema version.
@@ -126,17 +126,17 @@ def load_presence(directory: str) -> PresenceHead | None:
         with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as stored:
             arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
             shift = stored[_POOL].astype(np.float32) if _POOL in stored else None
-        (channels, hidden), (members, found, _) = arrays["hidden_kernel"].shape, arrays["output_kernel"].shape
+        (channels, hidden), (members, pooled, _) = arrays["hidden_kernel"].shape, arrays["output_kernel"].shape
         cells = arrays["mean_inputs"].shape[0]
         shapes = [
             (channels, hidden),
             (hidden,),
-            (members, found, len(words)),
+            (members, pooled, len(words)),
             (members, 1, len(words)),
             (cells, channels),
         ]
         fits = [array.shape for array in arrays.values()] == shapes and (shift is None or shift.shape == (len(words),))
-        if 2 * hidden != members * found or not fits:
+        if 2 * hidden != members * pooled or not fits:
             raise ValueError(f"does not fit the {len(words)} words of {PRESENCE_WORDS}")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
         why = str(error).strip().partition("\n")[0]
@@ -145,16 +145,16 @@ def load_presence(directory: str) -> PresenceHead | None:
 
 
 def inputs_of(feature_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Shape of a picture's features, [P, C] or [C] -> (Q, C)."""
+    """Shape of a picture's feature, (P, C) or (C,) -> shape of the head's inputs, (Q, C)."""
     *grid, channels = feature_shape
     return (grid[0] // _CELL**2 if grid else 1), channels
 
 
 def head_inputs(features: tf.Tensor) -> tf.Tensor:
-    """Features float [B, P, C] or [B, C] -> what the head looks at, float32 [B, Q, C].
+    """Features float [B, P, C] or [B, C] -> inputs of the head, float32 [B, Q, C].
 
-    Cells of a grid are means of 2x2 positions; pooled features are one cell. Channels are long-tailed, and their
-    logarithms are not.
+    Cells of a grid are means of 2x2 positions; pooled features are one cell. Values are long-tailed, so the head sees
+    their logarithms.
     """
     features = tf.cast(features, tf.float32)
     if features.shape.rank == 2:
@@ -167,8 +167,17 @@ def head_inputs(features: tf.Tensor) -> tf.Tensor:
     return _log(tf.reshape(cells, [-1, (side // _CELL) ** 2, channels]))
 
 
-def find(cells: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Inputs [B, Q, C], kernel [C, N], bias [N] -> mean and maximum of the first layer over the cells, [B, N] each."""
+def first_layer(cells: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Output of the head's first layer, pooled over the cells.
+
+    Args:
+      cells: inputs, float32 [B, Q, C].
+      kernel: float32 [C, N].
+      bias: float32 [N].
+
+    Returns:
+      mean and maximum over the cells, float32 [B, N] each.
+    """
     hidden = tf.nn.relu(tf.tensordot(cells, kernel, axes=1) + bias)
     return tf.reduce_mean(hidden, axis=1), tf.reduce_max(hidden, axis=1)
 
@@ -179,7 +188,11 @@ def _log(values: tf.Tensor) -> tf.Tensor:
 
 
 class PresenceGraph:
-    """The head inside a TensorFlow graph."""
+    """The head inside a TensorFlow graph.
+
+    Args:
+      head: whose arrays become variables.
+    """
 
     def __init__(self, head: PresenceHead):
         constants = (head.hidden_kernel, head.hidden_bias, head.output_kernel, head.output_bias)
@@ -187,10 +200,10 @@ class PresenceGraph:
         self.log_of_mean = tf.Variable(np.log(np.maximum(head.presence(head.mean_inputs[None]), TINY)))  # (1, V)
 
     def __call__(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Features [B, ...] -> presence and grounding, float32 [B, V] each."""
+        """Features float [B, P, C] or [B, C] -> presence and grounding, float32 [B, V] each."""
         members = self._output_kernel.shape[0]
-        found = find(head_inputs(features), self._hidden_kernel, self._hidden_bias)  # (B, M*H) each
-        found = tf.concat([tf.split(values, members, axis=1) for values in found], axis=2)  # (M, B, 2*H)
-        logits = tf.matmul(found, self._output_kernel) + self._output_bias  # (M, B, V)
+        each = first_layer(head_inputs(features), self._hidden_kernel, self._hidden_bias)  # (B, M*H) each
+        pooled = tf.concat([tf.split(values, members, axis=1) for values in each], axis=2)  # (M, B, 2*H)
+        logits = tf.matmul(pooled, self._output_kernel) + self._output_bias  # (M, B, V)
         presence = tf.reduce_mean(tf.sigmoid(logits), axis=0)
         return presence, tf.math.log(tf.maximum(presence, TINY)) - self.log_of_mean

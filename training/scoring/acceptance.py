@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from training.scoring.scores import Captions, References, cider_of_pictures, make_row
+from training.scoring.scores import Captions, References, caption_set, cider_of_pictures
 
 PEOPLE_QUANTILE = 0.25  # of people's own captions, this share is not accepted
 ROUNDS = 5  # at most; pictures with more captions set some of them aside
@@ -68,11 +68,11 @@ def acceptance(generated: Captions, references: References) -> Acceptance | None
             texts = list(references[name])
             aside[name] = texts.pop(turn % len(texts))
             others[name] = texts
-        people.append(cider_of_pictures(make_row(aside, others)))
-        ours.append(cider_of_pictures(make_row({name: generated[name] for name in names}, others)))
+        people.append(cider_of_pictures(caption_set(aside, others)))
+        ours.append(cider_of_pictures(caption_set({name: generated[name] for name in names}, others)))
     said = np.stack(people, axis=1)
     threshold = float(np.quantile(said, PEOPLE_QUANTILE))
     # The next picture's, by name, against the last round's references.
     wrong = {name: aside[other] for name, other in zip(names, [*names[1:], names[0]], strict=True)}
-    strangers = float((cider_of_pictures(make_row(wrong, others)) >= threshold).mean())
+    strangers = float((cider_of_pictures(caption_set(wrong, others)) >= threshold).mean())
     return Acceptance(tuple(names), np.mean(ours, axis=0), said, threshold, strangers)

@@ -161,7 +161,7 @@ def read_training(
     captions: list[Sequence[str]] = [()] * len(ours)
     pictures = 0
     times: Counter[str] = Counter()
-    wanted = pictures_of(features, lambda sha256, uris: split.of(sha256, uris) == TRAIN)
+    wanted = pictures_of(features, split.selects(TRAIN))
     training = ((picture, pool(feature)) for picture, feature in wanted if picture.captions)
     while batch := list(islice(training, _COMPARED_AT_ONCE)):
         pictures += len(batch)

@@ -15,7 +15,7 @@ from training.decoding.decoder import Hypothesis
 from training.models.calibration import figures, in_words
 from training.models.confidence import DIGITS, Confidence, half_of
 from training.scoring.acceptance import Acceptance, acceptance
-from training.scoring.scores import Captions, References, cider_of_pictures, make_row
+from training.scoring.scores import Captions, References, caption_set, cider_of_pictures
 from training.storage import write_json, write_text
 
 CURVE, MEASURED = "confidence_curve.csv", "confidence.json"
@@ -59,7 +59,7 @@ def measure(confidences: Confidences, generated: Captions, references: Reference
     if found is None:
         return None
     probabilities = np.array([confidences.each[name] for name in found.pictures])
-    scores = cider_of_pictures(make_row({name: generated[name] for name in found.pictures}, references))
+    scores = cider_of_pictures(caption_set({name: generated[name] for name in found.pictures}, references))
     rows = curve(probabilities, found.accepted, scores)
     return {
         "pictures": len(found.pictures),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.scoring.scores import Row, Statistics, mean_statistics
+from training.scoring.scores import CaptionSet, Statistics, mean_statistics
 
 METEOR_SECONDS = 600  # a row: it loads a paraphrase table of 60 MB, then scores some hundred captions a second
 SPICE_SECONDS = 3600  # all rows: it parses every sentence
@@ -29,7 +29,7 @@ _METEOR_STATISTICS = 23
 _CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 
-def java_statistics(rows: Mapping[str, Row]) -> tuple[dict[str, list[Statistics]], dict[str, str]]:
+def java_statistics(rows: Mapping[str, CaptionSet]) -> tuple[dict[str, list[Statistics]], dict[str, str]]:
     """Rows to score -> the statistics of each, as far as they can be had; metric -> why it is left out."""
     found: dict[str, list[Statistics]] = {name: [] for name in rows}
     left_out = {}
@@ -42,7 +42,7 @@ def java_statistics(rows: Mapping[str, Row]) -> tuple[dict[str, list[Statistics]
     return found, left_out
 
 
-def meteor(rows: Mapping[str, Row], limit_s: float = METEOR_SECONDS) -> tuple[dict[str, Statistics], str]:
+def meteor(rows: Mapping[str, CaptionSet], limit_s: float = METEOR_SECONDS) -> tuple[dict[str, Statistics], str]:
     """METEOR of each row, or none and why; its Java program is ended if a row takes more than `limit_s` seconds."""
     if shutil.which("java") is None:
         return {}, NO_JAVA
@@ -64,7 +64,9 @@ def meteor(rows: Mapping[str, Row], limit_s: float = METEOR_SECONDS) -> tuple[di
             timer = threading.Timer(limit_s, stop)
             timer.start()
             try:
-                lines = [program._stat(row.hypotheses[picture][0], row.truths[picture]) for picture in row.hypotheses]
+                lines = [
+                    program._stat(row.hypotheses[picture][0], row.references[picture]) for picture in row.hypotheses
+                ]
             finally:
                 timer.cancel()
             found[name] = Statistics(("METEOR",), _meteor_values(lines), _meteor_of)
@@ -112,7 +114,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def spice(
-    rows: Mapping[str, Row], folder: Path | None = None, limit_s: float = SPICE_SECONDS
+    rows: Mapping[str, CaptionSet], folder: Path | None = None, limit_s: float = SPICE_SECONDS
 ) -> tuple[dict[str, Statistics], str]:
     """SPICE of each row (Anderson et al. 2016), or none and why.
 
@@ -131,7 +133,7 @@ def spice(
     if not all((folder / "lib" / name).exists() for name in _CORENLP):
         return {}, f"it needs {' and '.join(_CORENLP)} in {folder / 'lib'}"
     asked = [
-        {"image_id": f"{number} {picture}", "test": row.hypotheses[picture][0], "refs": row.truths[picture]}
+        {"image_id": f"{number} {picture}", "test": row.hypotheses[picture][0], "refs": row.references[picture]}
         for number, row in enumerate(rows.values())
         for picture in row.hypotheses
     ]

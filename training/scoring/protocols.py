@@ -10,7 +10,16 @@ from functools import partial
 
 import numpy as np
 
-from training.scoring.scores import NGRAMS, Cut, Row, Statistics, bleu_of, bleu_statistics, scores_of, statistics_of
+from training.scoring.scores import (
+    NGRAMS,
+    CaptionSet,
+    Statistics,
+    TokenizedCaptions,
+    bleu_of,
+    bleu_statistics,
+    scores_of,
+    statistics_of,
+)
 
 END_WORD = "endseq"
 _NLTK_EPSILON = 0.1  # NLTK's SmoothingFunction().method1
@@ -23,7 +32,7 @@ NO_BREVITY_PENALTY = "no brevity penalty"
 SENTENCE_MEAN = "mean of smoothed sentence BLEU"
 
 
-def protocol_scores(row: Row) -> dict[str, dict[str, float]]:
+def protocol_scores(row: CaptionSet) -> dict[str, dict[str, float]]:
     """Captions and references -> protocol -> metric -> score (CIDEr 0 to 10, the others 0 to 1).
 
     - `END_COUNTED`: caption and references end with a word that always matches, as where training's end mark is left
@@ -40,7 +49,7 @@ def protocol_scores(row: Row) -> dict[str, dict[str, float]]:
         COCO: scores_of(statistics_of(row)),
         END_COUNTED: _rewritten(row, lambda text: f"{text} {END_WORD}".lstrip()),
         FIRST_REFERENCE: scores_of(
-            statistics_of(Row(row.hypotheses, {name: texts[:1] for name, texts in row.truths.items()}))
+            statistics_of(CaptionSet(row.hypotheses, {name: texts[:1] for name, texts in row.references.items()}))
         ),
         WITHOUT_A: _rewritten(row, lambda text: " ".join(word for word in text.split() if word != "a")),
         NO_BREVITY_PENALTY: scores_of([Statistics(bleu.names, bleu.values, partial(bleu_of, brevity_penalty=False))]),
@@ -58,8 +67,8 @@ def sentence_bleu(statistics: np.ndarray) -> np.ndarray:
     return np.where(matches[:, :1] > 0, bleu * brevity, 0.0)  # NLTK gives 0 where not one word matches
 
 
-def _rewritten(row: Row, rewrite: Callable[[str], str]) -> dict[str, float]:
-    def each(captions: Cut) -> Cut:
+def _rewritten(row: CaptionSet, rewrite: Callable[[str], str]) -> dict[str, float]:
+    def each(captions: TokenizedCaptions) -> TokenizedCaptions:
         return {name: [rewrite(text) for text in texts] for name, texts in captions.items()}
 
-    return scores_of(statistics_of(Row(each(row.hypotheses), each(row.truths))))
+    return scores_of(statistics_of(CaptionSet(each(row.hypotheses), each(row.references))))

@@ -17,7 +17,9 @@ from training.text.tokenizer import tokenize
 
 Captions = Mapping[str, str]  # picture -> generated caption
 References = Mapping[str, Sequence[str]]  # picture -> what people wrote
-Cut = dict[str, list[str]]  # picture -> captions, each its tokens joined by spaces: what pycocoevalcap's scorers take
+TokenizedCaptions = dict[
+    str, list[str]
+]  # picture -> captions, each its tokens joined by spaces: what pycocoevalcap's scorers take
 
 NGRAMS = 4
 RESAMPLES = 1000
@@ -29,11 +31,11 @@ ONE_PICTURE_HAS_NO_CIDER = "it weighs words by how few of the scored pictures us
 
 
 @dataclass(frozen=True)
-class Row:
+class CaptionSet:
     """Captions to score, one for each picture, and what they are compared with; both for the same pictures."""
 
-    hypotheses: Cut
-    truths: Cut
+    hypotheses: TokenizedCaptions
+    references: TokenizedCaptions
 
 
 @dataclass(frozen=True)
@@ -51,23 +53,24 @@ class Statistics:
     metric: Callable[[np.ndarray], np.ndarray]
 
 
-def cut(captions: References) -> Cut:
+def tokenized(captions: References) -> TokenizedCaptions:
     """Captions of pictures -> the same cut into tokens, pictures in the order of their names."""
     return {name: [" ".join(tokenize(text)) for text in captions[name]] for name in sorted(captions)}
 
 
-def make_row(generated: Captions, references: References) -> Row:
-    """One caption and the references of each picture -> Row; references of other pictures are left out."""
-    return Row(
-        cut({name: [text] for name, text in generated.items()}), cut({name: references[name] for name in generated})
+def caption_set(generated: Captions, references: References) -> CaptionSet:
+    """One caption and the references of each picture -> CaptionSet; references of other pictures are left out."""
+    return CaptionSet(
+        tokenized({name: [text] for name, text in generated.items()}),
+        tokenized({name: references[name] for name in generated}),
     )
 
 
-def statistics_of(row: Row) -> list[Statistics]:
+def statistics_of(row: CaptionSet) -> list[Statistics]:
     """BLEU-1 to 4, ROUGE-L and, for two pictures or more, CIDEr-D, by pycocoevalcap's own counting."""
     from pycocoevalcap.rouge.rouge import Rouge
 
-    _, rouge = Rouge().compute_score(row.truths, row.hypotheses)
+    _, rouge = Rouge().compute_score(row.references, row.hypotheses)
     found = [
         Statistics(tuple(f"BLEU-{n + 1}" for n in range(NGRAMS)), bleu_statistics(row), bleu_of),
         mean_statistics("ROUGE-L", rouge),
@@ -119,14 +122,14 @@ def _times_drawn(generator: np.random.Generator, resamples: int, pictures: int) 
     return np.bincount(chosen.ravel(), minlength=resamples * pictures).reshape(resamples, pictures).astype(np.float64)
 
 
-def bleu_statistics(row: Row) -> np.ndarray:
+def bleu_statistics(row: CaptionSet) -> np.ndarray:
     """float64 [N, 10]: n-grams that match (clipped) for n = 1 to 4, n-grams said, words said, words of the reference
     that is closest in length."""
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
     rows = []
     for name, (hypothesis,) in row.hypotheses.items():
-        counts = cook_test(hypothesis, cook_refs(row.truths[name], n=NGRAMS), eff="closest", n=NGRAMS)
+        counts = cook_test(hypothesis, cook_refs(row.references[name], n=NGRAMS), eff="closest", n=NGRAMS)
         rows.append([*counts["correct"], *counts["guess"], counts["testlen"], counts["reflen"]])
     return np.array(rows, np.float64)
 
@@ -151,15 +154,15 @@ def mean_statistics(name: str, scores: Sequence[float] | np.ndarray) -> Statisti
     return Statistics((name,), values, lambda sums: sums[..., :1] / sums[..., 1:])
 
 
-def cider_of_pictures(row: Row) -> np.ndarray:
+def cider_of_pictures(row: CaptionSet) -> np.ndarray:
     """CIDEr-D of each picture, float64 [N], 0 to 10 (Vedantam et al. 2015)."""
     from pycocoevalcap.cider.cider import Cider
 
-    return Cider().compute_score(row.truths, row.hypotheses)[1]
+    return Cider().compute_score(row.references, row.hypotheses)[1]
 
 
 def cider(generated: Captions, references: References) -> float | None:
     """CIDEr-D of the whole set, 0 to 10; None for a single picture, where it is undefined."""
     if len(generated) < 2:
         return None
-    return float(cider_of_pictures(make_row(generated, references)).mean())
+    return float(cider_of_pictures(caption_set(generated, references)).mean())

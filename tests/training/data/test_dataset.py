@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.data.dataset import DescribedPicture, Scan, checked, pictures_of, read_pictures, scan, training_batches
+from training.data.dataset import DescribedPicture, Scan, pictures_of, read_pictures, scan, training_batches
 from training.data.feature_set import load_feature_set
 from training.data.splits import DEV, Split
+from training.data.tfrecords import checked
 from training.errors import JobFailed, UserError
 from training.options import TrainOptions
 from training.text.vocabulary import END, UNKNOWN, Vocabulary
@@ -136,7 +137,7 @@ def test_scan_counts_pictures_captions_and_training_words_by_split(tmp_path, rec
 
 
 def test_pictures_that_judge_come_with_features_names_and_captions(numbered):
-    found = list(pictures_of(numbered, lambda sha256, uris: ALL_TRAIN.of(sha256, uris) == DEV))
+    found = list(pictures_of(numbered, ALL_TRAIN.selects(DEV)))
     ((picture, feature),) = found
     assert picture == DescribedPicture(picture.sha256, ("/pictures/judge.jpg",), ("w3 w4", "w3 w5"))
     assert feature.shape == (2048,) and feature.dtype == np.float16
@@ -172,14 +173,14 @@ def test_a_shard_damaged_while_training_is_named(copied, tmp_path):
     data[len(data) // 4] ^= 1
     damaged.write_bytes(data)
     with pytest.raises(JobFailed, match=f"^{damaged}: damaged shard; run the same .captionbeam extract. command again"):
-        list(checked(dataset, *copied.shard_paths()))
+        list(checked(dataset, copied.shard_paths()))
 
 
 def test_a_shard_with_fewer_records_than_the_manifest_says_is_named(copied, tmp_path):
     damaged = tmp_path / copied.shards[1].name
     cut(damaged, damaged.stat().st_size // 2)  # two records of one length
     adjust_manifest(tmp_path)
-    with pytest.raises(JobFailed, match=f"{damaged}: 1 records where the manifest says 2; run the same"):
+    with pytest.raises(JobFailed, match=f"{damaged}: 1 record where the manifest says 2; run the same"):
         scan(load_feature_set(str(tmp_path)), ALL_TRAIN)
 
 

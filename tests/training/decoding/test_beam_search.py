@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.decoding.beam_search import LENGTH_POWER, beam_search
+from training.decoding.beam_search import LENGTH_POWER, BeamSearch
 from training.decoding.decoder import repeats
 from training.text.vocabulary import END, PAD, SPECIALS, START, UNKNOWN
 
@@ -48,7 +48,7 @@ def history_step(seed, vocabulary, pictures, concentration=2.0):
 
 
 def allowed(said, word, min_words):
-    """Whether a hypothesis may go on with a word; written from the docstring of `beam_search`."""
+    """Whether a hypothesis may go on with a word; written from the docstring of `BeamSearch`."""
     if word in BEFORE or (word == END and len(said) < min_words):
         return False
     three = (*said[-2:], word)
@@ -78,7 +78,7 @@ def reference_beam_search(next_log_probabilities, vocabulary, beam_width, max_wo
 
 
 def search(step, pictures=1, beam_width=3, max_words=6):
-    ids, scores, ended, _ = beam_search(step, (), tf.zeros([pictures, 1]), beam_width, max_words)
+    ids, scores, ended, _ = BeamSearch(step, beam_width, max_words).search((), tf.zeros([pictures, 1]))
     assert ids.shape == (pictures, 1, max_words)
     return ids[:, 0].numpy().tolist(), scores[:, 0].numpy(), ended[:, 0].numpy().tolist()
 
@@ -210,14 +210,14 @@ def test_many_pictures_at_once_give_what_a_plain_beam_search_gives_for_each(seed
         )
         for picture in range(pictures)
     ]
-    for answers in {1, min(2, beam_width), beam_width}:
-        ids, scores, ended, _ = beam_search(step, memory, state, beam_width, max_words, answers, min_words)
+    for n_best in {1, min(2, beam_width), beam_width}:
+        ids, scores, ended, _ = BeamSearch(step, beam_width, max_words, n_best, min_words).search(memory, state)
         for picture, best in enumerate(expected):
             assert ids[picture].numpy().tolist() == [
-                said + [PAD] * (max_words - len(said)) for said, _, _ in best[:answers]
+                said + [PAD] * (max_words - len(said)) for said, _, _ in best[:n_best]
             ]
-            assert ended[picture].numpy().tolist() == [one for _, _, one in best[:answers]]
-            np.testing.assert_allclose(scores[picture], [score for _, score, _ in best[:answers]], atol=1e-4)
+            assert ended[picture].numpy().tolist() == [one for _, _, one in best[:n_best]]
+            np.testing.assert_allclose(scores[picture], [score for _, score, _ in best[:n_best]], atol=1e-4)
 
 
 def test_pictures_leave_the_batch_as_they_are_decided():
@@ -233,7 +233,7 @@ def test_pictures_leave_the_batch_as_they_are_decided():
         return tf.nn.log_softmax(log_probabilities + wish), state
 
     first = memory[:2, :1]
-    ids, _, ended, _ = beam_search(counted, memory, state, 3, 9)
+    ids, _, ended, _ = BeamSearch(counted, 3, 9).search(memory, state)
     assert asked[0] == pictures and asked[-1] == 4 and len(asked) == 9  # by fours
     assert asked == sorted(asked, reverse=True)
     assert ended[:, 0].numpy().tolist() == [False] * 2 + [True] * 8
@@ -252,7 +252,7 @@ def test_what_is_kept_of_the_state_is_that_of_the_answer():
         return log_probabilities, (after, total + tf.where(over, 0.0, log_probabilities[..., SPECIALS]))
 
     begin = state, tf.zeros([pictures, 1])
-    found = beam_search(summing, memory, begin, 3, 9, answers=2, keep=lambda state: state[1])
+    found = BeamSearch(summing, 3, 9, n_best=2, keep=lambda state: state[1]).search(memory, begin)
     for picture in range(pictures):
         for said, total in zip(found.ids[picture].numpy(), found.kept[picture].numpy(), strict=True):
             said = [int(word) for word in said if word != PAD]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from training.decoding.guidance import GuidedModel, effective_guidance
 from training.errors import UserError
 from training.models.captioner import load_captioner
-from training.models.layers import Silence
+from training.models.layers import NoDropout
 from training.models.presence import PresenceGraph, head_inputs, load_presence
 from training.options import GUIDANCE
 from training.text.vocabulary import SPECIALS, START
@@ -47,7 +47,7 @@ def test_absent_is_absent_however_small_its_probability(captioner, random_featur
 
 def test_a_word_that_is_said_gains_no_more_and_may_still_lose(captioner, random_features):
     model = GuidedModel(captioner, 1.0)
-    memory = captioner.model.encode(tf.cast(random_features(1), tf.float32), Silence())
+    memory = captioner.model.encode(tf.cast(random_features(1), tf.float32), NoDropout())
     dog, cat = SPECIALS + 1, SPECIALS + 2
     gain = np.zeros([1, SPECIALS + len(WORDS)], np.float32)
     gain[0, dog], gain[0, cat] = 2.0, -2.0

@@ -95,7 +95,7 @@ def test_the_same_call_gives_the_same_confidence(captioner, collection, fitted):
 
 
 def test_captions_of_training_pictures_are_known_as_copies_and_others_are_not(fitted):
-    (seen,) = fitted.see(np.full([1, 4], 0.5, np.float32), fitted.familiarity.mean[None])
+    (seen,) = fitted.picture_signals(np.full([1, 4], 0.5, np.float32), fitted.familiarity.mean[None])
     assert "copied" in fitted.flags(seen, "A sea ... many ships at sea 1".replace("A sea ... ", ""))
     assert "copied" not in fitted.flags(seen, "a ship at sea")
 
@@ -106,7 +106,7 @@ def test_too_few_pictures_that_judge_are_told(captioner, collection, caplog):
     with caplog.at_level("INFO", logger="captionbeam"):
         found = fit_confidence(captioner, features, few, scan(features, few).words)
     assert found.calibrations == () and np.isfinite(found.familiarity.limit)
-    why = "9 dev pictures have two captions or more, and it takes 30"
+    why = "9 validation pictures with two captions or more, 30 needed"
     assert found.report == {"why_not": why} and caplog.messages[-1] == f"confidence: not calibrated, {why}"
 
 

@@ -7,7 +7,7 @@ from pycocoevalcap.cider.cider import Cider
 
 from training.fitting.self_critical import CiderReward, advantages, policy_loss, sample_captions
 from training.models.caption_models import ModelConfig, build_model
-from training.models.layers import Silence
+from training.models.layers import NoDropout
 from training.text.vocabulary import END, PAD, SPECIALS, START, UNKNOWN
 
 WORDS = SPECIALS + 5
@@ -60,9 +60,9 @@ def test_samples_come_as_often_as_the_model_says(model, features):
     draws = sample_captions(model, features, 4000, 3, tf.constant([1, 2])).numpy()
     assert draws.shape == (2, 4000, 3)
     assert not np.isin(draws, [START, UNKNOWN]).any() and (draws[..., 0] >= SPECIALS).all()
-    memory = model.encode(tf.cast(features, tf.float32), Silence())
-    drawn_from, _ = model.step(memory, model.start(memory, 1), tf.fill([2, 1], START))
-    logits = model.logits(drawn_from).numpy()[:, 0, SPECIALS:].astype(np.float64)
+    memory = model.encode(tf.cast(features, tf.float32), NoDropout())
+    pre_logits, _ = model.step(memory, model.start(memory, 1), tf.fill([2, 1], START))
+    logits = model.logits(pre_logits).numpy()[:, 0, SPECIALS:].astype(np.float64)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for picture in range(2):
         share = np.bincount(draws[picture, :, 0], minlength=WORDS)[SPECIALS:] / 4000
@@ -82,11 +82,11 @@ def test_a_step_down_the_loss_makes_rewarded_captions_likelier(model, features):
     advantage = tf.constant([[1.0, -1.0]] * 2)
 
     def likelihood(sign):
-        return -float(policy_loss(model, features, sampled, tf.constant([sign] * 2), Silence()))
+        return -float(policy_loss(model, features, sampled, tf.constant([sign] * 2), NoDropout()))
 
     before = likelihood([1.0, 0.0]), likelihood([0.0, 1.0])
     with tf.GradientTape() as tape:
-        loss = policy_loss(model, features, sampled, advantage, Silence())
+        loss = policy_loss(model, features, sampled, advantage, NoDropout())
     variables = model.trainable_variables
     kept = [variable.numpy() for variable in variables]
     for variable, gradient in zip(variables, tape.gradient(loss, [one.value for one in variables]), strict=True):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from training.errors import UserError
 from training.models.captioner import load_captioner
 from training.models.captioner_files import CONFIG, WEIGHTS, read_config
-from training.models.layers import Silence
+from training.models.layers import NoDropout
 from training.text.vocabulary import VOCABULARY
 
 
@@ -133,10 +133,10 @@ def test_an_ensemble_gives_each_word_the_mean_of_its_members_probabilities(tiny_
     ids = tf.constant([[5, 6], [7, 4]])
 
     def probabilities(model):
-        memory = model.encode(features, Silence())
+        memory = model.encode(features, NoDropout())
         _, state = model.step(memory, model.start(memory, 2), tf.fill([2, 2], 1))
-        drawn_from, _ = model.step(memory, state, ids)
-        return tf.nn.softmax(model.logits(drawn_from)).numpy()
+        pre_logits, _ = model.step(memory, state, ids)
+        return tf.nn.softmax(model.logits(pre_logits)).numpy()
 
     one, other = probabilities(first.model), probabilities(second.model)
     assert np.abs(one - other).max() > 0.01

@@ -16,7 +16,7 @@ from training.models.confidence import (
     fingerprints,
     half_of,
     load_confidence,
-    says_again,
+    repeats_phrase,
 )
 from training.models.familiarity import Familiarity
 
@@ -43,12 +43,12 @@ def judge():
     )
 
 
-def see(judge, presence=(1.0, 0.9, 0.1, 0.5), look=(0.0, 0.0, 0.0)):
-    return judge.see(np.array([presence], np.float32), np.array([look], np.float32))[0]
+def see(judge, presence=(1.0, 0.9, 0.1, 0.5), pooled=(0.0, 0.0, 0.0)):
+    return judge.picture_signals(np.array([presence], np.float32), np.array([pooled], np.float32))[0]
 
 
 def test_signals_are_what_they_are_said_to_be(judge):
-    found = dict(zip(SIGNALS, judge.signals(see(judge, look=(3.0, 0.0, 0.0)), "a dog on a beach", -0.5), strict=True))
+    found = dict(zip(SIGNALS, judge.signals(see(judge, pooled=(3.0, 0.0, 0.0)), "a dog on a beach", -0.5), strict=True))
     weighted = np.array([0.0, 0.9, 0.2, 1.5])
     cosine = (1 * 0.9 + 3 * 1.5) / np.sqrt(1 + 9) / np.linalg.norm(weighted)
     assert found == pytest.approx(
@@ -83,7 +83,7 @@ def test_a_fitted_picture_is_judged_by_the_half_that_it_is_not_in(judge):
 
 
 def test_flags_tell_copies_strange_pictures_and_things_said_twice(judge):
-    near, far = see(judge), see(judge, look=(4.0, 0.0, 0.0))
+    near, far = see(judge), see(judge, pooled=(4.0, 0.0, 0.0))
     assert judge.flags(near, "a dog") == ("copied",)
     assert judge.flags(near, "a dog on the beach") == ()
     assert judge.flags(far, "a cat on the beach") == ("copied", "unlike_training")
@@ -105,7 +105,7 @@ def test_flags_tell_copies_strange_pictures_and_things_said_twice(judge):
     ],
 )
 def test_a_telling_phrase_again_after_at_most_one_word_is_a_repetition(text, expected):
-    assert says_again([(word, word.isupper()) for word in text.split()]) is expected
+    assert repeats_phrase([(word, word.isupper()) for word in text.split()]) is expected
 
 
 def test_an_ensemble_is_judged_by_the_mean_of_its_captioners(judge):
@@ -119,10 +119,10 @@ def test_an_ensemble_is_judged_by_the_mean_of_its_captioners(judge):
 
 def test_a_picture_is_judged_alike_however_many_are_beside_it(judge):
     generator = np.random.default_rng(0)
-    presence, looks = generator.random((9, 4)).astype(np.float32), generator.normal(size=(9, 3)).astype(np.float32)
-    together = judge.see(presence, looks)
+    presence, pooled = generator.random((9, 4)).astype(np.float32), generator.normal(size=(9, 3)).astype(np.float32)
+    together = judge.picture_signals(presence, pooled)
     for number in range(9):
-        (alone,) = judge.see(presence[number : number + 1], looks[number : number + 1])
+        (alone,) = judge.picture_signals(presence[number : number + 1], pooled[number : number + 1])
         assert judge.signals(alone, "a dog", -1.0) == judge.signals(together[number], "a dog", -1.0)
 
 
@@ -173,7 +173,7 @@ def test_damage_is_one_line_that_tells_how_to_get_it_anew(judge, tmp_path, damag
         path.write_text(json.dumps(json.loads(path.read_text()) | damage))
     with pytest.raises(UserError, match=told) as caught:
         load_confidence(str(tmp_path), WORDS, CHANNELS, "model")
-    assert "call train again as it was called" in str(caught.value) and "\n" not in str(caught.value)
+    assert "run the same train command again" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_captioner_knows_why_it_has_no_confidence(tiny_captioner, give_head, give_confidence):

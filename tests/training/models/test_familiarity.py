@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.models.familiarity import UNLIKE, fit_familiarity, looks, looks_of, with_limit
+from training.models.familiarity import UNLIKE, fit_familiarity, pooled_features, pooled_features_of, with_limit
 
 CHANNELS = 2048
 
@@ -20,7 +20,7 @@ def known():
 
 
 def distances(known, features):
-    return np.array([known.distance(look) for look in looks_of(features)])
+    return np.array([known.distance(one) for one in pooled_features_of(features)])
 
 
 def test_pictures_like_those_of_the_training_are_near_and_others_are_far(known):
@@ -34,14 +34,14 @@ def test_pictures_like_those_of_the_training_are_near_and_others_are_far(known):
 
 
 def test_distance_is_the_mahalanobis_distance_of_the_covariance_that_the_directions_describe(known):
-    look = next(looks_of(pooled(np.random.default_rng(3), 1)))
+    features = next(pooled_features_of(pooled(np.random.default_rng(3), 1)))
     spreads = 1 / np.linalg.norm(known.directions.astype(np.float64), axis=1)
     units = known.directions * spreads[:, None]
     np.testing.assert_allclose(units @ units.T, np.eye(len(units)), atol=1e-4)
-    away = (look - known.mean).astype(np.float64)
+    away = (features - known.mean).astype(np.float64)
     covariance = units.T @ np.diag(spreads**2 - known.rest**2) @ units + known.rest**2 * np.eye(CHANNELS)
     expected = np.sqrt(away @ np.linalg.solve(covariance, away) / CHANNELS)
-    assert known.distance(look) == pytest.approx(expected, rel=1e-3)
+    assert known.distance(features) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("pictures", [1, 2, 70])
@@ -60,5 +60,5 @@ def test_the_limit_is_what_all_but_a_few_held_out_pictures_keep_to(known):
 def test_a_grid_is_looked_at_by_its_mean_on_a_logarithmic_scale():
     grid = np.zeros([1, 64, CHANNELS], np.float16)
     grid[0, :2] = 1.0  # half of one cell of sixteen: 2x2 positions, of which two lie in a row
-    found = looks(tf.constant(grid)).numpy()
+    found = pooled_features(tf.constant(grid)).numpy()
     np.testing.assert_allclose(found, np.full([1, CHANNELS], np.log(1.5) / 16), rtol=1e-3)

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from keras.random import SeedGenerator
 
-from training.models.layers import Lstm, Noise
+from training.models.layers import Lstm, StatelessDropout
 
 STEPS, SIZE = 4, 5
 
@@ -63,7 +63,7 @@ def test_a_caption_does_not_depend_on_those_beside_it(lstm):
 
 @pytest.mark.parametrize("axis", [1, 2])
 def test_values_along_an_axis_share_their_fate(axis):
-    dropped = Noise(tf.constant([0, 1])).drop(tf.ones([3, 40, 50]), 0.5, alike=axis).numpy()
+    dropped = StatelessDropout(tf.constant([0, 1])).drop(tf.ones([3, 40, 50]), 0.5, shared_axis=axis).numpy()
     assert (dropped == dropped.take([0], axis=axis)).all()
     assert sorted(set(dropped.ravel().tolist())) == [0.0, 2.0]
     assert 0.3 < (dropped > 0).mean() < 0.7
@@ -71,8 +71,8 @@ def test_values_along_an_axis_share_their_fate(axis):
 
 def test_values_that_are_dropped_together_share_one_mask():
     values = tf.ones([5, 40, 8])
-    dropped = Noise(tf.constant([1, 2])).drop(values, 0.25, alike=2).numpy()
+    dropped = StatelessDropout(tf.constant([1, 2])).drop(values, 0.25, shared_axis=2).numpy()
     kept = dropped[..., :1] != 0
     np.testing.assert_allclose(dropped, np.where(kept, 1 / 0.75, 0) * np.ones([5, 40, 8]), rtol=1e-6)
     assert 0.6 < kept.mean() < 0.9
-    assert (Noise(tf.constant([1, 2])).drop(values, 0.0, alike=2) == values).numpy().all()
+    assert (StatelessDropout(tf.constant([1, 2])).drop(values, 0.0, shared_axis=2) == values).numpy().all()

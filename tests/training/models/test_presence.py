@@ -83,7 +83,7 @@ def test_the_head_is_part_of_the_captioner(tiny_captioner, give_head):
     [
         (PRESENCE_WORDS, b"{", "presence.json: damaged"),
         (PRESENCE_WORDS, b"[]", "presence.json: damaged"),
-        (PRESENCE_WORDS, b'{"schema_version": 9}', "schema version 9, not 2; call train again as it was called"),
+        (PRESENCE_WORDS, b'{"schema_version": 9}', "schema version 9, not 2; run the same train command again"),
         (PRESENCE_WORDS, b'{"schema_version": 2, "words": ["dog"], "rare": {}}', "does not fit the 1 words"),
         (PRESENCE, b"PK", "presence.npz: damaged"),
         (PRESENCE, None, "presence.npz: damaged"),

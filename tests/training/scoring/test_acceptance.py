@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from training.scoring.acceptance import acceptance
-from training.scoring.scores import cider_of_pictures, make_row
+from training.scoring.scores import caption_set, cider_of_pictures
 
 REFERENCES = {
     "a.jpg": ["a dog runs on the beach", "the dog is running over sand", "a brown dog on the beach"],
@@ -20,8 +20,8 @@ def test_agreement_is_taken_with_as_many_references_as_peoples():
     for turn in range(3):
         others = {n: [t for i, t in enumerate(REFERENCES[n]) if i != turn % len(REFERENCES[n])] for n in GOOD}
         aside = {n: REFERENCES[n][turn % len(REFERENCES[n])] for n in GOOD}
-        ours.append(cider_of_pictures(make_row(GOOD, others)))
-        np.testing.assert_array_equal(found.people[:, turn], cider_of_pictures(make_row(aside, others)))
+        ours.append(cider_of_pictures(caption_set(GOOD, others)))
+        np.testing.assert_array_equal(found.people[:, turn], cider_of_pictures(caption_set(aside, others)))
     np.testing.assert_allclose(found.agreement, np.mean(ours, axis=0))
     assert found.threshold == pytest.approx(np.quantile(found.people, 0.25))
 

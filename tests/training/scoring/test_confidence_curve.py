@@ -6,7 +6,7 @@ import pytest
 
 from training.decoding.decoder import Hypothesis
 from training.scoring.confidence_curve import COLUMNS, Confidences, curve, measure, render, write
-from training.scoring.scores import cider_of_pictures, make_row
+from training.scoring.scores import caption_set, cider_of_pictures
 
 REFERENCES = {
     "a.jpg": ["a dog runs on the beach", "the dog is running over sand"],
@@ -54,7 +54,7 @@ def test_confidence_is_measured_on_pictures_that_several_people_described(confid
     assert (document["pictures"], document["held_out_by_halves"]) == (3, 0)
     assert document["accepted"] == pytest.approx(2 / 3, abs=1e-4) and document["ranking"] == 1.0
     kept = {name: SAID[name] for name in ("a.jpg", "b.jpg", "c.jpg")}
-    scores = cider_of_pictures(make_row(kept, REFERENCES))
+    scores = cider_of_pictures(caption_set(kept, REFERENCES))
     last = document["curve"][-1]
     assert last == dict(zip(COLUMNS, (0.9, 1, 0.3333, 1.0, pytest.approx(scores[2], abs=1e-4)), strict=True))
     assert document["curve"][0]["CIDEr"] == pytest.approx(scores.mean(), abs=1e-4)

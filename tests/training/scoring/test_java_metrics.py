@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.scoring.java_metrics import java_statistics, meteor, spice
-from training.scoring.scores import Row, make_row, scores_of
+from training.scoring.scores import CaptionSet, caption_set, scores_of
 
 REFERENCES = {
     "a.jpg": ["a dog runs on the beach", "the dog is running over sand", "a brown dog by the sea"],
@@ -14,7 +14,7 @@ REFERENCES = {
     "c.jpg": ["a man rides a red bicycle down the street"],
 }
 GENERATED = {"a.jpg": "a dog runs over the beach", "b.jpg": "two children in a park", "c.jpg": "a man on a street"}
-ROWS = {"one": make_row(GENERATED, REFERENCES), "two": make_row({"b.jpg": "a park"}, REFERENCES)}
+ROWS = {"one": caption_set(GENERATED, REFERENCES), "two": caption_set({"b.jpg": "a park"}, REFERENCES)}
 JAVA = shutil.which("java")
 
 
@@ -67,23 +67,23 @@ def test_meteor_is_what_its_own_program_gives_in_sum():
     generated = {**GENERATED, "b.jpg": REFERENCES["b.jpg"][0], "d.jpg": "", "e.jpg": "kids playing soccer"}
     references = {**REFERENCES, "d.jpg": ["a cat"], "e.jpg": ["children play football", "kids"]}
     rows = {
-        "mixed": make_row(generated, references),
-        "perfect": make_row({"c.jpg": REFERENCES["c.jpg"][0]}, REFERENCES),
+        "mixed": caption_set(generated, references),
+        "perfect": caption_set({"c.jpg": REFERENCES["c.jpg"][0]}, REFERENCES),
     }
     found, why = meteor(rows)
     assert why == ""
     for name, row in rows.items():
-        (theirs, _) = Meteor().compute_score(row.truths, row.hypotheses)
+        (theirs, _) = Meteor().compute_score(row.references, row.hypotheses)
         assert scores_of([found[name]])["METEOR"] == pytest.approx(theirs, rel=1e-12)
     assert found["mixed"].values.shape == (5, 23)
     # Captions drawn again and again, as the bootstrap does, are what the program gives for them.
     times = [2, 3, 0, 1, 1]
     drawn = [name for name, count in zip(sorted(generated), times, strict=True) for _ in range(count)]
-    again = Row(
+    again = CaptionSet(
         {str(number): rows["mixed"].hypotheses[name] for number, name in enumerate(drawn)},
-        {str(number): rows["mixed"].truths[name] for number, name in enumerate(drawn)},
+        {str(number): rows["mixed"].references[name] for number, name in enumerate(drawn)},
     )
-    (theirs, _) = Meteor().compute_score(again.truths, again.hypotheses)
+    (theirs, _) = Meteor().compute_score(again.references, again.hypotheses)
     assert found["mixed"].metric(np.array(times) @ found["mixed"].values) == pytest.approx([theirs], rel=1e-12)
 
 

@@ -17,9 +17,9 @@ from training.scoring.protocols import (
     protocol_scores,
     sentence_bleu,
 )
-from training.scoring.scores import Row, bleu_statistics, scores_of, statistics_of
+from training.scoring.scores import CaptionSet, bleu_statistics, scores_of, statistics_of
 
-ROW = Row(
+ROW = CaptionSet(
     {"a.jpg": ["a dog runs"], "b.jpg": ["two children in a park"]},
     {"a.jpg": ["a dog runs on a beach", "a dog"], "b.jpg": ["children with a ball in a park"]},
 )
@@ -31,7 +31,7 @@ def test_each_protocol_scores_the_captions_it_says():
     found = protocol_scores(ROW)
     assert list(found) == [COCO, END_COUNTED, FIRST_REFERENCE, WITHOUT_A, NO_BREVITY_PENALTY, SENTENCE_MEAN]
     assert found[COCO] == scores_of(statistics_of(ROW))
-    ended = Row(
+    ended = CaptionSet(
         {"a.jpg": ["a dog runs endseq"], "b.jpg": ["two children in a park endseq"]},
         {
             "a.jpg": ["a dog runs on a beach endseq", "a dog endseq"],
@@ -39,9 +39,9 @@ def test_each_protocol_scores_the_captions_it_says():
         },
     )
     assert found[END_COUNTED] == scores_of(statistics_of(ended))
-    first = Row(ROW.hypotheses, {**ROW.truths, "a.jpg": ["a dog runs on a beach"]})
+    first = CaptionSet(ROW.hypotheses, {**ROW.references, "a.jpg": ["a dog runs on a beach"]})
     assert found[FIRST_REFERENCE] == scores_of(statistics_of(first))
-    without = Row(
+    without = CaptionSet(
         {"a.jpg": ["dog runs"], "b.jpg": ["two children in park"]},
         {"a.jpg": ["dog runs on beach", "dog"], "b.jpg": ["children with ball in park"]},
     )
@@ -50,7 +50,7 @@ def test_each_protocol_scores_the_captions_it_says():
 
 
 def test_no_brevity_penalty_leaves_the_precisions():
-    row = Row({"a.jpg": ["a dog"], "b.jpg": ["sand"]}, {"a.jpg": ["a dog runs on sand"], "b.jpg": ["the sand"]})
+    row = CaptionSet({"a.jpg": ["a dog"], "b.jpg": ["sand"]}, {"a.jpg": ["a dog runs on sand"], "b.jpg": ["the sand"]})
     found = protocol_scores(row)
     assert found[NO_BREVITY_PENALTY]["BLEU-1"] == pytest.approx(1)
     assert found[COCO]["BLEU-1"] == pytest.approx(math.exp(1 - 7 / 3))
@@ -59,7 +59,7 @@ def test_no_brevity_penalty_leaves_the_precisions():
 
 
 def test_one_picture_has_protocols_without_cider():
-    row = Row({"a.jpg": ["a dog"]}, {"a.jpg": ["a dog"]})
+    row = CaptionSet({"a.jpg": ["a dog"]}, {"a.jpg": ["a dog"]})
     assert all("CIDEr" not in scores for scores in protocol_scores(row).values())
 
 
@@ -83,13 +83,13 @@ def nltk_sentence_bleu(hypothesis: list[str], references: list[list[str]], n: in
 
 @given(texts, st.lists(texts, min_size=1, max_size=3))
 def test_sentence_bleu_is_nltks(hypothesis, references):
-    row = Row({"a.jpg": [" ".join(hypothesis)]}, {"a.jpg": [" ".join(words) for words in references]})
+    row = CaptionSet({"a.jpg": [" ".join(hypothesis)]}, {"a.jpg": [" ".join(words) for words in references]})
     found = sentence_bleu(bleu_statistics(row))
     expected = [nltk_sentence_bleu(hypothesis, references, n) for n in (1, 2, 3, 4)]
     np.testing.assert_allclose(found, [expected], rtol=1e-9)
 
 
 def test_sentence_bleu_of_a_perfect_caption_is_one_as_is_the_corpus_one():
-    row = Row({"a.jpg": ["a dog runs on sand"]}, {"a.jpg": ["a dog runs on sand"]})
+    row = CaptionSet({"a.jpg": ["a dog runs on sand"]}, {"a.jpg": ["a dog runs on sand"]})
     assert sentence_bleu(bleu_statistics(row))[0] == pytest.approx([1, 1, 1, 1])
-    assert Bleu(4).compute_score(row.truths, row.hypotheses, verbose=0)[0] == pytest.approx([1, 1, 1, 1])
+    assert Bleu(4).compute_score(row.references, row.hypotheses, verbose=0)[0] == pytest.approx([1, 1, 1, 1])

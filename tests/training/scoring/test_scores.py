@@ -7,18 +7,18 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from training.scoring.scores import (
-    Row,
+    CaptionSet,
     Statistics,
     _times_drawn,
     bleu_of,
     bleu_statistics,
+    caption_set,
     cider,
-    cut,
     intervals_of,
-    make_row,
     mean_statistics,
     scores_of,
     statistics_of,
+    tokenized,
 )
 
 REFERENCES = {
@@ -37,20 +37,20 @@ pictures = st.lists(st.tuples(texts, st.lists(texts, min_size=1, max_size=3)), m
 
 
 def scored(generated, references):
-    return scores_of(statistics_of(make_row(generated, references)))
+    return scores_of(statistics_of(caption_set(generated, references)))
 
 
-def row_of(drawn) -> Row:
-    """(caption, references) pairs -> Row; the same pair may come twice."""
+def row_of(drawn) -> CaptionSet:
+    """(caption, references) pairs -> CaptionSet; the same pair may come twice."""
     names = [f"{number:02}" for number in range(len(drawn))]
-    return Row(
+    return CaptionSet(
         {name: [hypothesis] for name, (hypothesis, _) in zip(names, drawn, strict=True)},
-        {name: truths for name, (_, truths) in zip(names, drawn, strict=True)},
+        {name: references for name, (_, references) in zip(names, drawn, strict=True)},
     )
 
 
-def corpus_bleu(row: Row) -> list[float]:
-    return Bleu(4).compute_score(row.truths, row.hypotheses, verbose=0)[0]
+def corpus_bleu(row: CaptionSet) -> list[float]:
+    return Bleu(4).compute_score(row.references, row.hypotheses, verbose=0)[0]
 
 
 def test_scores_are_what_pycocoevalcap_gives_for_the_same_tokens():
@@ -109,10 +109,10 @@ def test_a_caption_without_words_scores_low_and_stops_nothing():
 
 
 def test_references_of_pictures_without_a_caption_are_left_out_and_names_are_in_order():
-    row = make_row({"b.jpg": "Two dogs.", "a.jpg": "a cat"}, {**REFERENCES, "b.jpg": ["Dogs!"]})
+    row = caption_set({"b.jpg": "Two dogs.", "a.jpg": "a cat"}, {**REFERENCES, "b.jpg": ["Dogs!"]})
     assert list(row.hypotheses.items()) == [("a.jpg", ["a cat"]), ("b.jpg", ["two dogs"])]
-    assert list(row.truths.items()) == [("a.jpg", REFERENCES["a.jpg"]), ("b.jpg", ["dogs"])]
-    assert cut({}) == {}
+    assert list(row.references.items()) == [("a.jpg", REFERENCES["a.jpg"]), ("b.jpg", ["dogs"])]
+    assert tokenized({}) == {}
 
 
 @given(pictures)
@@ -131,7 +131,7 @@ def test_bleu_of_a_resample_is_that_of_the_pictures_drawn(drawn, data):
 
 
 def test_without_the_brevity_penalty_a_short_caption_is_as_good_as_its_precision():
-    values = bleu_statistics(Row({"a.jpg": ["a dog"]}, {"a.jpg": ["a dog runs on sand"]}))
+    values = bleu_statistics(CaptionSet({"a.jpg": ["a dog"]}, {"a.jpg": ["a dog runs on sand"]}))
     assert values.tolist() == [[2, 1, 0, 0, 2, 1, 0, 0, 2, 5]]
     assert bleu_of(values[0])[:2] == pytest.approx([np.exp(1 - 5 / 2)] * 2)
     assert bleu_of(values[0], brevity_penalty=False)[:2] == pytest.approx([1, 1])
@@ -153,7 +153,7 @@ def test_the_interval_of_a_mean_is_the_normal_one_where_pictures_are_many(number
 
 
 def test_intervals_are_the_same_every_time_and_hold_every_metric():
-    statistics = statistics_of(make_row(GENERATED, REFERENCES))
+    statistics = statistics_of(caption_set(GENERATED, REFERENCES))
     intervals, scores = intervals_of(statistics), scores_of(statistics)
     assert intervals == intervals_of(statistics)
     assert intervals.keys() == scores.keys()
@@ -169,7 +169,7 @@ def test_a_wider_level_gives_a_wider_interval_and_another_seed_another_one():
 
 def test_pictures_that_are_all_alike_leave_nothing_to_chance():
     same = dict.fromkeys("abcdef", "a dog runs on sand")
-    intervals = intervals_of(statistics_of(make_row(same, {name: ["a dog is on the sand"] for name in same})))
+    intervals = intervals_of(statistics_of(caption_set(same, {name: ["a dog is on the sand"] for name in same})))
     assert all(low == pytest.approx(high) for low, high in intervals.values())
 
 

@@ -1,0 +1,57 @@
+"""TFRecord shards of a feature set; TensorFlow checks the length and the CRC-32C of every record."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from training.data.feature_set import REPAIR
+from training.errors import JobFailed
+
+_DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
+
+
+def read_records(path: str, name: str | None = None) -> Iterator[bytes]:
+    """Shard -> its records, in order.
+
+    Args:
+      path: the file, on any TensorFlow file system.
+      name: what to call it in messages, if it is a local copy; None for its path.
+
+    Raises:
+      JobFailed: a record is damaged or cut short.
+    """
+    try:
+        for record in tf.data.TFRecordDataset(path):
+            yield record.numpy()
+    except _DAMAGE as error:
+        raise _damaged(name or path) from error
+
+
+def checked(dataset: tf.data.Dataset, paths: Sequence[str]) -> Iterator[Any]:
+    """Iterates a dataset that reads these shards; an error of one of them names it.
+
+    Raises:
+      JobFailed: a record is damaged or cut short.
+    """
+    try:
+        yield from dataset
+    except _DAMAGE as error:
+        # TensorFlow does not say which file it was reading.
+        raise _damaged(next(filter(_is_damaged, paths), posixpath.dirname(paths[0]))) from error
+
+
+def _damaged(path: str) -> JobFailed:
+    return JobFailed(f"{path}: damaged shard; {REPAIR}")
+
+
+def _is_damaged(path: str) -> bool:
+    try:
+        for _ in read_records(path):
+            pass
+    except JobFailed:
+        return True
+    return False
