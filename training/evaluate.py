@@ -1,4 +1,4 @@
-"""`captionbeam evaluate`: captions a split, or takes captions made elsewhere, and writes their scorecard."""
+"""`captionbeam evaluate`: scores the captions of a captioner, or captions made elsewhere, and writes their scorecard."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ from training.scoring.scores import (
 from training.scoring.word_estimates import WordEstimates, measure
 from training.scoring.word_estimates import render as render_words
 from training.storage import make_directory, write_json
+from training.text.plurals import counted
 from training.text.tokenizer import count_tokens, detokenize
 from training.text.word_counts import load_word_counts
 
@@ -65,49 +66,52 @@ class _Captioned:
     """Captions to score.
 
     Attributes:
-      pictures: what they are captions of.
+      pictures: which they belong to.
       generated: listed name -> caption.
       source: option and value that they come from, for messages.
-      told: what scores.json says of their origin; None for what only a captioner, or only a file, has.
-      estimates: of the words in the pictures, where they were asked for.
-      confidences: of the captions, where the captioner knows them.
+      origin: entries of `scores.json` about their origin; None for those that only a captioner, or only a file, has.
+      estimates: of the words in the pictures, if they were asked for.
+      confidences: of the captions, if the captioner has confidence.
     """
 
     pictures: ScoredPictures
     generated: dict[str, str]
     source: str
-    told: dict[str, Any]
+    origin: dict[str, Any]
     estimates: WordEstimates | None = None
     confidences: Confidences | None = None
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
-    """Scores captions of the listed pictures, writes and prints the card, returns the content of `scores.json`.
+    """Scores captions of the listed pictures, writes and prints the scorecard, returns the content of `scores.json`.
 
     Raises:
-      UserError: no listed picture has features and captions, the captioner is for another encoder, or the captions
-        do not fit the list or hold a decoder's mark.
+      UserError: options contradict each other, no listed picture has features and captions, the captioner is for
+        another encoder, or captions do not fit the list or contain a decoder's mark.
+      JobFailed: a shard is damaged.
     """
     features = load_feature_set(options.features)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
     trained_with = read_config(member_paths(options.captioner)[0])["trained_with"] if options.captioner else None
     split, why_not = training_split(options.train_list, trained_with, features)
-    done = _read_captions(options, features, listed) if options.captions else _caption(options, features, listed)
-    generated, references = done.generated, done.pictures.references
-    refuse_marks(generated, done.source)
+    captioned = _read_captions(options, features, listed) if options.captions else _caption(options, features, listed)
+    generated, references = captioned.generated, captioned.pictures.references
+    refuse_marks(generated, captioned.source)
 
     model = caption_set(generated, references)
     training = None
     if split is not None:
-        training = read_training(features, split, done.pictures, {texts[0] for texts in model.hypotheses.values()})
+        training = read_training(features, split, captioned.pictures, {texts[0] for texts in model.hypotheses.values()})
         why_not = f"no training picture with captions is in {features.path}"
-    rows, notes, left_out = _rows_beside(generated, references, model, training, why_not)
+    rows, notes, left_out = _baselines(generated, references, model, training, why_not)
     scored, not_scored = score_rows({_MODEL: model, **rows})
     if len(generated) == 1:
         not_scored = {"CIDEr": ONE_PICTURE_HAS_NO_CIDER, **not_scored}
     document = {
-        "signature": signature(references, done.told["beam_width"], done.told["min_words"], done.told["guidance"]),
-        **done.told,
+        "signature": signature(
+            references, captioned.origin["beam_width"], captioned.origin["min_words"], captioned.origin["guidance"]
+        ),
+        **captioned.origin,
         "encoder": features.encoder.id,
         "pictures": len(generated),
         "pictures_without_features": len(listed) - len(generated),
@@ -125,15 +129,18 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         write_results(posixpath.join(options.output, "captions.json"), generated)
     write_json(posixpath.join(options.output, "scores.json"), document)
     print(render(document))
-    if done.confidences is not None and (measured := measure_confidence(done.confidences, generated, references)):
+    if captioned.confidences is not None and (
+        measured := measure_confidence(captioned.confidences, generated, references)
+    ):
         write_confidence(measured, options.output)
         print(f"\n{render_confidence(measured)}")
-    if done.estimates is not None:
-        print(render_words(measure(references, done.estimates, features, split, why_not, options.output)))
+    if captioned.estimates is not None:
+        print(render_words(measure(references, captioned.estimates, features, split, why_not, options.output)))
     return document
 
 
 def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str, str]) -> _Captioned:
+    """Captions the listed pictures with --captioner."""
     captioner = load_captioner(str(options.captioner))
     captioner.require_encoder(features.encoder)
     beam_width, min_words = options.beam_width or BEAM_WIDTH, options.min_words or captioner.min_words
@@ -160,7 +167,7 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
                 estimates.add(names, hypothesis.caption, arrays, row)
     _require_pictures(pictures, options, len(listed))
     words = count_tokens(chain(*pictures.references.values()))
-    told = {
+    origin = {
         "captioner": captioner.model_id,
         "captions": None,
         "beam_width": beam_width,
@@ -170,10 +177,11 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
         "captions_left_over": None,
         "unknown_share_of_references": round(captioner.vocabulary.unknown_share(words), 5),
     }
-    return _Captioned(pictures, generated, f"--captioner {options.captioner}", told, estimates, confidences)
+    return _Captioned(pictures, generated, f"--captioner {options.captioner}", origin, estimates, confidences)
 
 
 def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str, str]) -> _Captioned:
+    """Reads the captions of the listed pictures from --captions."""
     path = str(options.captions)
     results = read_results(path)
     pictures = ScoredPictures()
@@ -183,12 +191,12 @@ def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mappi
     generated, left_over = match_results(results, pictures.references, path, options.list)
     if left_over:
         log.info(
-            "%d of the %d captions are of pictures that the list does not name or that cannot be scored, such as %s",
+            "%d of %s ignored: their pictures are not in the list or cannot be scored, such as %s",
             len(left_over),
-            len(results),
+            counted(len(results), "caption"),
             left_over[0],
         )
-    told = {
+    origin = {
         "captioner": None,
         "captions": path,
         "beam_width": None,
@@ -198,25 +206,26 @@ def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mappi
         "captions_left_over": len(left_over),
         "unknown_share_of_references": None,
     }
-    return _Captioned(pictures, generated, f"--captions {path}", told)
+    return _Captioned(pictures, generated, f"--captions {path}", origin)
 
 
 def _require_pictures(pictures: ScoredPictures, options: EvaluateOptions, listed: int) -> None:
-    found = len(pictures.references)
-    if not found:
-        raise UserError(f"--list {options.list}: none of its {listed} pictures is in {options.features} with captions")
-    if found < listed:
-        log.info("%d of the %d listed pictures have no features or no captions", listed - found, listed)
+    described = len(pictures.references)
+    if not described:
+        names = counted(listed, "picture")
+        raise UserError(f"--list {options.list}: none of its {names} is in {options.features} with captions")
+    if described < listed:
+        log.info("%d of %s without features or captions", listed - described, counted(listed, "listed picture"))
 
 
-def _rows_beside(
+def _baselines(
     generated: Mapping[str, str],
     references: References,
     model: CaptionSet,
     training: TrainingCaptions | None,
     why_no_training: str,
 ) -> tuple[dict[str, CaptionSet], dict[str, dict[str, Any]], dict[str, str]]:
-    """Rows to score beside the captions themselves, what scores.json says of each, and why the others are missing."""
+    """Baselines to score beside the captions: sets, notes on each for `scores.json`, and why others are left out."""
     rows: dict[str, CaptionSet] = {}
     notes: dict[str, dict[str, Any]] = {}
     left_out: dict[str, str] = {}
@@ -229,7 +238,7 @@ def _rows_beside(
             )
             notes[NEAREST] = {"training_pictures": training.pictures}
         else:
-            left_out[NEAREST] = "a picture has no training picture but itself"
+            left_out[NEAREST] = "for one picture, the only training picture is the picture itself"
         text, times = training.commonest
         rows[COMMONEST] = CaptionSet({name: [text] for name in model.hypotheses}, model.references)
         notes[COMMONEST] = {
@@ -237,21 +246,26 @@ def _rows_beside(
             "times": times,
             "training_captions": training.captions,
         }
-    held, others = leave_one_out(references)
-    if held:
-        rows[LESS_ONE] = caption_set({name: generated[name] for name in held}, others)
-        rows[HUMAN] = caption_set(held, others)
+    held_out, others = leave_one_out(references)
+    if held_out:
+        rows[LESS_ONE] = caption_set({name: generated[name] for name in held_out}, others)
+        rows[HUMAN] = caption_set(held_out, others)
         notes[LESS_ONE] = {"references": reference_counts(others)}
-        notes[HUMAN] = {"references": reference_counts(others), "diversity": diversity(held)}
+        notes[HUMAN] = {"references": reference_counts(others), "diversity": diversity(held_out)}
     else:
-        left_out[HUMAN] = "no picture has two captions, one to score and one to score it by"
+        left_out[HUMAN] = "no picture has two captions, one to score and one to compare it with"
     return rows, notes, left_out
 
 
 def score_rows(rows: Mapping[str, CaptionSet]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Rows of captions -> "scores" and "intervals" of each row, and why METEOR or SPICE is left out, where it is.
+    """Scores sets of captions by all metrics.
 
-    The CIDEr of a single picture is None: it is undefined.
+    Args:
+      rows: name -> set.
+
+    Returns:
+      {name: {"scores": ..., "intervals": ...}}, where the CIDEr of a single picture is None, and {metric: why it is
+      left out} for METEOR and SPICE.
     """
     java, not_scored = java_statistics(rows)
     scored: dict[str, dict[str, Any]] = {}
@@ -270,7 +284,12 @@ def signature(
     min_words: int | None = None,
     guidance: float | None = None,
 ) -> str:
-    """What a score can be compared by: protocol, tokenizer, references and versions, in one line."""
+    """One line with everything that scores depend on beside the captions: protocol, tokenizer, references, versions.
+
+    Args:
+      references: captions by people.
+      beam_width, min_words, guidance: of decoding; None if captions are made elsewhere.
+    """
     parts = ["coco", "tok:captionbeam-ptb", f"refs:{reference_counts(references)}", f"pictures:{len(references)}"]
     if beam_width is not None:
         parts.append(f"beam:{beam_width}")
@@ -283,6 +302,6 @@ def signature(
 
 
 def reference_counts(references: Mapping[str, Sequence[str]]) -> str:
-    """How many captions pictures have: "5", or "1-5"."""
+    """References -> how many captions pictures have: "5", or "1-5"."""
     sizes = {len(texts) for texts in references.values()}
     return f"{min(sizes)}" if len(sizes) == 1 else f"{min(sizes)}-{max(sizes)}"

@@ -237,7 +237,7 @@ def test_a_list_of_which_nothing_has_features_is_told(call, tmp_path, tiny_capti
 
 
 def test_features_of_another_encoder_are_refused(call, tiny_captioner):
-    with pytest.raises(UserError, match=r"trained on features of InceptionV3 .* and given those of InceptionV3"):
+    with pytest.raises(UserError, match=r"trained on features of InceptionV3 .* but these are features of InceptionV3"):
         call(["street.jpg"], tiny_captioner(weights="bb"))
 
 

@@ -1,4 +1,4 @@
-"""Captions that a captioner has to beat, or to come near: people's own, and two that need no captioner at all."""
+"""Baselines: captions by people, and two that need no captioner (nearest training picture, most frequent caption)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _COMPARED_AT_ONCE = 512  # training pictures
 
 @dataclass
 class ScoredPictures:
-    """The listed pictures that have features and captions; what is kept of each is small.
+    """The listed pictures that have features and captions; little is kept of each.
 
     Attributes:
-      references: listed name -> what people wrote.
-      number: listed name -> place of its picture in the two lists; files of one content are one picture.
+      references: listed name -> captions by people.
+      number: listed name -> place of its picture in `sha256` and `pooled`; files of one content are one picture.
       sha256: of each picture.
-      pooled: float32 [C], the mean of each picture's feature grid.
+      pooled: mean of each picture's feature grid, float32 [C].
     """
 
     references: dict[str, Sequence[str]] = field(default_factory=dict)
@@ -39,11 +39,11 @@ class ScoredPictures:
     pooled: list[np.ndarray] = field(default_factory=list)
 
     def read(self, features: FeatureSet, listed: Mapping[str, str]) -> Iterator[tuple[DescribedPicture, np.ndarray]]:
-        """Yields the pictures with captions that a list names, with their features, and keeps note of them.
+        """Yields the listed pictures that have captions, with their features, and records them here.
 
         Args:
-          features: where they are.
-          listed: name in Unicode's composed form -> name as the list has it.
+          features: feature set with captions.
+          listed: name in Unicode's composed form -> name as in the list.
         """
         for picture, feature in pictures_of(features, lambda sha256, uris: not image_names(uris).isdisjoint(listed)):
             if not picture.captions:
@@ -57,18 +57,18 @@ class ScoredPictures:
 
     @staticmethod
     def names(picture: DescribedPicture, listed: Mapping[str, str]) -> list[str]:
-        """What the list calls a picture: one name or several."""
+        """Picture -> its names in the list, one or several."""
         return [listed[name] for name in sorted(image_names(picture.uris) & listed.keys())]
 
 
 @dataclass(frozen=True)
 class TrainingCaptions:
-    """What the training pictures have to say about the scored ones.
+    """Baselines from the training pictures.
 
     Attributes:
-      pictures, captions: of the training split.
-      commonest: the caption that stands there most often, and how often; among equals the alphabet decides.
-      nearest: listed name -> a caption of the training picture that looks most alike.
+      pictures, captions: number of training pictures and of their captions.
+      commonest: the most frequent training caption and its count; the first in alphabetical order among equals.
+      nearest: listed name -> a caption of the most similar training picture.
       copied: those of the asked captions (tokens joined by spaces) that are training captions word for word.
     """
 
@@ -80,26 +80,30 @@ class TrainingCaptions:
 
 
 def pool(feature: np.ndarray) -> np.ndarray:
-    """float16 grid [P, C] or pooled feature [C] -> its mean over the grid, float32 [C]."""
+    """Feature float16 [P, C] or [C] -> its mean over the grid, float32 [C]."""
     return feature.reshape(-1, feature.shape[-1]).mean(axis=0, dtype=np.float32)
 
 
 def leave_one_out(references: References) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """References -> one human caption of each picture, and the others; pictures with a single caption are left out.
+    """Holds out one caption of each picture; pictures with a single caption are left out.
 
-    The n-th picture gives its n-th caption, round and round: a file's first captions need not be like its others
-    (Flickr8k's are in alphabetical order).
+    Each picture holds out the caption after that of the picture before, in turn: the first captions of a file may
+      differ
+    from the others (Flickr8k's are in alphabetical order).
+
+    Returns:
+      {name: held-out caption} and {name: its other captions}.
     """
-    held, others = {}, {}
+    held_out, others = {}, {}
     for turn, name in enumerate(sorted(name for name, texts in references.items() if len(texts) > 1)):
         texts = list(references[name])
-        held[name] = texts.pop(turn % len(texts))
+        held_out[name] = texts.pop(turn % len(texts))
         others[name] = texts
-    return held, others
+    return held_out, others
 
 
 def consensus(captions: Sequence[str]) -> str:
-    """The caption whose words the others share most (mean F1 of word counts); among equals the first."""
+    """Captions of a picture -> the one that agrees best with the others, by mean F1 of word counts; the first of equals."""
     counts = [Counter(tokenize(text)) for text in captions]
 
     def agreement(number: int) -> float:
@@ -115,12 +119,12 @@ def consensus(captions: Sequence[str]) -> str:
 def training_split(
     train_list: str | None, trained_with: Mapping[str, Any] | None, features: FeatureSet
 ) -> tuple[Split | None, str]:
-    """Which pictures are training pictures, or None and why nobody knows.
+    """Which pictures are training pictures, or None and why that is not known.
 
     Args:
-      train_list: the --train-list given to evaluate; goes before what the captioner remembers.
-      trained_with: the captioner's, from its `config.json`; None where captions come from elsewhere.
-      features: the feature set at hand.
+      train_list: value of --train-list; takes precedence over the captioner's own.
+      trained_with: settings of the captioner's training, from its `config.json`; None if captions are made elsewhere.
+      features: feature set that is scored.
 
     Raises:
       UserError: `train_list` cannot be read.
@@ -129,31 +133,31 @@ def training_split(
         return Split(frozenset(map(normalized_name, read_image_list(train_list))), frozenset(), 0.0), ""
     remedy = "--train-list FILE names them"
     if trained_with is None:
-        return None, f"nothing tells the training pictures of these captions; {remedy}"
+        return None, f"the training pictures of these captions are not known; {remedy}"
     lists = trained_with.get("train_list"), trained_with.get("dev_list")
     shards = [shard.sha256 for shard in features.shards if shard.records]
     if None in lists and trained_with.get("feature_shards") != shards:
-        return None, f"the captioner divided another feature set than {features.path} by content; {remedy}"
+        return None, f"the captioner was trained on a part of another feature set than {features.path}; {remedy}"
     try:
         return make_split(*lists, features.records), ""
     except UserError as error:
-        return None, f"the captioner's own list cannot be read ({error}); {remedy}"
+        return None, f"the list that the captioner was trained with cannot be read ({error}); {remedy}"
 
 
 def read_training(
     features: FeatureSet, split: Split, scored: ScoredPictures, asked: Collection[str]
 ) -> TrainingCaptions | None:
-    """One pass over the training pictures; None if none of them is in the feature set with captions.
+    """Reads the training pictures once; None if none of them is in the feature set with captions.
 
-    Nearest is the largest cosine of the means of the feature grids; a picture is never its own neighbour. Of the
-    nearest picture's captions the `consensus` is taken. Memory grows with the scored pictures and with the distinct
-    training captions, not with the training features.
+    The nearest picture has the largest cosine of mean features; a picture is never its own neighbour. The `consensus`
+    of its captions is taken. Memory grows with the scored pictures and the distinct training captions, not with the
+    training features.
 
     Args:
-      features: where they are.
-      split: says which pictures train.
-      scored: pictures that want a neighbour.
-      asked: captions, tokens joined by spaces, of which some may be copied.
+      features: feature set with captions.
+      split: which of its pictures train.
+      scored: pictures that need a neighbour.
+      asked: captions, tokens joined by spaces, to be looked for among the training captions.
     """
     number = {sha256: place for place, sha256 in enumerate(scored.sha256)}
     ours = _unit_length(np.stack(scored.pooled))  # (N, C)
@@ -172,36 +176,40 @@ def read_training(
             if picture.sha256 in number:
                 cosines[number[picture.sha256], column] = -np.inf
         nearest = cosines.argmax(axis=1)
-        found = cosines[np.arange(len(ours)), nearest]
-        for place in np.flatnonzero(found > best):
+        largest = cosines[np.arange(len(ours)), nearest]
+        for place in np.flatnonzero(largest > best):
             captions[place] = batch[nearest[place]][0].captions
-        best = np.maximum(best, found)
+        best = np.maximum(best, largest)
     if not pictures:
         return None
     commonest = min(times.items(), key=lambda item: (-item[1], item[0]))
-    said = {place: consensus(texts) for place, texts in enumerate(captions) if texts}
+    chosen = {place: consensus(texts) for place, texts in enumerate(captions) if texts}
     return TrainingCaptions(
         pictures=pictures,
         captions=times.total(),
         commonest=commonest,
-        nearest={name: said[place] for name, place in scored.number.items() if place in said},
+        nearest={name: chosen[place] for name, place in scored.number.items() if place in chosen},
         copied=frozenset(text for text in asked if text in times),
     )
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:
-    """float32 [n, C] -> the same directions, length 1; zeros stay."""
+    """Vectors float32 [n, C] -> the same directions with length 1; zeros stay."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def diversity(
     captions: Mapping[str, str], copied: Callable[[str], bool] | None = None
 ) -> dict[str, float | int | None]:
-    """Picture -> caption -> how varied the captions are.
+    """Figures of the diversity of captions.
+
+    Args:
+      captions: picture -> caption.
+      copied: caption as tokens joined by spaces -> whether it is a training caption; None if that is not known.
 
     Returns:
-      "distinct_captions" and "distinct_words": how many differ, as the tokenizer cuts them; "mean_words": of a
-      caption; "copied_from_training": share, 0 to 1, of the captions for which `copied` holds, None without it.
+      "distinct_captions" and "distinct_words": how many different ones there are after tokenization; "mean_words": of a
+      caption; "copied_from_training": share, 0 to 1, of the captions that are copied, None without `copied`.
     """
     cuts = [tokenize(text) for text in captions.values()]
     texts = [" ".join(tokens) for tokens in cuts]

@@ -1,4 +1,4 @@
-"""Captions in COCO's results form, `[{"image_id": "a.jpg", "caption": "a dog"}, ...]`: read, matched, refused."""
+"""Captions in the COCO results format, `[{"image_id": "a.jpg", "caption": "a dog"}, ...]`: written, read, matched."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from training.data.caption_files import normalized_name
 from training.errors import UserError
 from training.storage import read_json, write_json
+from training.text.plurals import counted
 
 FORM = '[{"image_id": "name.jpg", "caption": "a dog runs"}, ...]'
 
@@ -17,15 +18,15 @@ _MARK = re.compile(rf"<\s*[/|]?\s*(?:{_NAMES})\s*[/|]?\s*>|\[(?:{_NAMES}|cls|sep
 
 
 def write_results(path: str, generated: Mapping[str, str]) -> None:
-    """Picture -> caption, written in the order of the names."""
+    """Writes {picture: caption} in the COCO results format, in the order of the names."""
     write_json(path, [{"image_id": name, "caption": caption} for name, caption in sorted(generated.items())])
 
 
 def read_results(path: str) -> dict[str, str]:
-    """File in COCO's results form -> image_id -> caption; a numeric image_id becomes its digits.
+    """File in the COCO results format -> {image_id: caption}; a numeric image_id becomes its digits.
 
     Raises:
-      UserError: the file cannot be read, is of another form, or gives two captions of one picture.
+      UserError: the file cannot be read, has another format, or holds two captions of one picture.
     """
     try:
         document = read_json(path)
@@ -35,29 +36,32 @@ def read_results(path: str) -> dict[str, str]:
         raise UserError(f"--captions {path}: not JSON ({error}); expected {FORM}") from error
     if not isinstance(document, list) or not document:
         raise UserError(f"--captions {path}: not a list of captions; expected {FORM}")
-    found: dict[str, str] = {}
+    captions: dict[str, str] = {}
     for number, entry in enumerate(document, start=1):
         name, caption = (entry.get("image_id"), entry.get("caption")) if isinstance(entry, dict) else (None, None)
         if isinstance(name, bool) or not isinstance(name, (str, int)) or not isinstance(caption, str):
             raise UserError(f"--captions {path}: entry {number} has no image_id with a caption; expected {FORM}")
         name = normalized_name(str(name))
-        if name in found:
+        if name in captions:
             raise UserError(f"--captions {path}: entry {number} is a second caption of {name}; leave one a picture")
-        found[name] = caption
-    return found
+        captions[name] = caption
+    return captions
 
 
 def match_results(
     results: Mapping[str, str], names: Collection[str], path: str, list_path: str
 ) -> tuple[dict[str, str], list[str]]:
-    """Captions by image_id -> captions by listed name, and the ids that fit no listed name.
+    """Assigns captions by image_id to listed names.
 
-    An id fits a name that it equals, whole, without its folder, or without folder and ending.
+    An id fits a name if it equals the name, or the name without its folder, or without folder and ending.
 
     Args:
-      results: what `read_results` gave.
-      names: the pictures to score, as the list has them.
+      results: of `read_results`.
+      names: pictures to score, as in the list.
       path, list_path: of both files, for messages.
+
+    Returns:
+      {name: caption}, and the ids that fit no name.
 
     Raises:
       UserError: an id fits several names or a name several ids, or pictures have no caption.
@@ -83,27 +87,31 @@ def match_results(
             )
         (name,) = fits
         if name in generated:
-            raise UserError(f"--captions {path}: image_id {key} is a second caption of {name}; leave one a picture")
+            raise UserError(f"--captions {path}: image_id {key} is a second caption of {name}; keep only one")
         generated[name] = caption
     missing = sorted(set(names) - generated.keys())
     if missing:
         raise UserError(
-            f"--captions {path}: no caption for {len(missing)} of the {len(names)} pictures of {list_path}, "
-            f"such as {missing[0]}; caption them all, or list only those that are captioned"
+            f"--captions {path}: no caption for {len(missing):,} of the {counted(len(names), 'picture')} "
+            f"of {list_path}, such as {missing[0]}; caption them all, or list only those that have captions"
         )
     return generated, left_over
 
 
 def refuse_marks(generated: Mapping[str, str], source: str) -> None:
-    """Refuses captions that hold a mark of some decoder, such as <end>, which scorers would count as a word.
+    """Refuses captions that contain a decoder's mark, such as <end>, which scorers would count as a word.
+
+    Args:
+      generated: picture -> caption.
+      source: option and value that the captions come from, for messages.
 
     Raises:
-      UserError: names the source, how many captions, and one of them.
+      UserError: names the source, the number of such captions, and one of them.
     """
     marked = {name: match.group() for name, caption in generated.items() if (match := _MARK.search(caption))}
     if marked:
         name, mark = min(marked.items())
         raise UserError(
-            f"{source}: {len(marked)} of {len(generated)} captions hold a mark that is no word, such as {mark} in that "
-            f"of {name}; take the marks out, for they would be scored as words"
+            f"{source}: {len(marked):,} of {counted(len(generated), 'caption')} with a mark that is not a word, "
+            f"such as {mark} in that of {name}; remove the marks, which would be scored as words"
         )

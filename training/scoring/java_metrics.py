@@ -1,4 +1,4 @@
-"""METEOR and SPICE, whose programs are in Java: scored where they can run, left out with a reason where not."""
+"""METEOR and SPICE, whose programs are in Java; left out with a reason if these cannot run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from training.scoring.scores import CaptionSet, Statistics, mean_statistics
 
-METEOR_SECONDS = 600  # a row: it loads a paraphrase table of 60 MB, then scores some hundred captions a second
-SPICE_SECONDS = 3600  # all rows: it parses every sentence
+METEOR_SECONDS = 600  # for a set: it loads a paraphrase table of 60 MB, then scores some hundred captions a second
+SPICE_SECONDS = 3600  # for all sets: it parses every sentence
 
 NO_JAVA = "it needs Java, and none was found"
 # METEOR 1.5's own numbers for English: Denkowski and Lavie 2014, table 1. Matches are exact, by stem, by synonym, by
@@ -25,25 +25,30 @@ NO_JAVA = "it needs Java, and none was found"
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _MATCH_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 _METEOR_STATISTICS = 23
-# What pycocoevalcap downloads on first use; here nothing is downloaded behind anyone's back.
+# pycocoevalcap downloads these on first use; this program downloads nothing by itself.
 _CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 
 def java_statistics(rows: Mapping[str, CaptionSet]) -> tuple[dict[str, list[Statistics]], dict[str, str]]:
-    """Rows to score -> the statistics of each, as far as they can be had; metric -> why it is left out."""
-    found: dict[str, list[Statistics]] = {name: [] for name in rows}
+    """Sets of captions -> statistics of METEOR and SPICE of each, where they can run; {metric: why it is left out}."""
+    statistics: dict[str, list[Statistics]] = {name: [] for name in rows}
     left_out = {}
     for metric, measure in (("METEOR", meteor), ("SPICE", spice)):
         measured, why = measure(rows)
-        for name, statistics in measured.items():
-            found[name].append(statistics)
+        for name, one in measured.items():
+            statistics[name].append(one)
         if not measured:
             left_out[metric] = why
-    return found, left_out
+    return statistics, left_out
 
 
 def meteor(rows: Mapping[str, CaptionSet], limit_s: float = METEOR_SECONDS) -> tuple[dict[str, Statistics], str]:
-    """METEOR of each row, or none and why; its Java program is ended if a row takes more than `limit_s` seconds."""
+    """METEOR (Denkowski and Lavie 2014, "Meteor universal") of each set, or none and why.
+
+    Args:
+      rows: sets of captions to score.
+      limit_s: seconds for a set, after which the Java program is ended.
+    """
     if shutil.which("java") is None:
         return {}, NO_JAVA
     from pycocoevalcap.meteor.meteor import Meteor
@@ -58,7 +63,7 @@ def meteor(rows: Mapping[str, CaptionSet], limit_s: float = METEOR_SECONDS) -> t
         too_slow.set()
         program.meteor_p.kill()
 
-    found = {}
+    measured = {}
     try:
         for name, row in rows.items():
             timer = threading.Timer(limit_s, stop)
@@ -69,29 +74,29 @@ def meteor(rows: Mapping[str, CaptionSet], limit_s: float = METEOR_SECONDS) -> t
                 ]
             finally:
                 timer.cancel()
-            found[name] = Statistics(("METEOR",), _meteor_values(lines), _meteor_of)
+            measured[name] = Statistics(("METEOR",), _meteor_values(lines), _meteor_of)
     except (OSError, ValueError) as error:
         why = f"did not answer within {limit_s:g} s" if too_slow.is_set() else f"failed ({error})"
         return {}, f"its Java program {why}"
     finally:
         with contextlib.suppress(OSError):
             program.meteor_p.stdin.close()
-    return found, ""
+    return measured, ""
 
 
 def _meteor_values(lines: list[str]) -> np.ndarray:
-    """What METEOR prints for each picture -> float64 [N, 23]: words, matches, chunks."""
+    """Lines that METEOR prints, one for each picture -> float64 [N, 23]: words, matches, chunks."""
     values = np.array([[float(number) for number in line.split()] for line in lines if line], np.float64)
     if values.shape != (len(lines), _METEOR_STATISTICS):
-        raise ValueError("it gave no statistics of some caption")
-    # METEOR adds no chunk for a caption that is its reference, word for word.
+        raise ValueError("it gave no statistics for some caption")
+    # METEOR counts no chunk of a caption that equals its reference.
     same = (values[:, 20] == 1) & (values[:, 21] == values[:, 0]) & (values[:, 22] == values[:, 1])
     values[same, 20] = 0
     return values
 
 
 def _meteor_of(sums: np.ndarray) -> np.ndarray:
-    """Sums of METEOR's statistics, float64 [..., 23] -> what METEOR makes of them, float64 [..., 1].
+    """Sums of METEOR's statistics, float64 [..., 23] -> METEOR of the set, float64 [..., 1].
 
     Kinds of words are content and function words, and each of the four kinds of match has four counts: content words
     of caption and reference, then function words of both.
@@ -116,12 +121,13 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def spice(
     rows: Mapping[str, CaptionSet], folder: Path | None = None, limit_s: float = SPICE_SECONDS
 ) -> tuple[dict[str, Statistics], str]:
-    """SPICE of each row (Anderson et al. 2016), or none and why.
+    """SPICE (Anderson et al. 2016, "SPICE: Semantic propositional image caption evaluation") of each set, or none and
+    why.
 
     Args:
-      rows: what to score; one call of the Java program does all.
-      folder: where `spice-1.0.jar` is; pycocoevalcap's by default.
-      limit_s: seconds after which the program is ended.
+      rows: sets of captions to score; one call of the Java program does all.
+      folder: with `spice-1.0.jar`; None for pycocoevalcap's.
+      limit_s: seconds after which the Java program is ended.
     """
     if shutil.which("java") is None:
         return {}, NO_JAVA
@@ -150,10 +156,10 @@ def spice(
         except subprocess.TimeoutExpired:
             return {}, f"its Java program did not end within {limit_s:g} s"
         except subprocess.CalledProcessError as error:
-            said = error.stderr.decode(errors="replace").strip().splitlines()
-            return {}, f"its Java program failed ({said[0] if said else f'status {error.returncode}'})"
+            lines = error.stderr.decode(errors="replace").strip().splitlines()
+            return {}, f"its Java program failed ({lines[0] if lines else f'status {error.returncode}'})"
         except (OSError, ValueError, KeyError, TypeError) as error:
             return {}, f"its Java program gave no scores ({error!r})"
-    # A caption and references that say nothing at all give 0/0.
+    # An empty caption with empty references gives 0/0.
     values = iter(np.nan_to_num(scores, nan=0.0))
     return {name: mean_statistics("SPICE", [next(values) for _ in row.hypotheses]) for name, row in rows.items()}, ""

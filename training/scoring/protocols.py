@@ -1,6 +1,6 @@
-"""The same captions under the counting habits that papers and tutorials publish, side by side.
+"""Scores of the same captions under the evaluation protocols that papers and tutorials use, side by side.
 
-None of them is wrong arithmetic; they answer other questions, and their numbers cannot be compared with each other.
+The protocols answer different questions, so their numbers cannot be compared with each other.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ SENTENCE_MEAN = "mean of smoothed sentence BLEU"
 
 
 def protocol_scores(row: CaptionSet) -> dict[str, dict[str, float]]:
-    """Captions and references -> protocol -> metric -> score (CIDEr 0 to 10, the others 0 to 1).
+    """Captions and references -> {protocol: {metric: score}}; CIDEr is 0 to 10, the others 0 to 1.
 
-    - `END_COUNTED`: caption and references end with a word that always matches, as where training's end mark is left
-      in.
-    - `FIRST_REFERENCE`: the first of each picture's references in place of all.
-    - `WITHOUT_A`: "a" taken out of both sides, as tutorials do that drop one-letter words.
+    - `END_COUNTED`: captions and references end with a word that always matches, as if the end mark of training were
+      left in.
+    - `FIRST_REFERENCE`: the first reference of each picture in place of all.
+    - `WITHOUT_A`: "a" removed from both sides, as in tutorials that drop one-letter words.
     - `NO_BREVITY_PENALTY`: precisions alone; BLEU only.
-    - `SENTENCE_MEAN`: BLEU of each caption, zero counts of matches taken as 0.1, then the mean; what NLTK's
-      `sentence_bleu` with `method1` gives. BLEU only.
+    - `SENTENCE_MEAN`: mean of the BLEU of each caption, with 0.1 in place of zero matches: NLTK's `sentence_bleu` with
+      `method1`. BLEU only.
     """
     bleu = Statistics(tuple(f"BLEU-{n + 1}" for n in range(NGRAMS)), bleu_statistics(row), bleu_of)
     sentences = sentence_bleu(bleu.values).mean(axis=0)
@@ -59,12 +59,12 @@ def protocol_scores(row: CaptionSet) -> dict[str, dict[str, float]]:
 
 def sentence_bleu(statistics: np.ndarray) -> np.ndarray:
     """`bleu_statistics` of each picture, float64 [N, 10] -> NLTK's smoothed BLEU-1 to 4 of each, float64 [N, 4]."""
-    matches, said = statistics[:, :NGRAMS], statistics[:, NGRAMS : 2 * NGRAMS]
+    matches, grams = statistics[:, :NGRAMS], statistics[:, NGRAMS : 2 * NGRAMS]
     words, closest = statistics[:, -2:-1], statistics[:, -1:]
-    precisions = np.where(matches > 0, matches, _NLTK_EPSILON) / np.maximum(said, 1)
+    precisions = np.where(matches > 0, matches, _NLTK_EPSILON) / np.maximum(grams, 1)
     bleu = np.cumprod(precisions, axis=1) ** (1 / np.arange(1, NGRAMS + 1))
     brevity = np.exp(np.minimum(0.0, 1 - closest / np.maximum(words, 1)))
-    return np.where(matches[:, :1] > 0, bleu * brevity, 0.0)  # NLTK gives 0 where not one word matches
+    return np.where(matches[:, :1] > 0, bleu * brevity, 0.0)  # NLTK gives 0 if no word matches
 
 
 def _rewritten(row: CaptionSet, rewrite: Callable[[str], str]) -> dict[str, float]:

@@ -1,11 +1,13 @@
-"""The scorecard as a person reads it: a table, then a few lines."""
+"""The scorecard for people: a table, then a few lines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Keys of the rows in scores.json, and what the table calls them.
+from training.text.plurals import counted
+
+# Keys of the rows in scores.json, and their labels in the table.
 NEAREST = "nearest_training_picture"
 COMMONEST = "most_frequent_training_caption"
 LESS_ONE = "against_the_other_references"
@@ -20,7 +22,7 @@ _CELL = 8
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """Content of `scores.json` -> what `captionbeam evaluate` prints; scores are shown times 100."""
+    """Content of `scores.json` -> the text that `captionbeam evaluate` prints; scores are shown times 100."""
     rows, metrics = document["rows"], list(document["scores"])
     lines = [_heading(document), "", *_table(document, metrics), ""]
     if COMMONEST in rows:
@@ -41,10 +43,10 @@ def render(document: Mapping[str, Any]) -> str:
 
 def _heading(document: Mapping[str, Any]) -> str:
     count = document["pictures"]
-    what = f"{count:,} {'picture' if count == 1 else 'pictures'}"
+    pictures = counted(count, "picture")
     if document["captioner"]:
-        return f"{what}, captioner {document['captioner']}, beam width {document['beam_width']}"
-    return f"{what}, captions of {document['captions']}"
+        return f"{pictures}, captioner {document['captioner']}, beam width {document['beam_width']}"
+    return f"{pictures}, captions of {document['captions']}"
 
 
 def _table(document: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
@@ -57,19 +59,19 @@ def _table(document: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
     body += [(_LABELS[name], rows[name]["scores"]) for name in (NEAREST, COMMONEST) if name in rows]
     if HUMAN in rows:
         count = rows[HUMAN]["pictures"]
-        note = "" if count == document["pictures"] else f", {count:,} pictures"
-        body.append((f"one reference of each picture set aside{note}:", {}))
+        note = "" if count == document["pictures"] else f", {counted(count, 'picture')}"
+        body.append((f"one reference of each picture held out{note}:", {}))
         body += [(_LABELS[name], rows[name]["scores"]) for name in (LESS_ONE, HUMAN)]
     return _columns(metrics, body)
 
 
 def _protocols(protocols: Mapping[str, Mapping[str, float]]) -> list[str]:
     metrics = list(dict.fromkeys(name for scores in protocols.values() for name in scores))
-    return ["The same captions as others count:", *_columns(metrics, list(protocols.items()))]
+    return ["The same captions by other protocols:", *_columns(metrics, list(protocols.items()))]
 
 
 def _columns(metrics: Sequence[str], rows: Sequence[tuple[str, Mapping[str, float | None]]]) -> list[str]:
-    """Rows of label and scores -> lines; a row without any score is a line between the others."""
+    """Metrics, and rows of label and scores -> lines of a table; a row without scores is a heading."""
     width = max(len(label) for label, scores in rows if scores)
     lines = [" " * width + "".join(f"{name:>{_CELL}}" for name in metrics)]
     for label, scores in rows:
@@ -82,10 +84,10 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _diversity(found: Mapping[str, Any]) -> str:
+def _diversity(figures: Mapping[str, Any]) -> str:
     line = (
-        f"{found['distinct_captions']:,} distinct captions, {found['distinct_words']:,} different words, "
-        f"{found['mean_words']:.1f} words a caption"
+        f"{counted(figures['distinct_captions'], 'distinct caption')}, "
+        f"{counted(figures['distinct_words'], 'distinct word')}, {figures['mean_words']:.1f} words per caption"
     )
-    copied = found["copied_from_training"]
-    return line if copied is None else f"{line}, {100 * copied:.1f} % are training captions word for word"
+    copied = figures["copied_from_training"]
+    return line if copied is None else f"{line}, {100 * copied:.1f}% are training captions word for word"

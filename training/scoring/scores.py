@@ -1,7 +1,7 @@
-"""Scores of captions by the COCO protocol (Chen et al. 2015), and how far the choice of pictures may have moved them.
+"""Scores of captions by the COCO protocol (Chen et al. 2015), with bootstrap intervals over the pictures.
 
-Each metric is kept as what every picture gives to it, and as a function of the sums. So a bootstrap (Efron and
-Tibshirani 1993), which draws the pictures again and again, is one matrix product and not a thousand evaluations.
+Each metric is kept as statistics of every picture and a function of their sums. So a bootstrap (Efron and Tibshirani
+1993, "An introduction to the bootstrap"), which resamples the pictures, is one matrix product.
 
 Letters: N pictures, S statistics of a metric, R resamples.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from training.text.tokenizer import tokenize
 
 Captions = Mapping[str, str]  # picture -> generated caption
-References = Mapping[str, Sequence[str]]  # picture -> what people wrote
+References = Mapping[str, Sequence[str]]  # picture -> captions by people
 TokenizedCaptions = dict[
     str, list[str]
 ]  # picture -> captions, each its tokens joined by spaces: what pycocoevalcap's scorers take
@@ -27,12 +27,17 @@ SEED = 0
 LEVEL = 0.95
 _DRAWN_AT_ONCE = 1 << 22  # pictures drawn in one block of resamples: 32 MiB, whatever the number of pictures
 
-ONE_PICTURE_HAS_NO_CIDER = "it weighs words by how few of the scored pictures use them, so one picture has no CIDEr"
+ONE_PICTURE_HAS_NO_CIDER = "it weights words by how few of the scored pictures use them, so it needs two pictures"
 
 
 @dataclass(frozen=True)
 class CaptionSet:
-    """Captions to score, one for each picture, and what they are compared with; both for the same pictures."""
+    """Captions to score, one per picture, and the references of the same pictures.
+
+    Attributes:
+      hypotheses: picture -> a list of one caption.
+      references: picture -> captions by people.
+    """
 
     hypotheses: TokenizedCaptions
     references: TokenizedCaptions
@@ -40,10 +45,10 @@ class CaptionSet:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What each picture gives to one metric, or to several that share it.
+    """Statistics of each picture for one metric, or for several that share them.
 
     Attributes:
-      names: the metrics, in order.
+      names: of the metrics, in order.
       values: float64 [N, S].
       metric: sums of `values` over pictures, float64 [..., S] -> scores, float64 [..., len(names)].
     """
@@ -54,12 +59,12 @@ class Statistics:
 
 
 def tokenized(captions: References) -> TokenizedCaptions:
-    """Captions of pictures -> the same cut into tokens, pictures in the order of their names."""
+    """Captions of pictures -> the same as tokens joined by spaces, pictures in the order of their names."""
     return {name: [" ".join(tokenize(text)) for text in captions[name]] for name in sorted(captions)}
 
 
 def caption_set(generated: Captions, references: References) -> CaptionSet:
-    """One caption and the references of each picture -> CaptionSet; references of other pictures are left out."""
+    """One caption per picture, and references -> CaptionSet; references of other pictures are left out."""
     return CaptionSet(
         tokenized({name: [text] for name, text in generated.items()}),
         tokenized({name: references[name] for name in generated}),
@@ -67,7 +72,12 @@ def caption_set(generated: Captions, references: References) -> CaptionSet:
 
 
 def statistics_of(row: CaptionSet) -> list[Statistics]:
-    """BLEU-1 to 4, ROUGE-L and, for two pictures or more, CIDEr-D, by pycocoevalcap's own counting."""
+    """Statistics of BLEU-1 to 4 (Papineni et al. 2002), ROUGE-L (Lin 2004) and, for two pictures or more, CIDEr-D
+    (Vedantam et al. 2015), as pycocoevalcap counts them.
+
+    Args:
+      row: captions to score.
+    """
     from pycocoevalcap.rouge.rouge import Rouge
 
     _, rouge = Rouge().compute_score(row.references, row.hypotheses)
@@ -81,7 +91,7 @@ def statistics_of(row: CaptionSet) -> list[Statistics]:
 
 
 def scores_of(statistics: Sequence[Statistics]) -> dict[str, float]:
-    """Metric -> score of all pictures: CIDEr 0 to 10, the others 0 to 1."""
+    """Statistics -> {metric: score of all pictures}; CIDEr is 0 to 10, the others 0 to 1."""
     return {
         name: float(value)
         for one in statistics
@@ -92,10 +102,19 @@ def scores_of(statistics: Sequence[Statistics]) -> dict[str, float]:
 def intervals_of(
     statistics: Sequence[Statistics], resamples: int = RESAMPLES, seed: int = SEED, level: float = LEVEL
 ) -> dict[str, tuple[float, float]]:
-    """Metric -> percentile bootstrap interval, from as many resamples of the pictures; empty for a single picture.
+    """Percentile bootstrap intervals over the pictures.
 
-    CIDEr's document frequencies stay those of the whole set: a resample weighs each picture's score anew, not words.
-    Rows of equally many pictures are resampled alike.
+    CIDEr's document frequencies stay those of the whole set: a resample weights the scores of pictures, not words. Sets
+    of equally many pictures are resampled alike.
+
+    Args:
+      statistics: of the same pictures.
+      resamples: R.
+      seed: of the resamples.
+      level: of confidence, 0 to 1.
+
+    Returns:
+      {metric: (low, high)}; empty for a single picture.
     """
     pictures = len(statistics[0].values)
     if pictures < 2:
@@ -116,15 +135,16 @@ def intervals_of(
 
 
 def _times_drawn(generator: np.random.Generator, resamples: int, pictures: int) -> np.ndarray:
-    """How often each picture is in each resample: float64 [R, N], rows that sum to N."""
+    """How often each picture is in each resample, float64 [R, N]; rows sum to N."""
     chosen = generator.integers(pictures, size=(resamples, pictures))
     chosen += pictures * np.arange(resamples)[:, None]
     return np.bincount(chosen.ravel(), minlength=resamples * pictures).reshape(resamples, pictures).astype(np.float64)
 
 
 def bleu_statistics(row: CaptionSet) -> np.ndarray:
-    """float64 [N, 10]: n-grams that match (clipped) for n = 1 to 4, n-grams said, words said, words of the reference
-    that is closest in length."""
+    """Statistics of BLEU, float64 [N, 10]: clipped matches of n-grams for n = 1 to 4, n-grams of the caption, its
+    words, words of the reference that is closest in length.
+    """
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
     rows = []
@@ -135,9 +155,13 @@ def bleu_statistics(row: CaptionSet) -> np.ndarray:
 
 
 def bleu_of(sums: np.ndarray, brevity_penalty: bool = True) -> np.ndarray:
-    """Sums of `bleu_statistics` over pictures, float64 [..., 10] -> corpus BLEU-1 to 4, float64 [..., 4].
+    """Corpus BLEU-1 to 4 (Papineni et al. 2002), float64 [..., 4].
 
-    The two small numbers are pycocoevalcap's, so that the results are its own.
+    Two small numbers of pycocoevalcap make the results equal to its.
+
+    Args:
+      sums: of `bleu_statistics` over pictures, float64 [..., 10].
+      brevity_penalty: whether captions shorter than their references are penalized.
     """
     small, tiny = 1e-9, 1e-15
     precisions = (sums[..., :NGRAMS] + tiny) / (sums[..., NGRAMS : 2 * NGRAMS] + small)
@@ -149,20 +173,20 @@ def bleu_of(sums: np.ndarray, brevity_penalty: bool = True) -> np.ndarray:
 
 
 def mean_statistics(name: str, scores: Sequence[float] | np.ndarray) -> Statistics:
-    """A metric that is the mean of pictures' scores, float [N] -> Statistics."""
+    """Name and scores of pictures, float [N] -> Statistics of the metric that is their mean."""
     values = np.stack([np.asarray(scores, np.float64), np.ones(len(scores))], axis=1)
     return Statistics((name,), values, lambda sums: sums[..., :1] / sums[..., 1:])
 
 
 def cider_of_pictures(row: CaptionSet) -> np.ndarray:
-    """CIDEr-D of each picture, float64 [N], 0 to 10 (Vedantam et al. 2015)."""
+    """CIDEr-D (Vedantam et al. 2015) of each picture, float64 [N], 0 to 10."""
     from pycocoevalcap.cider.cider import Cider
 
     return Cider().compute_score(row.references, row.hypotheses)[1]
 
 
 def cider(generated: Captions, references: References) -> float | None:
-    """CIDEr-D of the whole set, 0 to 10; None for a single picture, where it is undefined."""
+    """CIDEr-D (Vedantam et al. 2015) of all pictures, 0 to 10; None for a single picture, where it is undefined."""
     if len(generated) < 2:
         return None
     return float(cider_of_pictures(caption_set(generated, references)).mean())

@@ -1,4 +1,4 @@
-"""`captionbeam evaluate --words`: estimates of the words in each picture, and how well they agree with people's."""
+"""Estimates of the words in each picture, written and compared with people's words: `captionbeam evaluate --words`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from training.scoring.word_fidelity import (
     training_rates,
 )
 from training.storage import make_directory, new_file, reading, write_json
+from training.text.plurals import counted
 from training.text.word_counts import WordCounts
 
 WORD_FIDELITY = "word_fidelity.json"
@@ -35,21 +36,28 @@ NO_HEAD = "the captioner has no word-presence head; train it again"
 
 
 class WordEstimates:
-    """Writes what is estimated of each picture, a file for each kind of evidence; these are what is measured later.
+    """Writes the estimated words of each picture, one file per kind of evidence; a context manager.
+
+    The files appear when the context ends, and only if a picture was added.
+
+    Attributes:
+      kinds: of evidence that are written.
+      left_out: kind -> why it is not written.
+      paths: kind -> file.
 
     Args:
       captioner: with or without a word-presence head.
-      counts: of its training captions; without them grounding has nothing to start from.
-      words: of the arrays that come.
-      directory: where the files go.
+      counts: words of its training captions; without them grounding has no rate to start from.
+      words: of the arrays to be added.
+      directory: for the files.
     """
 
     def __init__(self, captioner: Captioner, counts: WordCounts | None, words: Sequence[str], directory: str):
         head = captioner.presence
-        # Words that were seen in training and cannot be learnt: every picture has them at their rate.
+        # Words too rare to be learnt have their training rate in every picture.
         rest = [word for word in head.rare if word not in set(words)] if head else []
         self._rest = np.array([head.rare[word] for word in rest] if head else [], np.float64)
-        self._said_spelling, self._spelling = Spelling(words), Spelling([*words, *rest])
+        self._spelling, self._spelling_with_rest = Spelling(words), Spelling([*words, *rest])
         self._rates = None
         if counts is not None:
             self._rates = np.array([counts.in_captions[word] for word in words]) / max(counts.captions, 1)
@@ -65,23 +73,30 @@ class WordEstimates:
         self._files: dict[str, TextIO] = {}
 
     def add(self, names: Sequence[str], caption: str, arrays: WordArrays, row: int) -> None:
-        """Takes note of a picture that the list calls by these names."""
-        if not self._files:  # where no listed picture is found, nothing is written
+        """Adds a picture.
+
+        Args:
+          names: of the picture in the list.
+          caption: of the picture.
+          arrays: evidence of its batch.
+          row: of the picture in the batch.
+        """
+        if not self._files:  # without a listed picture, nothing is written
             make_directory(self._directory)
             for kind, path in self.paths.items():
                 self._files[kind] = self._open.enter_context(_new_text_file(path))
         estimates = {
             SAID: dict.fromkeys(sorted(set(fidelity_words(caption))), 1.0),
-            EXPECTED: self._said_spelling.estimate(arrays.expected[row]),
+            EXPECTED: self._spelling.estimate(arrays.expected[row]),
         }
         if arrays.presence is not None and arrays.grounding is not None and arrays.head is not None:
             estimates[COMBINED], estimates[PRESENCE] = (
-                self._spelling.estimate(np.concatenate([values[row], self._rest]))
+                self._spelling_with_rest.estimate(np.concatenate([values[row], self._rest]))
                 for values in (arrays.presence, arrays.head)
             )
             rates = arrays.head[row] / np.exp(arrays.grounding[row]) if self._rates is None else self._rates
             grounded = np.minimum(rates * np.exp(arrays.grounding[row]), 1.0)
-            estimates[GROUNDING] = self._said_spelling.estimate(grounded)
+            estimates[GROUNDING] = self._spelling.estimate(grounded)
         for kind, estimate in estimates.items():
             line = "".join(json.dumps({"image": name, "words": estimate}) + "\n" for name in names)
             self._files[kind].write(line)
@@ -107,7 +122,7 @@ def _file_name(kind: str) -> str:
 
 
 def read_estimates(path: str) -> Iterator[tuple[str, dict[str, float]]]:
-    """File of estimates -> (name of a picture, word -> probability)."""
+    """File of estimates -> for each picture, its name and {word: probability}."""
     with reading(path) as file:
         for line in file:
             record = json.loads(line)
@@ -123,11 +138,16 @@ def measure(
     output: str,
     themes: Themes | None = None,
 ) -> dict[str, Any]:
-    """Files of estimates and what people wrote -> `word_fidelity.json`; returns its content.
+    """Measures estimates by people's captions, writes `word_fidelity.json` and returns its content.
 
     Args:
       references: listed name -> captions by people.
-      split: which pictures train, or None and `why_no_training`.
+      estimates: whose files are written.
+      features: feature set with captions.
+      split: which of its pictures train; None if that is not known.
+      why_no_training: reason for that.
+      output: directory for the file.
+      themes: which sub-collections are compared; None for the defaults.
     """
     people = People(references)
     left_out = dict(estimates.left_out)
@@ -177,12 +197,12 @@ _COLUMNS = {
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """Content of `word_fidelity.json` -> the table that `captionbeam evaluate --words` prints."""
+    """Content of `word_fidelity.json` -> the text that `captionbeam evaluate --words` prints."""
     rows = document["rows"]
     if not rows:
-        return "Words: no content word is used often enough to be measured"
+        return "Words: no content word is frequent enough to be measured"
     width = max(map(len, rows))
-    lines = [f"Words: {document['words']:,} that people use, {len(document['themes'])} themes"]
+    lines = [f"Words: {document['words']:,} used by people, {counted(len(document['themes']), 'theme')}"]
     lines.append(" " * width + "".join(f"{label:>10}" for label in _COLUMNS.values()))
     for name, figures in rows.items():
         cells = (figures[key] for key in _COLUMNS)

@@ -1,7 +1,7 @@
 """GloVe vectors for the words of a vocabulary.
 
-Pennington, Socher, Manning, "GloVe: Global Vectors for Word Representation", EMNLP 2014; the files of
-nlp.stanford.edu/projects/glove. One line holds a token and its numbers, parted by single spaces. Published files also
+Pennington, Socher and Manning 2014, "GloVe: Global vectors for word representation"; the files of
+nlp.stanford.edu/projects/glove. A line holds a token and its numbers, separated by single spaces. Published files also
 hold tokens with spaces in them ("at name@domain.com"), and converted ones a word2vec header and trailing spaces.
 """
 
@@ -24,14 +24,14 @@ _CHUNK_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class GloveCoverage:
-    """How much of the training text starts from a GloVe vector.
+    """How much of the training text has a GloVe vector.
 
     Attributes:
-      found: words of the vocabulary that the file holds.
+      found: words of the vocabulary that are in the file.
       words: words of the vocabulary.
-      token_share: share (0 to 1) of the training tokens that those found make up.
-      dimension: numbers per vector in the file, D.
-      spaced: lines whose token holds a space; kept whole, so they match no word.
+      token_share: share (0 to 1) of the training tokens that these make up.
+      dimension: D, numbers per vector in the file.
+      spaced: lines whose token contains a space, which match no word.
     """
 
     found: int
@@ -49,21 +49,23 @@ class GloveCoverage:
 
 
 def load_glove(path: str, vocabulary: Vocabulary, counts: Counter[str], seed: int) -> tuple[np.ndarray, GloveCoverage]:
-    """GloVe text file -> float32 [V, D] with one row per id, and what it covers.
+    """Initial word embeddings of a vocabulary from a GloVe text file.
 
-    A word that the file lacks, and each special id but padding (zeros), is drawn from a normal distribution with the
-    mean and standard deviation that the found vectors have in each dimension. The file is streamed: memory holds the
-    vocabulary's vectors only.
+    Words that are not in the file, and marks other than padding (zeros), get random vectors from a normal distribution
+    with the mean and standard deviation of the vectors found. Memory holds the vocabulary's vectors only.
 
     Args:
-      path: GloVe text file, on any file system that TensorFlow knows.
+      path: GloVe text file, on any TensorFlow file system.
       vocabulary: words wanted.
       counts: training tokens, for the coverage.
-      seed: of the draw.
+      seed: of the random vectors.
+
+    Returns:
+      vectors float32 [V, D], one row per id, and how much they cover.
 
     Raises:
-      UserError: no such file, a line of another length or with something that is no number (named as file:line), or
-        no word in common.
+      UserError: the file cannot be read or has no word of the vocabulary, or a line has another length or something
+        that is not a number (named as file:line).
     """
     dimension, header = _probe(path)
     vectors: dict[str, np.ndarray] = {}
@@ -75,8 +77,8 @@ def load_glove(path: str, vocabulary: Vocabulary, counts: Counter[str], seed: in
         token, *rest = fields[0].split(" ")
         if len(fields) != dimension + 1 or not token or (rest and all(map(_is_number, rest))):
             raise UserError(
-                f"{path}:{number}: {line.count(' ')} numbers where its other lines have {dimension}; "
-                "all vectors of a GloVe file must have one length"
+                f"{path}:{number}: {counted(line.count(' '), 'number')} where its other lines have {dimension}; "
+                "all vectors of a GloVe file must have the same length"
             )
         if rest:
             spaced += 1
@@ -85,7 +87,7 @@ def load_glove(path: str, vocabulary: Vocabulary, counts: Counter[str], seed: in
             vectors[token] = _numbers(fields[1:], path, number)
     if not vectors:
         raise UserError(
-            f"{path}: none of the {len(vocabulary.words)} words of the captions is in it; is it a GloVe file?"
+            f"{path}: holds none of the {counted(len(vocabulary.words), 'word')} of the captions; is it a GloVe file?"
         )
     table = _fill(vocabulary, vectors, dimension, seed)
     total = sum(counts.values())
@@ -95,9 +97,17 @@ def load_glove(path: str, vocabulary: Vocabulary, counts: Counter[str], seed: in
 
 
 def project(table: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """float32 [V, D] -> [V, size] by a random orthogonal map.
+    """Maps vectors to another dimension by a random orthogonal matrix.
 
-    Going up, lengths and angles between words stay exactly what GloVe says; going down, they stay so on average.
+    To more dimensions, lengths and angles of vectors are preserved exactly; to fewer, on average.
+
+    Args:
+      table: float32 [V, D].
+      size: dimension wanted.
+      seed: of the matrix.
+
+    Returns:
+      float32 [V, size].
     """
     dimension = table.shape[1]
     if dimension == size:
@@ -136,7 +146,7 @@ def _probe(path: str) -> tuple[int, bool]:
             break
     usual = min(lengths, key=lambda length: (-lengths[length], length), default=0)
     if usual < 1:
-        raise UserError(f"{path}: no line holds a word and its numbers; is it a GloVe text file?")
+        raise UserError(f"{path}: no line with a word and its numbers; is it a GloVe text file?")
     return usual, header
 
 

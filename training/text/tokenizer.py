@@ -1,12 +1,12 @@
-"""Words of a caption: training, counting and scoring all cut text with this one function.
+"""The tokenizer of captions that training, counting and scoring share.
 
 It gives what pycocoevalcap's `PTBTokenizer` gives (Stanford's Penn Treebank lexer, then lower case, then the COCO
 list of punctuation to drop) without Java. Like that lexer, a list of patterns is tried at each place and the longest
 match wins, what a pattern looks ahead at included; among equals the first in the list wins.
 
-Where it departs, on purpose: canonically equal spellings become one (NFC), a curly apostrophe is always what a straight
-one is (the lexer cuts ’shirt into "'s" and "hirt"), and a token that the lexer would give with a no-break space inside
-("3 1/2") comes as two, which is how the scorers split it anyway.
+It departs on purpose in three points: canonically equal spellings become one (NFC); a curly apostrophe counts as a
+straight one (the lexer cuts ’shirt into "'s" and "hirt"), and a token that the lexer would give with a no-break space
+inside ("3 1/2") comes as two, which is how the scorers split it anyway.
 
 Paper of the conventions: Marcus et al., "Building a large annotated corpus of English: the Penn Treebank", 1993.
 """
@@ -129,7 +129,7 @@ _SPLIT_WORDS = frozenset({"cannot", "gotta", "gimme", "lemme", "gonna", "wanna"}
 
 
 def tokenize(text: str) -> list[str]:
-    """Text -> lower-case tokens as the COCO protocol has them, punctuation dropped.
+    """Text -> lower-case tokens by the COCO protocol, without punctuation.
 
     >>> tokenize("A black-and-white dog doesn't run, it swims.")
     ['a', 'black-and-white', 'dog', 'does', "n't", 'run', 'it', 'swims']
@@ -195,7 +195,7 @@ def _normalize(token: str) -> str:
 
 
 def is_word(token: str) -> bool:
-    """Whether a token is something that a caption may say: it has a letter or digit and is no bracket's code name."""
+    """Whether a token may be a word of a caption: it has a letter or digit and is not the code name of a bracket."""
     return token not in _BRACKET_NAMES and any(character.isalnum() for character in token)
 
 
@@ -203,9 +203,9 @@ _BRACKET_NAMES = frozenset(BRACKETS.values())
 
 
 def detokenize(tokens: Sequence[str]) -> str:
-    """Tokens -> a caption to read: "the dog 's ball" becomes "the dog's ball".
+    """Tokens -> text for people: "the dog 's ball" becomes "the dog's ball".
 
-    `tokenize` gives the tokens back: where joining would change them they stay apart.
+    `tokenize` is the inverse: tokens that would change if they were joined stay apart.
     """
     spaced = " ".join(tokens)
     joined = re.sub(r"(?<=\w) (?=(?:'s|'m|'d|'re|'ve|'ll|n't)(?: |$))", "", spaced)
@@ -213,5 +213,5 @@ def detokenize(tokens: Sequence[str]) -> str:
 
 
 def count_tokens(captions: Iterable[str]) -> Counter[str]:
-    """Captions -> times each token stands in them."""
+    """Captions -> number of times that each token occurs in them."""
     return Counter(token for caption in captions for token in tokenize(caption))

@@ -1,7 +1,7 @@
-"""Words and their ids.
+"""The vocabulary: words and their ids.
 
-Four ids are not words: padding, start, end, unknown. They have no spelling, so no text can produce them: a caption
-that holds "<unk>" or "<start>" holds an ordinary (rare) word.
+Four ids are marks: padding, start, end, unknown. They have no spelling, so no text can produce them: "<unk>" or
+"<start>" in a caption is an ordinary (rare) word.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cached_property
 
 from training.errors import UserError
 from training.storage import read_bytes, write_text
+from training.text.plurals import counted
 from training.text.tokenizer import is_word
 
 PAD, START, END, UNKNOWN = range(4)
@@ -24,12 +25,12 @@ VOCABULARY = "vocabulary.txt"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words in the order of their ids: `words[0]` has id `SPECIALS`."""
+    """Words in the order of their ids; `words[0]` has id `SPECIALS`."""
 
     words: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Number of ids, the special ones included: V."""
+        """Number of ids V, marks included."""
         return SPECIALS + len(self.words)
 
     def __contains__(self, word: str) -> bool:
@@ -40,11 +41,11 @@ class Vocabulary:
         return {word: number for number, word in enumerate(self.words, start=SPECIALS)}
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Tokens -> ids; a token that is no word of the vocabulary becomes `UNKNOWN`."""
+        """Tokens -> ids; a token that is not in the vocabulary becomes `UNKNOWN`."""
         return [self._ids.get(token, UNKNOWN) for token in tokens]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Ids -> words up to the end mark; padding, start and unknown have no spelling and are left out."""
+        """Ids -> words up to the end mark; other marks are left out."""
         words = []
         for number in ids:
             if number == END:
@@ -54,20 +55,20 @@ class Vocabulary:
         return words
 
     def unknown_share(self, counts: Counter[str]) -> float:
-        """Token counts of some text -> share (0 to 1) of its tokens that the vocabulary lacks."""
+        """Token counts of a text -> share (0 to 1) of its tokens that are not in the vocabulary."""
         total = sum(counts.values())
         return sum(count for token, count in counts.items() if token not in self) / total if total else 0.0
 
     def save(self, path: str) -> None:
-        """Writes one word a line, UTF-8."""
+        """Writes one word per line, UTF-8."""
         write_text(path, "".join(f"{word}\n" for word in self.words))
 
 
 def build_vocabulary(counts: Counter[str], min_count: int) -> Vocabulary:
-    """Token counts of the training captions -> words seen at least `min_count` times.
+    """Token counts of the training captions -> vocabulary of the words that occur at least `min_count` times.
 
-    The most frequent word comes first, words of one count in alphabetical order. Tokens that no caption should say
-    (bracket names, lone symbols) are left out.
+    The most frequent word comes first, words of equal counts are in alphabetical order. Tokens that are not words
+    (names of brackets, lone symbols) are left out.
 
     Raises:
       UserError: no word is frequent enough.
@@ -76,8 +77,8 @@ def build_vocabulary(counts: Counter[str], min_count: int) -> Vocabulary:
     if not kept:
         most = max(counts.values(), default=0)
         raise UserError(
-            f"no word occurs {min_count} times in the training captions (the most frequent one {most} times); "
-            "lower --min-count or add captions"
+            f"no word occurs {counted(min_count, 'time')} in the training captions (the most frequent one "
+            f"{counted(most, 'time')}); add captions"
         )
     return Vocabulary(tuple(token for token, _ in sorted(kept, key=lambda item: (-item[1], item[0]))))
 

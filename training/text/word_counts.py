@@ -1,4 +1,4 @@
-"""How often the training captions use each word: what a captioner carries to compare collections with."""
+"""How often the training captions use each word; a captioner keeps these counts to compare collections with."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class WordCounts:
 
     Attributes:
       pictures, captions: how many were counted.
-      times: word -> times it stands in them.
-      in_captions: word -> captions that hold it.
-      in_pictures: word -> pictures of which a caption holds it.
+      times: word -> number of times that it occurs.
+      in_captions: word -> captions that use it.
+      in_pictures: word -> pictures with a caption that uses it.
     """
 
     pictures: int = 0
@@ -37,13 +37,13 @@ class WordCounts:
         words = [caption_words(text) for text in captions]
         self.pictures += 1
         self.captions += len(captions)
-        for found in words:
-            self.times.update(found)
-            self.in_captions.update(set(found))
-        self.in_pictures.update({word for found in words for word in found})
+        for of_caption in words:
+            self.times.update(of_caption)
+            self.in_captions.update(set(of_caption))
+        self.in_pictures.update({word for of_caption in words for word in of_caption})
 
     def save(self, directory: str) -> None:
-        """Writes `word_counts.json`, the commonest word first."""
+        """Writes `word_counts.json` into a captioner directory, the most frequent word first."""
         words = sorted(self.times, key=lambda word: (-self.times[word], word))
         document = {
             "schema_version": SCHEMA_VERSION,
@@ -56,7 +56,7 @@ class WordCounts:
 
 
 def load_word_counts(directory: str) -> WordCounts | None:
-    """Captioner directory -> its WordCounts; None where it was trained before there were any.
+    """Captioner directory -> its WordCounts; None if an earlier captionbeam, which kept none, trained it.
 
     Raises:
       UserError: the file is damaged or of another schema version.
@@ -68,9 +68,9 @@ def load_word_counts(directory: str) -> WordCounts | None:
         document = read_json(path)
         if document["schema_version"] != SCHEMA_VERSION:
             raise UserError(f"{path}: schema version {document['schema_version']}, not {SCHEMA_VERSION}; train again")
-        found = WordCounts(int(document["pictures"]), int(document["captions"]))
+        counts = WordCounts(int(document["pictures"]), int(document["captions"]))
         for word, (times, captions, pictures) in document["words"].items():
-            found.times[word], found.in_captions[word], found.in_pictures[word] = times, captions, pictures
+            counts.times[word], counts.in_captions[word], counts.in_pictures[word] = times, captions, pictures
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({error!r}); restore it as training wrote it, or remove it") from error
-    return found
+    return counts

@@ -1,11 +1,12 @@
-"""What is known of one word in one picture, by whoever captions it; plain data, without Beam or TensorFlow.
+"""Evidence for words in a picture, beside its caption; plain data, without Beam or TensorFlow.
 
-A captioner says at least its caption. One that knows more hands over, beside the caption, what it knows of words (as
-its vocabulary spells them). Everything downstream works with whichever kinds are there:
+Every captioner gives a caption. One that knows more also gives evidence for words (as its vocabulary spells them), of
+one or more kinds; everything downstream works with the kinds that there are:
 
-expected: mean times said over the captions that the decoder weighed, by their probability; 0 or more.
-presence: calibrated probability, 0 to 1, that a person who captions the picture uses the word.
-grounding: log p(word | picture) - log p(word | mean picture), in nats; below 0 the picture speaks against it.
+said: times that the caption uses the word. expected: expected number of times in a caption, by the probabilities of the
+decoder; 0 or more. presence: calibrated probability, 0 to 1, that a person who captions the picture uses the word.
+grounding: log p(word | picture) - log p(word | mean picture), in nats; below 0 the picture is evidence against the
+word.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 import numpy as np
 
 KINDS = ("said", "expected", "presence", "grounding")
-MILLION = 1_000_000  # evidence is rounded to millionths where it enters, so that all sums of it are exact integers
-FLOOR = 0.01  # a word that a caption does not say is remembered from this probability or expected count on
+MILLION = 1_000_000  # evidence is rounded to millionths on input, so that all its sums are exact integers
+FLOOR = 0.01  # words that are not in the caption are kept from this presence or expected count on
 
 _RANGES = {"expected": (0, np.inf), "presence": (0, 1), "grounding": (-np.inf, np.inf)}
 
@@ -28,8 +29,8 @@ class PictureEvidence:
 
     Attributes:
       kinds: K of `KINDS` beside "said", the same ones for every picture.
-      words: W of them; every word of the caption that the captioner knows anything of, others where they matter. A word
-        that is missing has a presence and an expected count below `FLOOR`.
+      words: W of them: those of the caption that the captioner has evidence for, and others that matter. A word that is
+        missing has a presence and an expected count below `FLOOR`.
       values: float [W, K].
 
     Raises:
@@ -49,7 +50,7 @@ class PictureEvidence:
             raise ValueError(f"{self.words[word]!r}: {known}: expected is 0 or more, presence between 0 and 1")
 
     def to_json(self) -> dict[str, Any]:
-        """What a caption row stores: values rounded to millionths."""
+        """Entry "evidence" of a caption row, its values rounded to millionths."""
         rounded = (np.rint(self.values.astype(np.float64) * MILLION) / MILLION + 0.0).tolist()  # -0.0 becomes 0.0
         words = {word: dict(zip(self.kinds, row, strict=True)) for word, row in zip(self.words, rounded, strict=True)}
         return {"kinds": list(self.kinds), "words": words}

@@ -1,10 +1,10 @@
-"""Words of a caption in any script, for counting: which collection says what, and how often.
+"""Words of a caption in any script, for counting.
 
-Captions in an alphabet that puts spaces between words are cut by `tokenizer.tokenize`, as in training and scoring.
-What that tokenizer was not made for, letters with combining marks (Hindi, Arabic with vowels) and scripts without
-spaces, is cut at the word boundaries of Unicode (UAX #29). Those leave Thai, Chinese and Japanese in single letters,
-so there BudouX finds the words, and in Japanese a change from ideograms or katakana to hiragana parts a word from its
-ending. Words come in lower case and in Unicode's composed form (NFC).
+Captions in an alphabet that puts spaces between words are split by `tokenizer.tokenize`, as in training and scoring.
+Letters with combining marks (Hindi, Arabic with vowels) and scripts without spaces are split at the word boundaries of
+Unicode (UAX #29). Those would leave single letters of Thai, Chinese and Japanese, where BudouX finds the words; in
+Japanese a change from ideograms or katakana to hiragana separates a word from its ending. Words come in lower case and
+in Unicode's composed form (NFC).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _APOSTROPHES = str.maketrans("\u2018\u2019\u201b", "'''")
 
 
 def caption_words(caption: str) -> list[str]:
-    """Caption -> its words in order; marks, brackets and what an apostrophe cuts off ('s, n't) are no words.
+    """Caption -> its words in order, without punctuation, brackets and clitics ('s, n't).
 
     >>> caption_words("The dog’s ball doesn't roll.")
     ['the', 'dog', 'ball', 'does', 'roll']

@@ -77,7 +77,7 @@ def test_a_token_file_may_begin_with_a_bad_line(written):
     [
         (b"x.jpg\tA dog .", "no #number before the tab"),
         (b"x.jpg#0\t  ", "the caption is empty"),
-        (b"#0\tA dog .", "no picture's name"),
+        (b"#0\tA dog .", "no image name"),
         (b"x.jpg#0\tCaf\xe9 .", "not UTF-8 text"),
     ],
 )
@@ -93,7 +93,7 @@ def test_other_bad_token_lines_are_named_with_their_reason(written, line, reason
         (b"x.jpg,A dog, a cat", "3 fields where the header has 2"),
         (b"x.jpg", "1 field where the header has 2"),
         (b"x.jpg,", "the caption is empty"),
-        (b",A dog", "no picture's name"),
+        (b",A dog", "no image name"),
         (b'x.jpg,"A dog" runs', "misplaced quote"),
         (b'x.jpg,"A dog runs', "a quote is opened and never closed"),
         (b"x.jpg,Caf\xe9 .", "not UTF-8 text"),

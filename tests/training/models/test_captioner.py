@@ -58,8 +58,9 @@ def test_another_encoder_is_refused_naming_both(tiny_captioner, encoder):
     with pytest.raises(UserError) as refused:
         captioner.require_encoder(encoder(weights="bb"))
     assert str(refused.value) == (
-        f"{captioner.path}: trained on features of {encoder()}, and given those of {encoder(weights='bb')}; "
-        "extract with the former's weights, layer, kind, engine and precision, or train on the latter"
+        f"{captioner.path}: trained on features of {encoder()}, but these are features of "
+        f"{encoder(weights='bb')}; extract with the weights, layer, kind, engine and precision of the first, "
+        "or train on the second"
     )
     assert encoder().id in str(refused.value) and encoder(weights="bb").id in str(refused.value)
 

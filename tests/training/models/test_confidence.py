@@ -178,7 +178,7 @@ def test_damage_is_one_line_that_tells_how_to_get_it_anew(judge, tmp_path, damag
 
 def test_a_captioner_knows_why_it_has_no_confidence(tiny_captioner, give_head, give_confidence):
     bare = tiny_captioner()
-    assert "the `captionbeam train` call that made it, given again, adds it" in no_confidence(bare)
+    assert "run the `captionbeam train` command that made it again, which adds it" in no_confidence(bare)
     judged = give_confidence(give_head(bare))
     assert no_confidence(judged) is None
     other = give_head(judged, words=("dog", "hat"))  # what was fitted to another head is not used

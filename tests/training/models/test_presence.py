@@ -7,12 +7,10 @@ import tensorflow as tf
 
 from training.errors import UserError
 from training.models.captioner import load_captioner
+from training.models.captioner_files import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS
 from training.models.presence import (
-    PRESENCE,
-    PRESENCE_TAIL,
-    PRESENCE_WORDS,
     PresenceGraph,
-    find,
+    first_layer,
     head_inputs,
     load_presence,
 )
@@ -37,7 +35,7 @@ def test_one_cell_is_enough_for_what_is_small():
     """What the first layer finds in a single cell reaches the words undiluted."""
     cells = np.zeros([1, 16, 1], np.float32)
     cells[0, 3] = 8.0
-    mean, maximum = find(tf.constant(cells), tf.constant([[1.0, -1.0]]), tf.constant([0.0, 1.0]))
+    mean, maximum = first_layer(tf.constant(cells), tf.constant([[1.0, -1.0]]), tf.constant([0.0, 1.0]))
     np.testing.assert_allclose(mean, [[0.5, 15 / 16]])
     np.testing.assert_allclose(maximum, [[8.0, 1.0]])
 

@@ -44,15 +44,15 @@ these captions                         60.7   150.0
                  to                    62.0   162.5
 nearest training picture's caption     40.0    20.0
 most frequent training caption         30.0    10.0
-one reference of each picture set aside, 1,999 pictures:
+one reference of each picture held out, 1,999 pictures:
   these captions                       50.0   125.0
   one human caption of each picture    70.0   200.0
 
 Most frequent training caption: "a dog" (6 of 30,000)
-Diversity: 1,234 distinct captions, 50 different words, 9.0 words a caption, 12.3 % are training captions word for word
-   people: 1,234 distinct captions, 50 different words, 9.0 words a caption
+Diversity: 1,234 distinct captions, 50 distinct words, 9.0 words per caption, 12.3% are training captions word for word
+   people: 1,234 distinct captions, 50 distinct words, 9.0 words per caption
 
-The same captions as others count:
+The same captions by other protocols:
        BLEU-1   CIDEr
 COCO     60.7   150.0
 other    10.0       -
@@ -84,7 +84,7 @@ def test_a_card_of_one_picture_and_captions_from_elsewhere():
                 BLEU-1   CIDEr
 these captions    50.0       -
 
-Diversity: 1 distinct captions, 50 different words, 9.0 words a caption
+Diversity: 1 distinct captions, 50 distinct words, 9.0 words per caption
 
 coco|refs:5
 CIDEr is not given: one picture
