@@ -1,4 +1,4 @@
-"""`captionbeam evaluate`: scores the captions of a captioner, or captions made elsewhere, and writes their scorecard."""
+"""`captionbeam evaluate`: scores captions of a captioner, or captions made elsewhere, and writes their scorecard."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     trained_with = read_config(member_paths(options.captioner)[0])["trained_with"] if options.captioner else None
     split, why_not = training_split(options.train_list, trained_with, features)
     captioned = _read_captions(options, features, listed) if options.captions else _caption(options, features, listed)
-    generated, references = captioned.generated, captioned.pictures.references
+    generated, references, origin = captioned.generated, captioned.pictures.references, captioned.origin
     refuse_marks(generated, captioned.source)
 
     model = caption_set(generated, references)
@@ -111,7 +111,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         "signature": signature(
             references, captioned.origin["beam_width"], captioned.origin["min_words"], captioned.origin["guidance"]
         ),
-        **captioned.origin,
+        **origin,
         "encoder": features.encoder.id,
         "pictures": len(generated),
         "pictures_without_features": len(listed) - len(generated),

@@ -103,7 +103,7 @@ def leave_one_out(references: References) -> tuple[dict[str, str], dict[str, lis
 
 
 def consensus(captions: Sequence[str]) -> str:
-    """Captions of a picture -> the one that agrees best with the others, by mean F1 of word counts; the first of equals."""
+    """Captions of a picture -> the one whose mean F1 of word counts with the others is highest; the first of equals."""
     counts = [Counter(tokenize(text)) for text in captions]
 
     def agreement(number: int) -> float:
