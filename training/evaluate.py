@@ -108,9 +108,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     if len(generated) == 1:
         not_scored = {"CIDEr": ONE_PICTURE_HAS_NO_CIDER, **not_scored}
     document = {
-        "signature": signature(
-            references, captioned.origin["beam_width"], captioned.origin["min_words"], captioned.origin["guidance"]
-        ),
+        "signature": signature(references, origin["beam_width"], origin["min_words"], origin["guidance"]),
         **origin,
         "encoder": features.encoder.id,
         "pictures": len(generated),
@@ -129,9 +127,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         write_results(posixpath.join(options.output, "captions.json"), generated)
     write_json(posixpath.join(options.output, "scores.json"), document)
     print(render(document))
-    if captioned.confidences is not None and (
-        measured := measure_confidence(captioned.confidences, generated, references)
-    ):
+    confidences = captioned.confidences
+    if confidences is not None and (measured := measure_confidence(confidences, generated, references)):
         write_confidence(measured, options.output)
         print(f"\n{render_confidence(measured)}")
     if captioned.estimates is not None:

@@ -1,6 +1,23 @@
+import hashlib
+import sys
+
 import pytest
 
-from training.storage import read_bytes, read_json, write_bytes, write_json
+from training.errors import UserError
+from training.storage import (
+    content_hash,
+    copy_file,
+    exists,
+    file_size,
+    load_file_system,
+    make_directory,
+    read_bytes,
+    read_json,
+    reading,
+    remove,
+    write_bytes,
+    write_json,
+)
 
 
 def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):
@@ -17,3 +34,49 @@ def test_nan_is_refused_and_the_old_file_stays(tmp_path):
     with pytest.raises(ValueError):
         write_json(path, float("nan"))
     assert read_bytes(path) == b"1"
+
+
+def test_copying_replaces_the_target_whole(tmp_path):
+    (tmp_path / "a").write_bytes(b"new")
+    (tmp_path / "b").write_bytes(b"old, and longer")
+    copy_file(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (tmp_path / "b").read_bytes() == b"new" and len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(FileNotFoundError):
+        copy_file(str(tmp_path / "none"), str(tmp_path / "b"))
+    assert (tmp_path / "b").read_bytes() == b"new"
+
+
+def test_a_content_hash_is_empty_for_what_cannot_be_read(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert content_hash(str(tmp_path / "a")) == hashlib.sha256(b"abc").hexdigest()
+    assert content_hash(str(tmp_path / "none")) == content_hash(str(tmp_path)) == ""
+
+
+def test_removing_what_is_not_there_is_no_error(tmp_path):
+    (tmp_path / "a").write_bytes(b"")
+    for _ in range(2):
+        remove(str(tmp_path / "a"))
+        assert not exists(str(tmp_path / "a"))
+
+
+def test_a_remote_path_goes_through_tensorflow():
+    path = "ram://folder/a.json"  # TensorFlow's file system in memory
+    make_directory("ram://folder")
+    write_json(path, [1])
+    write_json(path, [1, 2])
+    assert read_json(path) == [1, 2] and file_size(path) == len(read_bytes(path)) and exists(path)
+    with reading(path) as file:
+        assert file.read(3) == b"[\n "
+    remove(path)
+    remove(path)
+    assert not exists(path)
+    with pytest.raises(FileNotFoundError):
+        read_bytes(path)
+
+
+def test_s3_without_tensorflow_io_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_io", None)
+    with pytest.raises(UserError, match="s3://bucket/a: TensorFlow opens s3:// with tensorflow-io alone"):
+        load_file_system("s3://bucket/a")
+    load_file_system("gs://bucket/a")
+    load_file_system("/local/a")

@@ -28,6 +28,7 @@ from training.models.confidence import Confidence, load_confidence
 from training.models.ensemble import Ensemble
 from training.models.presence import PresenceHead, inputs_of, load_presence
 from training.storage import copy_file, exists, write_json
+from training.text.plurals import counted
 from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
 
 
@@ -159,8 +160,8 @@ def _load_member(path: str) -> Captioner:
         raise UserError(f"{posixpath.join(path, CONFIG)}: not for this captionbeam ({error}); train again") from error
     if len(vocabulary) != config.vocabulary_size:
         raise UserError(
-            f"{posixpath.join(path, VOCABULARY)}: holds {len(vocabulary.words)} words where {CONFIG} says "
-            f"{config.vocabulary_size - SPECIALS}; restore the file as training wrote it, or train again"
+            f"{posixpath.join(path, VOCABULARY)}: holds {counted(len(vocabulary.words), 'word')} where {CONFIG} says "
+            f"{config.vocabulary_size - SPECIALS:,}; restore the file as training wrote it, or train again"
         )
     load_weights(model, path)
     presence = _load_presence(path, encoder.feature_shape)

@@ -1,0 +1,47 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.fitting.checkpoints import Checkpoints
+from training.fitting.state import TrainingState
+from training.fitting.trainer import Trainer
+from training.models.caption_models import ModelConfig, build_model
+from training.options import TrainOptions
+
+
+@pytest.fixture
+def new_trainer():
+    """Function (seed) -> Trainer of a small model."""
+
+    def make(seed):
+        model = build_model(ModelConfig("merge", 8, embedding_size=4, hidden_size=8), (2048,), seed)
+        return Trainer(model, (2048,), TrainOptions("features", "out", learning_rate=1e-2, max_words=3), steps=10)
+
+    return make
+
+
+def everything(trainer):
+    return [one.numpy() for one in (*trainer.variables, *trainer.averages, *trainer.optimizer.variables)]
+
+
+def test_another_process_goes_on_from_the_newest_checkpoint(tmp_path, new_trainer):
+    first, second = new_trainer(1), new_trainer(2)
+    checkpoints = Checkpoints(str(tmp_path), first)
+    assert checkpoints.restore() == TrainingState()
+    checkpoints.save(TrainingState(epoch=1))
+    first.step(tf.ones([2, 2048], tf.float16), tf.constant([[[4, 2]], [[5, 2]]]))
+    state = TrainingState(epoch=1, step=1, history=[0.5])
+    checkpoints.save(state)
+    assert Checkpoints(str(tmp_path), second).restore() == state
+    assert all(map(np.array_equal, everything(first), everything(second)))
+    assert json.loads((tmp_path / "progress.json").read_text()) == state.to_json()
+    assert len(list((tmp_path / "checkpoint").glob("*.index"))) == 1
+
+
+def test_what_a_kill_in_the_midst_of_writing_left_is_removed(tmp_path, new_trainer):
+    half = tmp_path / "checkpoint" / "ckpt-9_temp"
+    half.mkdir(parents=True)
+    Checkpoints(str(tmp_path), new_trainer(1))
+    assert not half.exists()
