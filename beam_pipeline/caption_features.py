@@ -7,7 +7,6 @@ from functools import partial
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
 from apache_beam.pvalue import TaggedOutput
 
 from beam_pipeline.captions.decoder import DecoderSpec
@@ -16,6 +15,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import COUNTS, MadeShards, count, tagged_outputs
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
 from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.shards.feature_shard import read_feature_shard
 from beam_pipeline.shards.ledger import DONE, read_ledger
 from beam_pipeline.shards.live_counts import SHARDS, LiveCounts
 from beam_pipeline.shards.overlap import MakesShards
@@ -24,9 +24,7 @@ from beam_pipeline.shards.run import Standing
 from beam_pipeline.shards.shard_id import ShardId, parse_shard
 from beam_pipeline.words.count_words import ledger_of_shard
 from beam_pipeline.words.shard_statistics import write_words
-from training.data.feature_records import deserialize
-from training.data.feature_set import REPAIR, FeatureSet, load_feature_set
-from training.errors import JobFailed
+from training.data.feature_set import FeatureSet, load_feature_set
 from training.models.captioner import Captioner
 
 
@@ -96,20 +94,13 @@ class CaptionFeatures(MakesShards):
 
 
 def read_features(path: str) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Feature shard -> (sha256, uri, feature) of its pictures; none where a shard of no picture has no file.
+    """Feature shard -> (sha256, uri, feature) of its pictures; none if there is no file.
 
     Raises:
       JobFailed: the shard is damaged.
     """
-    if not storage.exists(path):
-        return
-    with storage.local_copy(path) as local:
-        try:
-            for serialized in tf.data.TFRecordDataset(local):
-                record = deserialize(serialized.numpy())
-                yield record.sha256, record.uris[0], record.feature
-        except tf.errors.DataLossError as error:
-            raise JobFailed(f"{path}: damaged shard; {REPAIR}") from error
+    for record in read_feature_shard(path):
+        yield record.sha256, record.uris[0], record.feature
 
 
 def lines_of_shard(keyed: tuple[ShardKey, bool], output: str) -> Iterator[tuple[bytes, tuple[str, bool, str]]]:

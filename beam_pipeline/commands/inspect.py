@@ -181,32 +181,26 @@ def _ledger_lines(directory: str, committed: tuple[ShardId, ...], name: str) -> 
 def _read_feature(directory: str, shard: ShardId, sha256: str) -> dict[str, Any] | None:
     """What a shard of features stores of a picture; None if the picture is not in it."""
     import numpy as np
-    import tensorflow as tf
 
-    from training.data.feature_records import deserialize
+    from beam_pipeline.shards.feature_shard import read_feature_shard
 
-    path = storage.join(directory, shard.features())
-    if not storage.exists(path):
-        return None
-    with storage.local_copy(path) as local:
-        for serialized in tf.data.TFRecordDataset(local):
-            record = deserialize(serialized.numpy())
-            if record.sha256 == sha256:
-                feature = record.feature.astype(np.float32)
-                return {
-                    "shard": shard.features(),
-                    "width": record.width,
-                    "height": record.height,
-                    "feature": {
-                        "shape": list(feature.shape),
-                        "dtype": str(record.feature.dtype),
-                        "mean": float(feature.mean()),
-                        "largest": float(feature.max()),
-                        "zeros": float((feature == 0).mean()),
-                    },
-                    "augmented_views": 0 if record.views is None else len(record.views),
-                    "captions": list(record.captions),
-                }
+    for record in read_feature_shard(storage.join(directory, shard.features())):
+        if record.sha256 == sha256:
+            feature = record.feature.astype(np.float32)
+            return {
+                "shard": shard.features(),
+                "width": record.width,
+                "height": record.height,
+                "feature": {
+                    "shape": list(feature.shape),
+                    "dtype": str(record.feature.dtype),
+                    "mean": float(feature.mean()),
+                    "largest": float(feature.max()),
+                    "zeros": float((feature == 0).mean()),
+                },
+                "augmented_views": 0 if record.views is None else len(record.views),
+                "captions": list(record.captions),
+            }
     return None
 
 

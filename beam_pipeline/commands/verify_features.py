@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
-import tensorflow as tf
 
 from beam_pipeline.commands.verify_findings import Findings, check_ledger, check_totals, done_contents, draw_sample
 from beam_pipeline.commands.verify_pixels import read_pixels
@@ -17,8 +16,9 @@ from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.threads import batched
 from beam_pipeline.shards.encoding import encode_pixels
+from beam_pipeline.shards.feature_shard import read_feature_shard
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
-from training.data.feature_records import FeatureRecord, deserialize
+from training.data.feature_records import FeatureRecord
 from training.data.feature_set import REPAIR, FeatureSet, load_feature_set
 from training.errors import JobFailed, UserError
 from training.text.plurals import counted
@@ -55,7 +55,7 @@ def verify_features(options: VerifyOptions, findings: Findings, load: Callable[[
         stored, sampled = [], []
         try:
             _check_file(features, shard)
-            for record in _records(path):
+            for record in read_feature_shard(path):
                 stored.append(record.sha256)
                 if record.sha256 in sample:
                     sampled.append(record)
@@ -83,14 +83,6 @@ def _check_file(features: FeatureSet, shard: ShardId) -> None:
         raise JobFailed(f"{path}: is missing; {REPAIR}")
     if storage.sha256(path) != entry.sha256:
         raise JobFailed(f"{path}: its checksum is not that of the manifest; remove it, and {REPAIR}")
-
-
-def _records(path: str) -> Iterator[FeatureRecord]:
-    """Path of a shard -> its records; none if a shard without pictures has no file."""
-    if storage.exists(path):
-        with storage.local_copy(path) as local:
-            for serialized in tf.data.TFRecordDataset(local):
-                yield deserialize(serialized.numpy())
 
 
 def _encoder_of(features: FeatureSet, weights: str | None, load: Callable[[EncoderSpec], Encoder]) -> Encoder:

@@ -59,13 +59,11 @@ def take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tuple
 
 def summarize_shard(shard: ShardId, output: str) -> Shard:
     """A committed shard that no manifest names, because the run was killed before it wrote one -> its entry."""
-    import tensorflow as tf  # only here, so that what looks at a manifest does not load it
-
-    from training.data.feature_records import deserialize
+    from beam_pipeline.shards.feature_shard import read_feature_shard  # TensorFlow, which manifests do not need
 
     path = storage.join(output, shard.features())
     if not storage.exists(path):
         return Shard(shard.features(), 0, 0, 0, "")
+    captions = [len(record.captions) for record in read_feature_shard(path)]
     with storage.local_copy(path) as local:
-        captions = [len(deserialize(record.numpy()).captions) for record in tf.data.TFRecordDataset(local)]
         return Shard(shard.features(), len(captions), sum(captions), os.path.getsize(local), storage.sha256(local))
