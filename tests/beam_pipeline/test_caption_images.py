@@ -245,7 +245,7 @@ def test_features_of_another_encoder_are_refused(run, run_extract, weights, capt
     weights.write_bytes(weights.read_bytes() + b"others")
     others = run_extract("others")
     with pytest.raises(
-        UserError, match=r"trained on features of InceptionV3 \w+ .*, and given those of InceptionV3 \w+ "
+        UserError, match=r"trained on features of InceptionV3 \w+ .*, but these are features of InceptionV3 \w+ "
     ):
         run(features=others.path)
 

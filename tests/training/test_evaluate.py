@@ -146,7 +146,8 @@ def test_a_listed_split_is_captioned_scored_and_written_in_coco_form(
         },
         "rows_left_out": dict.fromkeys(
             ("nearest_training_picture", "most_frequent_training_caption"),
-            f"the captioner divided another feature set than {pictures.path} by content; --train-list FILE names them",
+            f"the captioner was trained on another feature set than {pictures.path}, divided by content; "
+            "--train-list FILE names them",
         ),
         "diversity": diversity(generated),
         "unknown_share_of_references": round(4 / 23, 5),  # running, on, and twice in
@@ -220,7 +221,8 @@ def test_rows_that_cannot_be_had_are_left_out_with_the_reason(call, capsys):
     assert "one human caption of each picture: left out, no picture has two captions" in printed
     document = call(["street.jpg"], results=coco({"street": "a cat"}), training=["street.jpg"])
     assert list(document["rows"]) == ["most_frequent_training_caption"]
-    assert document["rows_left_out"]["nearest_training_picture"] == "a picture has no training picture but itself"
+    why = "for one picture, the only training picture is the picture itself"
+    assert document["rows_left_out"]["nearest_training_picture"] == why
 
 
 def test_flagged_captions_of_scored_pictures_are_counted(call, tiny_captioner):
@@ -243,7 +245,7 @@ def test_features_of_another_encoder_are_refused(call, tiny_captioner):
 
 def test_a_captioner_that_says_marks_is_refused(call, tmp_path, tiny_captioner):
     marking = tiny_captioner(words=("<end>", "endseq", "<unk>"), end_bias=-1e9)
-    with pytest.raises(UserError, match=r"--captioner .*: 1 of 1 captions hold a mark that is no word, such as "):
+    with pytest.raises(UserError, match=r"--captioner .*: 1 of 1 caption with a mark that is not a word, such as "):
         call(["street.jpg"], marking)
     assert not (tmp_path / "out").exists()
 
@@ -251,8 +253,8 @@ def test_a_captioner_that_says_marks_is_refused(call, tmp_path, tiny_captioner):
 @pytest.mark.parametrize(
     ("captions", "said"),
     [
-        ({"street": "a cat <end>"}, "--captions .*: 1 of 1 captions hold a mark that is no word, such as <end>"),
-        ({"road": "a cat"}, "--captions .*: no caption for 1 of the 1 pictures of .*list.txt, such as street.jpg"),
+        ({"street": "a cat <end>"}, "--captions .*: 1 of 1 caption with a mark that is not a word, such as <end>"),
+        ({"road": "a cat"}, "--captions .*: no caption for 1 of the 1 picture of .*list.txt, such as street.jpg"),
         ({}, "--captions .*: not a list of captions"),
     ],
 )

@@ -137,7 +137,10 @@ def training_split(
     lists = trained_with.get("train_list"), trained_with.get("dev_list")
     shards = [shard.sha256 for shard in features.shards if shard.records]
     if None in lists and trained_with.get("feature_shards") != shards:
-        return None, f"the captioner was trained on a part of another feature set than {features.path}; {remedy}"
+        return (
+            None,
+            f"the captioner was trained on another feature set than {features.path}, divided by content; {remedy}",
+        )
     try:
         return make_split(*lists, features.records), ""
     except UserError as error:

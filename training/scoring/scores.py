@@ -27,7 +27,7 @@ SEED = 0
 LEVEL = 0.95
 _DRAWN_AT_ONCE = 1 << 22  # pictures drawn in one block of resamples: 32 MiB, whatever the number of pictures
 
-ONE_PICTURE_HAS_NO_CIDER = "it weights words by how few of the scored pictures use them, so it needs two pictures"
+ONE_PICTURE_HAS_NO_CIDER = "it weights words by how few of the scored pictures use them, so one picture has no CIDEr"
 
 
 @dataclass(frozen=True)

@@ -167,5 +167,5 @@ def test_a_split_by_content_holds_for_the_same_shards_only(pictures):
 def test_captions_from_elsewhere_have_no_training_pictures(pictures):
     assert training_split(None, None, pictures) == (
         None,
-        "nothing tells the training pictures of these captions; --train-list FILE names them",
+        "the training pictures of these captions are not known; --train-list FILE names them",
     )

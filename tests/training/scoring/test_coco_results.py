@@ -109,7 +109,7 @@ def test_captions_that_do_not_fit_the_list_are_told(results, names, said):
 )
 def test_captions_with_a_decoders_mark_are_refused(mark):
     with pytest.raises(
-        UserError, match=r"--captions f: 1 of 2 captions hold a mark .* such as (.*) in that of b.jpg"
+        UserError, match=r"--captions f: 1 of 2 captions with a mark .* such as (.*) in that of b.jpg"
     ) as e:
         refuse_marks({"a.jpg": "a dog", "b.jpg": f"a dog {mark}"}, "--captions f")
     assert mark in str(e.value)

@@ -63,7 +63,7 @@ def test_confidence_is_measured_on_pictures_that_several_people_described(confid
     rows = list(csv.DictReader((tmp_path / "confidence_curve.csv").open(newline="")))
     assert [float(row["kept"]) for row in rows] == [row["kept"] for row in document["curve"]]
     printed = render(document)
-    assert "people accept 66.7%" in printed and "the captioner's own dev pictures" not in printed
+    assert "people accept 66.7%" in printed and "the captioner's own validation pictures" not in printed
     assert document["flags"] == {"copied": {"captions": 2, "accepted": 0.5}}  # d.jpg has one caption by people
     assert printed.splitlines()[-1] == "copied: 2 captions, of which people accept 50.0%"
     assert len(printed.splitlines()) == 3 + len(document["curve"])
@@ -73,7 +73,7 @@ def test_fitted_pictures_are_judged_by_the_half_that_they_are_not_in(confidences
     confidences.add(["a.jpg", "copy.jpg"], "f" * 64, Hypothesis("", 0.0, signals=(0.3,)))
     assert confidences.each["a.jpg"] == confidences.each["copy.jpg"] == pytest.approx(0.4)
     document = measure(confidences, SAID | {"copy.jpg": "a dog"}, REFERENCES | {"copy.jpg": ("a dog", "dogs")})
-    assert document["held_out_by_halves"] == 2 and "the captioner's own dev pictures" in render(document)
+    assert document["held_out_by_halves"] == 2 and "the captioner's own validation pictures" in render(document)
 
 
 def test_without_calibration_or_without_people_nothing_is_measured(confidences):

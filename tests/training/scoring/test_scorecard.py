@@ -84,7 +84,7 @@ def test_a_card_of_one_picture_and_captions_from_elsewhere():
                 BLEU-1   CIDEr
 these captions    50.0       -
 
-Diversity: 1 distinct captions, 50 distinct words, 9.0 words per caption
+Diversity: 1 distinct caption, 50 distinct words, 9.0 words per caption
 
 coco|refs:5
 CIDEr is not given: one picture
