@@ -1,4 +1,4 @@
-"""What the command line is parsed with: a parser whose errors are one line."""
+"""The parser that the command line is read with: its errors are one line."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from typing import Any, NoReturn
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are one line, with a suggestion for a misspelt stage, option or choice."""
 
-    _asked: Sequence[str] = ()
+    _arguments: Sequence[str] = ()
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Arguments -> (what was parsed, the rest); keeps the arguments for the message of an error."""
         if args is not None:
-            self._asked = args
+            self._arguments = args
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        # A required option that is missing may be there and misspelt.
+        """Ends the process with exit status 2 and a line that names the problem."""
+        # A required option that seems to be missing may be misspelt.
         if "required" in message and (misspelt := self._misspelt()):
             message = misspelt
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def _misspelt(self) -> str:
-        """The first option of the call that is none and resembles one, in words; else ""."""
-        for option in self._asked:
+        """The first unknown option that resembles a known one, in words; "" if there is none."""
+        for option in self._arguments:
             if option.startswith("--") and option.partition("=")[0] not in self._option_string_actions:
                 close = closest(option.partition("=")[0], self._option_string_actions, cutoff=0.8)
                 if close:
@@ -42,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Of the known words the one that `word` was perhaps meant to be, as the end of a message; else ""."""
+    """Word -> ", did you mean KNOWN?" for the known word that is most like it; "" if none is."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f", did you mean {close[0]}?" if close else ""
 

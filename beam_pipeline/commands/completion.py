@@ -13,10 +13,10 @@ _PATHS = ("DIR", "FILE", "PATH", "FEATURES", "CAPTIONER", "A", "B")  # metavars,
 
 
 def completion(options: CompletionOptions) -> str:
-    """Prints and returns the script."""
+    """Shell -> the script, which is also printed."""
     parser = build_parser()
     stages = stages_of(parser)
-    stages.help = None  # what help does not list is not completed
+    stages.help = None  # shtab completes only what help lists
     for stage in stages.choices.values():
         for action in stage._actions:
             if action.choices is None and is_path(action):
@@ -27,6 +27,6 @@ def completion(options: CompletionOptions) -> str:
 
 
 def is_path(action: argparse.Action) -> bool:
-    """Whether an option's value is the path of something on disk."""
+    """Whether the value of an option is the path of something on disk, by its placeholder in `--help`."""
     parts = str(action.metavar or "").replace("|", " ").replace(".", " ").replace(",", " ").split()
     return any(part in _PATHS for part in parts)
