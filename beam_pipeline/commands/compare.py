@@ -19,6 +19,7 @@ from beam_pipeline.words.reference import require_same_captioner
 from beam_pipeline.words.summary import read_summary, read_table
 from beam_pipeline.words.terms import WORD, is_stop
 from training.errors import JobFailed
+from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
 
@@ -45,8 +46,8 @@ class WordTable:
     """The words of a captions directory.
 
     Attributes:
-      pictures: distinct pictures.
-      has_presence: whether its estimates are from presence.
+      pictures: number of distinct pictures.
+      has_presence: whether its estimates come from the word-presence head.
       rows: word -> its row in `word_importance.parquet`.
     """
 
@@ -56,38 +57,35 @@ class WordTable:
 
 
 def compare(options: CompareOptions) -> list[Row]:
-    """Compares two captions directories, writes the table and a page, prints the table's ends; returns its rows.
+    """Compares two captions directories: writes the table and a page, prints the words that differ most -> its rows.
 
     Raises:
-      UserError: a directory holds no finished captions, or they are by different captioners.
+      UserError: a directory contains no finished captions, or they are by different captioners.
       JobFailed: the output cannot be written.
     """
-    summaries = [read_summary(directory, name) for name, directory in (("A", options.first), ("B", options.second))]
-    made_with = [summary["made_with"] for summary in summaries]
-    require_same_captioner(made_with[0], made_with[1], f"{options.first} and {options.second}")
-    first, second = (
-        _read_table(directory, summary)
-        for directory, summary in zip((options.first, options.second), summaries, strict=True)
-    )
+    summaries = read_summary(options.first, "A"), read_summary(options.second, "B")
+    made_with = summaries[0]["made_with"]
+    require_same_captioner(made_with, summaries[1]["made_with"], f"{options.first} and {options.second}")
+    first, second = _read_words(options.first, summaries[0]), _read_words(options.second, summaries[1])
     rows = comparison(first, second)
     try:
         storage.write_atomic(storage.absolute(options.output), to_csv(COLUMNS, rows))
     except OSError as error:
         raise JobFailed(f"--output {options.output}: cannot be written ({error.strerror}); choose another") from error
-    _print_ends(rows, options)
-    _write_page(rows, options, made_with[0], (first.pictures, second.pictures))
+    _print_summary(rows, options)
+    _write_page(rows, options, made_with, (first.pictures, second.pictures))
     return rows
 
 
-def _read_table(directory: str, summary: dict[str, Any]) -> WordTable:
-    rows = read_table(directory, WORD)
-    return WordTable(summary["pictures"], "presence" in summary["evidence"], {row["word"]: row for row in rows})
+def _read_words(directory: str, summary: dict[str, Any]) -> WordTable:
+    rows = {row["word"]: row for row in read_table(directory, WORD)}
+    return WordTable(summary["pictures"], "presence" in summary["evidence"], rows)
 
 
 def comparison(first: WordTable, second: WordTable) -> list[Row]:
-    """Two tables -> rows of `COLUMNS`, what A uses more first; none where a collection is empty.
+    """Two tables -> rows of `COLUMNS`, those that A uses more often first; none if a collection is empty.
 
-    Pictures are counted by estimate where both collections have presence, else by what captions say.
+    Pictures are counted by their estimate if both collections have presence, else by the words of their captions.
     """
     if not (first.pictures and second.pictures):
         return []
@@ -97,16 +95,16 @@ def comparison(first: WordTable, second: WordTable) -> list[Row]:
         np.array([float(table.rows[word][counted_by]) if word in table.rows else 0.0 for word in words])
         for table in (first, second)
     ]
-    found = log_odds(counts[0], counts[1])
-    p_values = exact_p_values(counts[0], first.pictures, counts[1], second.pictures)
-    q = q_values(p_values)
+    odds = log_odds(counts[0], counts[1])
+    p = exact_p_values(counts[0], first.pictures, counts[1], second.pictures)
+    q = q_values(p)
     rows = [
         {
             "word": word,
             "lemma": (first.rows.get(word) or second.rows[word])["lemma"],
-            "log_odds": float(found.delta[number]),
-            "z": float(found.z[number]),
-            "p": float(p_values[number]),
+            "log_odds": float(odds.delta[number]),
+            "z": float(odds.z[number]),
+            "p": float(p[number]),
             "q": float(q[number]),
             "counted_by": counted_by,
             "pictures_a": float(counts[0][number]),
@@ -122,7 +120,7 @@ def comparison(first: WordTable, second: WordTable) -> list[Row]:
 
 
 def _write_page(rows: list[Row], options: CompareOptions, made_with: dict[str, Any], pictures: tuple[int, int]) -> None:
-    """The same as a page beside the table; where that fails, a line says so, since the table is there."""
+    """Writes the comparison as a page beside the table; a page that cannot be written costs a warning only."""
     page = page_beside(options.output)
     try:
         storage.write_atomic(
@@ -135,16 +133,13 @@ def _write_page(rows: list[Row], options: CompareOptions, made_with: dict[str, A
 
 
 def page_beside(table: str) -> str:
-    """comparison.csv -> comparison.html; never the table itself."""
+    """Path of the table -> path of its page: comparison.csv -> comparison.html; never the same path."""
     page = os.path.splitext(table)[0] + ".html"
     return page if page != table else f"{table}.html"
 
 
-def _print_ends(rows: list[Row], options: CompareOptions) -> None:
-    names = [
-        os.path.basename(os.path.normpath(directory))
-        for name, directory in (("A", options.first), ("B", options.second))
-    ]
+def _print_summary(rows: list[Row], options: CompareOptions) -> None:
+    names = [os.path.basename(os.path.normpath(directory)) for directory in (options.first, options.second)]
     if not rows:
         print(f"{options.output}: no words to compare; {names[0]} or {names[1]} is empty")
         return
@@ -154,5 +149,5 @@ def _print_ends(rows: list[Row], options: CompareOptions) -> None:
         print(f"\n{'more in ' + name:<32}{'z':>8}{'q':>10}{'share A':>10}{'share B':>10}")
         for row in side:
             print(f"{row['word']:<32}{row['z']:>8.2f}{row['q']:>10.2g}{row['share_a']:>10.1%}{row['share_b']:>10.1%}")
-    sure = sum(row["q"] <= 0.05 for row in rows)
-    print(f"\n{options.output}: {len(rows)} words, {sure} of them differ at a false discovery rate of 5 %")
+    differing = sum(row["q"] <= 0.05 for row in rows)
+    print(f"\n{options.output}: {counted(len(rows), 'word')}, {differing:,} differ at a false discovery rate of 5 %")
