@@ -1,6 +1,7 @@
 """The `captionbeam` command: parses, runs one stage, and turns failures into one line and an exit status.
 
-TensorFlow and Beam are imported only by the stage that runs, so that `--help` answers at once.
+A stage imports what it needs when it runs, so that `--help` answers at once, and commands that only look at results
+load neither TensorFlow nor Beam.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from beam_pipeline.commands.argument_parser import Parser, closest
-from beam_pipeline.commands.check_inputs import check_inputs
 from beam_pipeline.commands.parser import STAGES, build_parser, fill, stage_parser
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.completion import CompletionOptions
@@ -32,19 +32,26 @@ from training.options import EvaluateOptions, TrainOptions
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-_GO_ON = ("extract", "train", "caption", "export", "demo")  # stages that go on where they were stopped
-_STOPPED = ("stopped", "stopped; the same command goes on from what is finished")
+_RESUMABLE = ("extract", "train", "caption", "export", "demo")
+_STOPPED = "stopped"
+_STOPPED_RESUMABLE = "stopped; the same command continues from what is finished"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status: 0, 2 for a wrong call, 1 for a failed job, 130 or
-    143 when told to stop by SIGINT or SIGTERM.
+    """Runs the command and returns its exit status.
+
+    Args:
+      argv: the arguments behind `captionbeam`; None for those of the process.
+
+    Returns:
+      0, 2 for a wrong call, 1 for a failed job, 130 after SIGINT or 143 after SIGTERM.
     """
     arguments, unknown = build_parser().parse_known_args(argv)
     settings = vars(arguments)
     stage, verbose = settings["stage"], settings["verbose"]
     set_up_logging(verbose)
-    with stoppable(f"captionbeam {stage}: {_STOPPED[stage in _GO_ON]}", silent=not verbose) as stop:
+    stopped = _STOPPED_RESUMABLE if stage in _RESUMABLE else _STOPPED
+    with stoppable(f"captionbeam {stage}: {stopped}", silent=not verbose) as stop:
         status = _run(stage, settings, unknown)
     return status if stop.status is None else stop.status
 
@@ -55,7 +62,9 @@ def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
         if unknown and not (takes_beam and _may_be_beams(stage, unknown[0])):
             raise UserError(_unknown_option(stage, unknown[0], []))
         options = fill(STAGES[stage].options, settings)
-        if not unknown:  # a mistyped option is told first, since a path may be missing for it
+        if not unknown:  # a mistyped option is named first, since a path may be missing because of it
+            from beam_pipeline.commands.check_inputs import check_inputs
+
             check_inputs(options)
         run = (_DRY_RUN if settings.get("dry_run") else RUN)[stage]
         run(options, _beam_options(stage, unknown) if takes_beam else None)
@@ -80,17 +89,17 @@ def _is_of_encoder(stage: str, option: str) -> bool:
 
 
 def _beam_options(stage: str, flags: list[str]) -> PipelineOptions:
-    """What is left of the command line -> Beam's PipelineOptions; Beam itself only warns about a flag it does not know.
+    """Options that the stage does not know -> Beam's PipelineOptions. Beam alone would only warn about unknown ones.
 
     Raises:
-      UserError: neither Beam nor the stage knows a flag.
+      UserError: Beam does not know one of them either.
     """
     with first_import("apache_beam"):
         from apache_beam.options.pipeline_options import PipelineOptions
 
     known: Any = Parser(prog=f"captionbeam {stage}", add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
-        # Two of Beam's classes share a flag; the first one's word will do.
+        # Two of Beam's classes share a flag; the first definition will do.
         with contextlib.suppress(ArgumentError, AttributeError):
             options._add_argparse_args(known)
     _, unknown = known.parse_known_args(flags)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from beam_pipeline.commands.directories import CAPTIONS, FEATURES, Ledgers, is_locked, kind_of, read_ledgers
+from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, Ledgers, is_locked, kind_of, read_ledgers
 from beam_pipeline.commands.entries import Entry, print_entries
 from beam_pipeline.commands.parser import options_of
 from beam_pipeline.options.directories import StatusOptions
@@ -20,7 +20,7 @@ from beam_pipeline.shards.shard_id import UnfinishedRun
 from beam_pipeline.words.summary import SUMMARY
 from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
-from training.fitting.state import read_state
+from training.fitting.state import TrainingState, read_state
 from training.models.captioner_files import METRICS, PRESENCE_WORDS, read_config
 from training.options import TrainOptions, with_defaults
 from training.text.plurals import counted
@@ -48,7 +48,7 @@ def status(options: StatusOptions) -> list[Entry]:
     if written := storage.last_written(directory):
         ago = duration(max(0.0, time.time() - written))
         about.append(("last written", f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(written))}, {ago} ago"))
-    entries = [*about, *entries, _how_to_continue(finished, running, command)]
+    entries = [*about, *entries, _how_to_continue(kind, finished, running, command)]
     print_entries(entries)
     return entries
 
@@ -108,8 +108,8 @@ def _of_captions(directory: str) -> _State:
 def _of_captioner(directory: str) -> _State:
     trained_with = read_config(directory)["trained_with"]
     entries = [("model", trained_with["model"])]
-    state = read_state(directory)
-    if state:
+    finished = storage.exists(storage.join(directory, METRICS))
+    if state := _finished_state(directory) if finished else read_state(directory):
         epochs = (
             f"{state.epoch} done, of at most {trained_with['epochs']} and {trained_with['self_critical_epochs']} "
             "self-critical"
@@ -119,11 +119,20 @@ def _of_captioner(directory: str) -> _State:
         entries.append(("epochs", epochs))
         if state.best_epoch:
             entries.append(("best", f"epoch {state.best_epoch}, validation CIDEr {100 * state.best:.1f}"))
-    finished = storage.exists(storage.join(directory, METRICS))
     has_presence = storage.exists(storage.join(directory, PRESENCE_WORDS))
     entries.append(("word-presence head", "yes" if has_presence else "not yet, or made by an earlier captionbeam"))
     command = ["captionbeam", "train", "--features", "...", "--output", directory, *train_arguments(trained_with)]
     return entries, finished, command
+
+
+def _finished_state(directory: str) -> TrainingState:
+    """Where a training ended, from its metrics, which are there whatever captionbeam made them."""
+    path = storage.join(directory, METRICS)
+    try:
+        metrics = json.loads(storage.read_bytes(path))
+        return TrainingState(epoch=metrics["epochs"], best=metrics["dev_cider"], best_epoch=metrics["best_epoch"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); remove it and run captionbeam train again") from error
 
 
 def _of_ledgers(ledgers: Ledgers) -> list[Entry]:
@@ -165,10 +174,10 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _how_to_continue(finished: bool, running: bool | None, command: list[str]) -> Entry:
+def _how_to_continue(kind: str, finished: bool, running: bool | None, command: list[str]) -> Entry:
     line = " ".join(part if part == "..." else shlex.quote(part) for part in command)
     if running:
         return "continue with", "nothing: a job is running"
     if finished:
-        return "finished", f"to add what is new: {line}"
+        return "finished", f"trained by {line}" if kind == CAPTIONER else f"to add what is new: {line}"
     return "continue with", line

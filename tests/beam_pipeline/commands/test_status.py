@@ -75,6 +75,19 @@ def test_progress_of_a_training(copy):
     assert entries["word-presence head"] == "not yet, or made by an earlier captionbeam"
 
 
+def test_a_finished_training_is_told_by_its_metrics(copy):
+    directory = copy("captioner")
+    metrics = {"dev_cider": 0.6471, "best_epoch": 6, "epochs": 7}
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    entries = dict(status(StatusOptions(str(directory))))
+    assert entries["epochs"] == "7 done, of at most 7 and 0 self-critical"
+    assert entries["best"] == "epoch 6, validation CIDEr 64.7"
+    assert entries["finished"].startswith("trained by captionbeam train ")
+    (directory / "metrics.json").write_text("[]")
+    with pytest.raises(UserError, match=r"metrics.json: damaged .*; remove it and run captionbeam train again"):
+        status(StatusOptions(str(directory)))
+
+
 def test_only_the_settings_that_differ_from_the_defaults_are_repeated():
     trained_with = {"model": "merge", "seed": 0, "epochs": 7, "output_dropout": 0.5, "glove": None, "content": {}}
     assert train_arguments(trained_with) == ["--model", "merge", "--output-dropout", "0.5"]

@@ -30,7 +30,7 @@ cli.RUN["extract"] = extract_slowly
 cli.command()
 """
 IN_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-SAID = "captionbeam extract: stopped; the same command goes on from what is finished"
+SAID = "captionbeam extract: stopped; the same command continues from what is finished"
 
 
 def processes_of(marker: str) -> list[int]:
