@@ -116,8 +116,8 @@ def read_captions(path: str) -> CaptionFile:
         return CaptionFile(path, "csv")
     if any(_TOKEN_LINE.fullmatch(line.decode(errors="replace")) for _, line in sample):
         return CaptionFile(path, "token")
-    found = ",".join(columns) if columns else "bytes that are not UTF-8 text"
-    raise UserError(f"{path}: found the columns {_shortened(found)}; expected {FORMS}")
+    names = ",".join(columns) if columns else "bytes that are not UTF-8 text"
+    raise UserError(f"{path}: found the columns {_shortened(names)}; expected {FORMS}")
 
 
 def read_image_list(path: str) -> list[str]:

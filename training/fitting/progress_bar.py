@@ -11,7 +11,7 @@ _LOG_FORMAT = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} t
 
 
 class _Lines:
-    """Standard error as a log: what tqdm would draw over the last line becomes a line of its own."""
+    """Standard error as a log: text that tqdm would draw over the last line becomes another line."""
 
     def write(self, text: str) -> None:
         """Writes the text as a line, unless it is blank."""

@@ -1,6 +1,6 @@
 """Pools the opinions of the word-presence head and of the decoder about a word into one probability.
 
-The head looks at one word at a time, the decoder at the words before and at single places of the picture; they err in
+The head predicts each word on its own, the decoder from the words before and from places of the picture; they err in
 different pictures. Their log-odds are added (a logarithmic opinion pool; Genest and Zidek 1986, "Combining probability
 distributions"), and a shift for each word keeps its total over pictures where the head, which is calibrated, has it.
 

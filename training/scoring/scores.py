@@ -81,13 +81,13 @@ def statistics_of(row: CaptionSet) -> list[Statistics]:
     from pycocoevalcap.rouge.rouge import Rouge
 
     _, rouge = Rouge().compute_score(row.references, row.hypotheses)
-    found = [
+    statistics = [
         Statistics(tuple(f"BLEU-{n + 1}" for n in range(NGRAMS)), bleu_statistics(row), bleu_of),
         mean_statistics("ROUGE-L", rouge),
     ]
     if len(row.hypotheses) > 1:
-        found.append(mean_statistics("CIDEr", cider_of_pictures(row)))
-    return found
+        statistics.append(mean_statistics("CIDEr", cider_of_pictures(row)))
+    return statistics
 
 
 def scores_of(statistics: Sequence[Statistics]) -> dict[str, float]:
@@ -124,12 +124,12 @@ def intervals_of(
     drawn: list[list[np.ndarray]] = [[] for _ in statistics]
     for begin in range(0, resamples, block):
         times = _times_drawn(generator, min(block, resamples - begin), pictures)
-        for one, found in zip(statistics, drawn, strict=True):
-            found.append(one.metric(times @ one.values))
+        for one, samples in zip(statistics, drawn, strict=True):
+            samples.append(one.metric(times @ one.values))
     tail = 50 * (1 - level)
     intervals: dict[str, tuple[float, float]] = {}
-    for one, found in zip(statistics, drawn, strict=True):
-        low, high = np.percentile(np.concatenate(found), [tail, 100 - tail], axis=0)
+    for one, samples in zip(statistics, drawn, strict=True):
+        low, high = np.percentile(np.concatenate(samples), [tail, 100 - tail], axis=0)
         intervals |= {name: (float(begin), float(end)) for name, begin, end in zip(one.names, low, high, strict=True)}
     return intervals
 

@@ -119,9 +119,9 @@ def project(table: np.ndarray, size: int, seed: int) -> np.ndarray:
 
 
 def _fill(vocabulary: Vocabulary, vectors: dict[str, np.ndarray], dimension: int, seed: int) -> np.ndarray:
-    found = np.stack(list(vectors.values()))  # (found, D)
+    rows = np.stack(list(vectors.values()))  # (words found, D)
     draw = np.random.default_rng(seed).normal(size=(len(vocabulary), dimension))
-    table = (found.mean(axis=0) + draw * found.std(axis=0)).astype(np.float32)  # (V, D)
+    table = (rows.mean(axis=0) + draw * rows.std(axis=0)).astype(np.float32)  # (V, D)
     table[0] = 0.0
     for number, word in enumerate(vocabulary.words, start=SPECIALS):
         if word in vectors:

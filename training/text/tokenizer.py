@@ -1,14 +1,14 @@
 """The tokenizer of captions that training, counting and scoring share.
 
-It gives what pycocoevalcap's `PTBTokenizer` gives (Stanford's Penn Treebank lexer, then lower case, then the COCO
-list of punctuation to drop) without Java. Like that lexer, a list of patterns is tried at each place and the longest
-match wins, what a pattern looks ahead at included; among equals the first in the list wins.
+Its tokens are those of pycocoevalcap's `PTBTokenizer` (Stanford's Penn Treebank lexer, then lower case, then the COCO
+list of punctuation to drop), without Java. Like that lexer, it tries a list of patterns at each place; the longest
+match wins, lookahead included, and the first in the list among equals.
 
-It departs on purpose in three points: canonically equal spellings become one (NFC); a curly apostrophe counts as a
-straight one (the lexer cuts ’shirt into "'s" and "hirt"), and a token that the lexer would give with a no-break space
-inside ("3 1/2") comes as two, which is how the scorers split it anyway.
+It differs on purpose in three points: canonically equal spellings become one (NFC); a curly apostrophe counts as a
+straight one (the lexer splits ’shirt into "'s" and "hirt"); and a token with a no-break space inside ("3 1/2") becomes
+two tokens, as the scorers split it anyway.
 
-Paper of the conventions: Marcus et al., "Building a large annotated corpus of English: the Penn Treebank", 1993.
+Source of the conventions: Marcus et al. 1993, "Building a large annotated corpus of English: the Penn Treebank".
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 Every captioner gives a caption. One that knows more also gives evidence for words (as its vocabulary spells them), of
 one or more kinds; everything downstream works with the kinds that there are:
 
-said: times that the caption uses the word. expected: expected number of times in a caption, by the probabilities of the
-decoder; 0 or more. presence: calibrated probability, 0 to 1, that a person who captions the picture uses the word.
-grounding: log p(word | picture) - log p(word | mean picture), in nats; below 0 the picture is evidence against the
-word.
+- said: times that the caption uses the word.
+- expected: expected number of times in a caption, by the probabilities of the decoder; 0 or more.
+- presence: calibrated probability, 0 to 1, that a person who captions the picture uses the word.
+- grounding: log p(word | picture) - log p(word | mean picture), in nats; below 0 the picture is evidence against it.
 """
 
 from __future__ import annotations

@@ -57,18 +57,18 @@ def _counts(token: str) -> bool:
 @functools.lru_cache(maxsize=1 << 14)
 def _segment(chunk: str) -> tuple[str, ...]:
     """Text between two spaces -> its words."""
-    found: list[str] = []
+    words: list[str] = []
     position = 0
     while position < len(chunk):
         if match := _THAI.match(chunk, position):
-            found += _parser("th").parse(match[0])
+            words += _parser("th").parse(match[0])
         elif match := _EAST_ASIAN.match(chunk, position):
-            found += _east_asian(match[0])
+            words += _east_asian(match[0])
         else:
             match = _OTHER.match(chunk, position)
-            found += _BOUNDARY.split(match[0])
+            words += _BOUNDARY.split(match[0])
         position = match.end()
-    return tuple(word for word in found if any(map(str.isalnum, word)))
+    return tuple(word for word in words if any(map(str.isalnum, word)))
 
 
 def _east_asian(run: str) -> list[str]:
