@@ -42,6 +42,7 @@ class Checkpoints:
             return TrainingState()
         self._checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
         state = TrainingState.from_json(json.loads(self._state.numpy()))
+        state.save(self._output)  # where a kill came between the checkpoint and this file
         log.info("going on from epoch %d, step %d", state.epoch + 1, state.step)
         return state
 

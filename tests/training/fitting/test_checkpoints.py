@@ -40,6 +40,13 @@ def test_another_process_goes_on_from_the_newest_checkpoint(tmp_path, new_traine
     assert len(list((tmp_path / "checkpoint").glob("*.index"))) == 1
 
 
+def test_progress_follows_the_checkpoint_after_a_kill_between_the_two(tmp_path, new_trainer):
+    Checkpoints(str(tmp_path), new_trainer(1)).save(TrainingState(epoch=1))
+    (tmp_path / "progress.json").unlink()
+    state = Checkpoints(str(tmp_path), new_trainer(1)).restore()
+    assert json.loads((tmp_path / "progress.json").read_text()) == state.to_json()
+
+
 def test_what_a_kill_in_the_midst_of_writing_left_is_removed(tmp_path, new_trainer):
     half = tmp_path / "checkpoint" / "ckpt-9_temp"
     half.mkdir(parents=True)
