@@ -1,10 +1,18 @@
-"""Captioning and feature extraction as transforms for somebody's own pipeline; nothing is written to disk.
+"""Captioning and feature extraction as transforms for your own pipeline; nothing is written to disk.
 
     with beam.Pipeline() as pipeline:
         captions = pipeline | beam.Create(["a.jpg"]) | CaptionImages("captioner")
 
-In come addresses, or (address, content) from any source; out comes one record for every element, with the reason where
-it could not be read. Records have a Beam schema, so SQL, BigQuery and other sinks take them as rows.
+What both transforms keep to:
+
+- In: a PCollection of addresses (str: a path or a URL) or of (address, content) pairs (str, bytes).
+- Out: a PCollection of one record for each element, with the address as it came in. Order is not kept, and equal
+  elements give equal records: nothing is deduplicated.
+- An element that cannot be read or decoded gives a record too: `rejected` says why and is "" in all others.
+- A record depends on its element alone, not on the elements beside it.
+- Records have a Beam schema, so SQL, BigQuery and other sinks take them as rows.
+- UserError is raised where the transform is constructed. Afterwards only what no other element would survive either
+  fails the pipeline, such as weights that a worker cannot load.
 """
 
 from __future__ import annotations
@@ -17,9 +25,10 @@ from typing import NamedTuple
 import apache_beam as beam
 import numpy as np
 from apache_beam import coders
+from apache_beam.pvalue import PCollection
 
 from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
-from beam_pipeline.captions.shard import DECODER_BATCH, captioned
+from beam_pipeline.captions.shard import DECODER_BATCH, caption_features
 from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderRequest, EncoderSpec
 from beam_pipeline.encoders.int8 import is_int8_encoder
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
@@ -31,6 +40,7 @@ from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from beam_pipeline.runtime.once_per_process import OncePerProcess
 from beam_pipeline.runtime.text import reason
 from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
+from beam_pipeline.shards.feature_shard import PictureFeature
 from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
 from training.models.captioner import load_captioner
@@ -39,15 +49,16 @@ Element = str | tuple[str, bytes]  # address, or address and content
 
 
 class Captioned(NamedTuple):
-    """What came of an element.
+    """The caption of an element, or why it has none.
 
     Attributes:
-      uri: its address, as it came.
+      uri: address of the element, as it came in.
       sha256: hex digest of its content; "" where it could not be read.
-      caption: the best caption; "" where there is none.
-      score: mean log-probability of its words; 0 where there is none.
+      caption: the best caption; "" where the element was rejected.
+      score: mean log-probability of its words; 0 where the element was rejected.
       flags: oddities of the caption.
-      confidence: probability that a person would accept it; None where the captioner cannot tell, or there is none.
+      confidence: probability that a person would accept the caption, 0 to 1; None where the captioner gives none, or
+        the element was rejected.
       rejected: why there is no caption, else "".
     """
 
@@ -61,12 +72,14 @@ class Captioned(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """What came of an element.
+    """The feature of an element, or why it has none.
 
     Attributes:
-      uri, sha256, rejected: as in `Captioned`.
-      shape: of the feature, [64, 2048] or [2048]; empty where there is none.
+      uri: address of the element, as it came in.
+      sha256: hex digest of its content; "" where it could not be read.
+      shape: of the feature, [64, 2048] or [2048]; empty where the element was rejected.
       values: float16 in that shape, as `numpy.frombuffer(values, "float16").reshape(shape)` reads it.
+      rejected: why there is no feature, else "".
     """
 
     uri: str
@@ -81,20 +94,21 @@ coders.registry.register_coder(Feature, coders.RowCoder)
 
 
 class ExtractFeatures(beam.PTransform):
-    """PCollection of str or (str, bytes) -> PCollection of `Feature`, one for every element.
+    """PCollection of str or (str, bytes) -> PCollection of Feature, one for each element.
 
     Args:
-      weights: "imagenet" or the path of a weight file, as for `captionbeam extract`; with "int8" the path of the
-        quantized graph that it made.
-      feature_kind: "grid" or "pooled".
-      layer: block of InceptionV3.
-      precision: "auto", "bfloat16", "float32" or, with OpenVINO, "int8".
-      engine: "tensorflow", or "openvino" of the extra.
-      decode_limits: limits on what one picture may cost.
-      load: makes the encoder on a worker.
+      weights: "imagenet" or the path of a weight file; with precision "int8" the path of the int8 encoder that
+        `captionbeam extract` made.
+      feature_kind: "grid" for float16 [64, 2048], "pooled" for their mean, float16 [2048].
+      layer: block of InceptionV3 that gives the features, "mixed9" or "mixed10".
+      precision: "auto", "bfloat16", "float32" or, with engine "openvino", "int8".
+      engine: "tensorflow", or "openvino" where the extra is installed.
+      decode_limits: what decoding one picture may cost.
+      load: loads the encoder on a worker.
 
     Raises:
-      UserError: weights or engine cannot be had, or an encoder is to be fitted to a collection: random weights, int8.
+      UserError: the weights or the engine are not available, or the encoder would have to be fitted to a collection:
+        random weights, or int8 without an int8 encoder.
     """
 
     def __init__(
@@ -116,32 +130,32 @@ class ExtractFeatures(beam.PTransform):
             no_sample()
         if precision == "int8" and not is_int8_encoder(weights):
             raise UserError(
-                f"ExtractFeatures: weights {weights}: int8 is fitted to a collection; use `captionbeam extract`, and "
-                f"give the path of its {INT8_ENCODER} as weights"
+                f"ExtractFeatures: weights {weights}: an int8 encoder is fitted to a collection; use `captionbeam "
+                f"extract`, or give the path of its {INT8_ENCODER} as weights"
             )
         self._encoder = resolve_encoder(EncoderRequest(weights, feature_kind, layer, precision, engine), "", no_sample)
         self._limits, self._load = decode_limits, load
 
-    def expand(self, pictures):
-        make = _MakeFeatures(self._encoder, self._limits, self._load)
+    def expand(self, pictures: PCollection) -> PCollection:
+        encode = EncodePictures(self._encoder, self._limits, self._load)
         batches = pictures | "BatchPictures" >> beam.BatchElements(ENCODER_BATCH, ENCODER_BATCH)
-        return batches | "EncodePictures" >> beam.ParDo(make).with_output_types(Feature)
+        return batches | "EncodePictures" >> beam.ParDo(encode).with_output_types(Feature)
 
 
 class CaptionImages(beam.PTransform):
-    """PCollection of str or (str, bytes) -> PCollection of `Captioned`, one for every element.
+    """PCollection of str or (str, bytes) -> PCollection of Captioned, one for each element.
 
     Args:
-      captioner: directory that `captionbeam train` made, or several separated by commas.
-      weights: of the encoder, where they lie elsewhere than when the captioner was trained.
+      captioner: directory that `captionbeam train` made, or several separated by commas: an ensemble.
+      weights: path of the encoder weights, where they are not where they were when the captioner was trained.
       beam_width: hypotheses kept while decoding.
-      min_words: words of a caption at least; None for the captioner's own.
-      guidance: weight of the word-presence head; None for the default.
-      decode_limits: limits on what one picture may cost.
-      load: makes the encoder on a worker.
+      min_words: least number of words in a caption; None for the captioner's own.
+      guidance: weight of the word-presence head, 0 to 10; None for the default.
+      decode_limits: what decoding one picture may cost.
+      load: loads the encoder on a worker.
 
     Raises:
-      UserError: the captioner or its encoder cannot be had.
+      UserError: the captioner is missing or incomplete, or its encoder is not available.
     """
 
     def __init__(
@@ -160,62 +174,97 @@ class CaptionImages(beam.PTransform):
         self._decoder = decoder_of_captioner(loaded, captioner, beam_width, min_words, guidance)
         self._limits, self._load = decode_limits, load
 
-    def expand(self, pictures):
-        make = _MakeCaptions(self._encoder, self._decoder, self._limits, self._load)
+    def expand(self, pictures: PCollection) -> PCollection:
+        caption = CaptionPictures(self._encoder, self._decoder, self._limits, self._load)
         batches = pictures | "BatchPictures" >> beam.BatchElements(DECODER_BATCH, DECODER_BATCH)
-        return batches | "CaptionPictures" >> beam.ParDo(make).with_output_types(Captioned)
+        return batches | "CaptionPictures" >> beam.ParDo(caption).with_output_types(Captioned)
 
 
-class _Encodes(beam.DoFn):
-    """Reads and encodes a batch; the encoder is loaded once per process."""
+class EncodePictures(beam.DoFn):
+    """Batch of Elements -> Feature each; the encoder is loaded once per process."""
 
     def __init__(self, encoder: EncoderSpec, limits: DecodeLimits, load: Callable[[EncoderSpec], Encoder]):
         self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
         self.limits = limits
 
-    def encoded(self, batch: Iterable[Element]) -> tuple[list[tuple[str, str, str]], list[np.ndarray]]:
-        """Elements -> (uri, sha256, why it was rejected or "") of each, and features of those that were not."""
-        reader, read, pixels = PictureReader(), [], []
-        for element in batch:
-            uri, content = (element, None) if isinstance(element, str) else element
-            sha256 = ""
-            try:
-                data = reader.read(uri, self.limits.max_bytes) if content is None else content
-                if len(data) > self.limits.max_bytes:
-                    raise TooLarge(len(data), self.limits.max_bytes)
-                sha256 = hashlib.sha256(data).hexdigest()
-                pixels.append(decoder_pool(self.limits, READING_THREADS).decode(data).pixels)
-                read.append((uri, sha256, ""))
-            except OSError as error:
-                read.append((uri, sha256, reason(error)))
-            except UnreadableImage as error:
-                read.append((uri, sha256, str(error)))
-        return read, list(encode_pixels(pixels, self.encoder))
-
-
-class _MakeFeatures(_Encodes):
     def process(self, batch: Sequence[Element]) -> Iterator[Feature]:
-        read, features = self.encoded(batch)
-        remaining = iter(features)
-        for uri, sha256, rejected in read:
-            if rejected:
+        for uri, sha256, rejected, feature in encode_elements(batch, self.encoder, self.limits):
+            if feature is None:
                 yield Feature(uri, sha256, [], b"", rejected)
             else:
-                feature = next(remaining)
                 yield Feature(uri, sha256, list(feature.shape), feature.tobytes(), "")
 
 
-class _MakeCaptions(_Encodes):
-    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, limits: DecodeLimits, load):
-        super().__init__(encoder, limits, load)
+class CaptionPictures(beam.DoFn):
+    """Batch of Elements -> Captioned each; encoder and captioner are loaded once per process."""
+
+    def __init__(
+        self,
+        encoder: EncoderSpec,
+        decoder: DecoderSpec,
+        limits: DecodeLimits,
+        load: Callable[[EncoderSpec], Encoder],
+    ):
+        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
         self.decoder = OncePerProcess(decoder.load, decoder)
+        self.limits = limits
 
     def process(self, batch: Sequence[Element]) -> Iterator[Captioned]:
-        read, features = self.encoded(batch)
-        hypotheses = iter(self.decoder().decode(np.stack(features)) if features else ())
-        for uri, sha256, rejected in read:
-            if rejected:
+        encoded = encode_elements(batch, self.encoder, self.limits)
+        features = [PictureFeature(one.sha256, one.uri, one.feature) for one in encoded if one.feature is not None]
+        captions = iter(caption_features(features, self.decoder()) if features else ())
+        for uri, sha256, rejected, feature in encoded:
+            if feature is None:
                 yield Captioned(uri, sha256, "", 0.0, [], None, rejected)
             else:
-                said = captioned(sha256, uri, next(hypotheses))
-                yield Captioned(uri, sha256, said.caption, said.score, list(said.flags), said.confidence, "")
+                best = next(captions)
+                yield Captioned(uri, sha256, best.caption, best.score, list(best.flags), best.confidence, "")
+
+
+class EncodedElement(NamedTuple):
+    """An element after encoding; without a feature it says why it was rejected.
+
+    Attributes:
+      uri: address of the element.
+      sha256: hex digest of its content; "" where it could not be read.
+      rejected: why there is no feature, else "".
+      feature: float16 [64, 2048] or [2048], or None.
+    """
+
+    uri: str
+    sha256: str
+    rejected: str
+    feature: np.ndarray | None
+
+
+def encode_elements(
+    batch: Iterable[Element], encoder: Callable[[], Encoder], limits: DecodeLimits
+) -> list[EncodedElement]:
+    """Elements -> EncodedElement each, in order.
+
+    Args:
+      encoder: gives the encoder; not called where no element can be decoded.
+    """
+    reader = PictureReader()
+    decoded = [decode_element(element, reader, limits) for element in batch]
+    features = encode_pixels([pixels for _, pixels in decoded if pixels is not None], encoder)
+    return [one if pixels is None else one._replace(feature=next(features)) for one, pixels in decoded]
+
+
+def decode_element(
+    element: Element, reader: PictureReader, limits: DecodeLimits
+) -> tuple[EncodedElement, np.ndarray | None]:
+    """Element -> (the same without a feature yet, RGB uint8 [299, 299, 3]); None where it is rejected."""
+    uri, content = (element, None) if isinstance(element, str) else element
+    sha256 = ""
+    try:
+        data = reader.read(uri, limits.max_bytes) if content is None else content
+        if len(data) > limits.max_bytes:
+            raise TooLarge(len(data), limits.max_bytes)
+        sha256 = hashlib.sha256(data).hexdigest()
+        pixels = decoder_pool(limits, READING_THREADS).decode(data).pixels
+    except OSError as error:
+        return EncodedElement(uri, sha256, reason(error), None), None
+    except UnreadableImage as error:
+        return EncodedElement(uri, sha256, str(error), None), None
+    return EncodedElement(uri, sha256, "", None), pixels

@@ -31,7 +31,8 @@ from beam_pipeline.reports.chart_library import chart_library
 from beam_pipeline.reports.report import REPORT, write_report
 from beam_pipeline.reports.thumbnails import STORE
 from beam_pipeline.shards.ledger import DONE, LedgerLine
-from beam_pipeline.shards.run import Results, commit_shard
+from beam_pipeline.shards.output_directory import commit_shard
+from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import write_words
 from beam_pipeline.words.writer import ResultWriter

@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from batched_decoding import random_captioner
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.captions.shard import DECODER_BATCH, captioned
+from beam_pipeline.captions.shard import DECODER_BATCH, captioned_picture
 from beam_pipeline.encoders.base import ENCODER_BATCH, SAMPLE_PICTURES, EncoderRequest
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import decode_image
@@ -125,7 +125,7 @@ def caption_shard(
         for way in reversed(decoders) if number % 2 else decoders:
             with timed(way, seconds):
                 hypotheses = enumerate(decoders[way].decode(features), begin)
-                captions[way] += [captioned(f"{n:064x}", f"{n}.jpg", one) for n, one in hypotheses]
+                captions[way] += [captioned_picture(f"{n:064x}", f"{n}.jpg", one) for n, one in hypotheses]
     for way, pictures in captions.items():
         with timed(way, seconds):
             write(pictures)

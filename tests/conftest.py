@@ -40,7 +40,8 @@ from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.extract_features import extract
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine, to_jsonl
-from beam_pipeline.shards.run import Results, commit_shard
+from beam_pipeline.shards.output_directory import commit_shard
+from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import shard_statistics, write_words
 from beam_pipeline.words.writer import ResultWriter

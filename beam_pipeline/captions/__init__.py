@@ -1,1 +1,1 @@
-"""Features -> the captions of a shard."""
+"""Features -> captions of a shard."""

@@ -17,31 +17,33 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsDict, AsIter
 
-from beam_pipeline.caption_features import pictures_left, read_features
-from beam_pipeline.caption_images import choose
+from beam_pipeline.caption_features import pictures_left
+from beam_pipeline.caption_images import resolve_options
 from beam_pipeline.captions.decoder import encoder_of_captioner
-from beam_pipeline.captions.shard import DECODER_BATCH, captioned, to_line
+from beam_pipeline.captions.shard import DECODER_BATCH, caption_features, caption_line
 from beam_pipeline.encoders.base import Encoder, EncoderSpec
 from beam_pipeline.encoders.registry import load_encoder
-from beam_pipeline.extract_features import earlier_features, encoder_of_options, feature_record
 from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Source, resolve_source
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.counts import COUNTS, tagged_outputs
+from beam_pipeline.runtime.counts import Outputs
 from beam_pipeline.runtime.runner import run_pipeline
 from beam_pipeline.runtime.text import duration, size_in_words, uri_key
-from beam_pipeline.shards.caption_join import InputWithCaptions
+from beam_pipeline.shards.caption_join import InputWithCaptions, JoinCaptions
+from beam_pipeline.shards.encode_shard import feature_record
 from beam_pipeline.shards.encoding import EncodedPicture, encode_pictures
+from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options
+from beam_pipeline.shards.feature_shard import PictureFeature, read_features
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, LedgerLine, read_ledger, to_jsonl
-from beam_pipeline.shards.planning import Picture, SubtractLedger, fingerprint_file, list_inputs, read_ledger_in_order
-from beam_pipeline.shards.run import Standing, standing
+from beam_pipeline.shards.output_directory import Standing, read_standing
+from beam_pipeline.shards.planning import ListSource, Picture, ReadLedgers, SubtractLedger, fingerprint_file
+from beam_pipeline.shards.results import Results
+from beam_pipeline.shards.run import GatherResults
 from beam_pipeline.shards.shard_id import parse_shard, shard_count
 from beam_pipeline.words.shard_statistics import files_of_pictures, shard_statistics, to_words
 from training.data.feature_records import serialize
@@ -99,7 +101,7 @@ def dry_run_extract(
     source = resolve_source(options.images, options.remote_lists)
     output = storage.absolute(options.output)
     earlier = earlier_features(options, output)
-    state = standing(output)
+    state = read_standing(output)
     work = find_work(source, state.ledgers, options.retry_rejected, MEASURED)
     trial = None
     with tempfile.TemporaryDirectory(prefix="captionbeam-") as scratch:
@@ -120,25 +122,25 @@ def dry_run_caption(
       UserError: a wrong option, as in a run.
     """
     storage.use_options(beam_options)
-    chosen = choose(options)
-    state = standing(chosen.output)
+    captioning, writer = resolve_options(options)
+    state = read_standing(writer.output)
     if options.features:
-        chosen.captioner.require_encoder(load_feature_set(options.features).encoder)
-        rows = _of_features(options.features, state, chosen.decoder.load)
-        return _tell("caption", chosen.output, rows)
+        captioning.captioner.require_encoder(load_feature_set(options.features).encoder)
+        rows = _of_features(options.features, state, captioning.decoder.load)
+        return _tell("caption", writer.output, rows)
     assert options.images
     source = resolve_source(options.images, options.remote_lists)
-    spec = encoder_of_captioner(chosen.captioner, options.captioner, options.weights)
+    spec = encoder_of_captioner(captioning.captioner, options.captioner, options.weights)
     work = find_work(source, state.ledgers, options.retry_rejected, DECODER_BATCH)
     trial = None
     if work.drawn:
-        decoder = chosen.decoder.load()
+        decoder = captioning.decoder.load()
 
         def size_of(encoded: list[EncodedPicture]) -> int:
             return _size_of_captions(decoder, list(_to_caption(encoded)))
 
         trial = try_pictures(work.drawn, lambda: load(spec), options.decode_limits, size_of)
-    return _tell("caption", chosen.output, _of_listing(work, state, options.shard_size) + _of_trial(trial, work.new))
+    return _tell("caption", writer.output, _of_listing(work, state, options.shard_size) + _of_trial(trial, work.new))
 
 
 def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, drawn: int) -> Work:
@@ -150,21 +152,17 @@ def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, draw
     with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
         path = os.path.join(directory, "work")
 
-        def build(pipeline: beam.Pipeline) -> None:
-            listed = tagged_outputs(pipeline | "Source" >> beam.Create([source]), "ListInputs", list_inputs)
-            files = listed.main | "NoCaptions" >> beam.Map(lambda file: InputWithCaptions(file, ()))
-            lines = (
-                pipeline | "Ledgers" >> beam.Create(list(ledgers)) | "ReadLedger" >> beam.FlatMap(read_ledger_in_order)
-            )
-            work = files | SubtractLedger(lines, retry_rejected)
+        with run_pipeline(PipelineOptions([]), directory) as pipeline:
+            listed = pipeline | "ListSource" >> ListSource(source)
+            inputs = listed.main | "JoinCaptions" >> JoinCaptions(None)
+            lines = pipeline | "ReadLedgers" >> ReadLedgers(ledgers)
+            work = inputs.main | "SubtractLedger" >> SubtractLedger(lines, retry_rejected)
             new = (
                 work.main | "CountNew" >> beam.combiners.Count.Globally() | "NameNew" >> beam.Map(lambda n: ("new", n))
             )
-            counts = (listed[COUNTS], work[COUNTS], new) | "AllCounts" >> beam.Flatten() | beam.CombinePerKey(sum)
             some = work.main | "Draw" >> beam.combiners.Top.Of(drawn, key=_place, reverse=True)
-            pipeline | "Once" >> beam.Create([path]) | "Keep" >> beam.Map(_keep, AsDict(counts), AsIter(some))
-
-        run_pipeline(build, PipelineOptions([]), directory)
+            results = some | "GatherResults" >> GatherResults(listed, work, Outputs(some, (new,)))
+            _ = results | "Keep" >> beam.Map(_keep, path)
         with open(path, "rb") as file:
             counts, some = pickle.load(file)
     return Work(counts, counts.pop("new"), some)
@@ -174,9 +172,9 @@ def _place(captioned: InputWithCaptions) -> bytes:
     return hashlib.sha256(uri_key(captioned.file.uri)).digest()
 
 
-def _keep(path: str, counts: dict[str, int], drawn: Iterable[list[InputWithCaptions]]) -> None:
+def _keep(results: Results, path: str) -> None:
     with open(path, "wb") as file:
-        pickle.dump((counts, [captioned.file for some in drawn for captioned in some]), file)
+        pickle.dump((results.counts, [captioned.file for some in results.elements for captioned in some]), file)
 
 
 def try_pictures(
@@ -212,20 +210,19 @@ def _size_of_features(encoded: list[EncodedPicture]) -> int:
     return sum(len(serialize(feature_record(one))) + framing for one in encoded if one.feature is not None)
 
 
-def _to_caption(encoded: list[EncodedPicture]) -> Iterator[tuple[str, str, np.ndarray]]:
+def _to_caption(encoded: list[EncodedPicture]) -> Iterator[PictureFeature]:
     for one in encoded:
         if one.feature is not None:
-            yield one.read.picture.sha256, one.read.picture.files[0].uri, one.feature
+            yield PictureFeature(one.read.picture.sha256, one.read.picture.files[0].uri, one.feature)
 
 
-def _size_of_captions(decoder: CaptionDecoder, pictures: list[tuple[str, str, np.ndarray]]) -> int:
-    """Captions (sha256, uri, feature) -> bytes of captions and word statistics."""
+def _size_of_captions(decoder: CaptionDecoder, pictures: list[PictureFeature]) -> int:
+    """Pictures to caption -> bytes of captions and word statistics."""
     if not pictures:
         return 0
-    hypotheses = decoder.decode(np.stack([feature for _, _, feature in pictures]))
-    rows = [captioned(*picture[:2], hypothesis) for picture, hypothesis in zip(pictures, hypotheses, strict=True)]
+    rows = caption_features(pictures, decoder)
     lines = [LedgerLine(uri, 0, 0, sha256, DONE) for sha256, uri, _ in pictures]
-    return sum(len(to_line(row)) for row in rows) + len(to_words(shard_statistics(rows, files_of_pictures(lines))))
+    return sum(len(caption_line(row)) for row in rows) + len(to_words(shard_statistics(rows, files_of_pictures(lines))))
 
 
 def _of_features(path: str, state: Standing, load: Callable[[], CaptionDecoder]) -> list[Row]:

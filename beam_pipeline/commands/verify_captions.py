@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from beam_pipeline.caption_features import read_features
 from beam_pipeline.captions.decoder import decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.captions.picture import CaptionedPicture, read_captions
-from beam_pipeline.captions.shard import DECODER_BATCH, captioned
+from beam_pipeline.captions.shard import DECODER_BATCH, captioned_picture
 from beam_pipeline.commands.verify_findings import Findings, check_ledger, check_totals, done_contents, draw_sample
 from beam_pipeline.commands.verify_pixels import read_pixels
 from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
@@ -19,6 +18,7 @@ from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.threads import batched
 from beam_pipeline.shards.encoding import encode_pixels
+from beam_pipeline.shards.feature_shard import read_features
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
 from training.data.feature_set import FEATURE_DTYPE
 from training.errors import UserError
@@ -100,7 +100,7 @@ class _Recaption:
         for batch in batched(self._features(shard, rows, findings), DECODER_BATCH):
             hypotheses = self._decoder.decode(np.stack([feature for _, feature in batch]).astype(FEATURE_DTYPE))
             for (row, _), hypothesis in zip(batch, hypotheses, strict=True):
-                now = captioned(row.sha256, row.uri, hypothesis)
+                now = captioned_picture(row.sha256, row.uri, hypothesis)
                 findings.compared += 1
                 findings.identical += now.to_json() == row.to_json()
                 if now.caption != row.caption:

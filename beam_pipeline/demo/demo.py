@@ -22,11 +22,12 @@ from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.demo import DemoOptions
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.reports.report import REPORT
-from beam_pipeline.runtime.text import duration, plural
+from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.shard_id import committed_shards
 from training.errors import UserError
 from training.evaluate import evaluate
 from training.options import EvaluateOptions, PresenceOptions, TrainOptions
+from training.text.plurals import counted
 from training.train import train
 
 log = logging.getLogger("captionbeam")
@@ -175,7 +176,7 @@ def _heading(text: str) -> None:
 
 
 def _print_scores(scores: SceneScores, encoder: str) -> None:
-    print(f"{plural(scores.pictures, 'held-out scene')}, {encoder.partition('. ')[0]}")
+    print(f"{counted(scores.pictures, 'held-out scene')}, {encoder.partition('. ')[0]}")
     print("  named correctly   by the captions   by always the commonest word")
     for what, share, baseline in (
         ("colour", scores.colour, scores.colour_baseline),

@@ -32,11 +32,12 @@ from beam_pipeline.options.results import (
 from beam_pipeline.results.caption_index import CaptionedFile, CaptionIndex
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.extras import require
-from beam_pipeline.runtime.text import plural, reason, utf8
+from beam_pipeline.runtime.text import reason, utf8
 from beam_pipeline.shards.ledger import DUPLICATE, REJECTED
-from beam_pipeline.shards.run import exclusive
+from beam_pipeline.shards.output_directory import exclusive
 from beam_pipeline.words.summary import read_summary
 from training.errors import JobFailed, UserError
+from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
 
@@ -77,7 +78,7 @@ def export(options: ExportOptions) -> dict[str, int]:
     if done[FAILED]:
         unit = "picture" if options.format == WEBDATASET else "file"
         raise JobFailed(
-            f"{plural(done[FAILED], unit)} could not be exported, as listed above; fix the cause and run the command "
+            f"{counted(done[FAILED], unit)} could not be exported, as listed above; fix the cause and run the command "
             "again, which keeps what is written"
         )
     return dict(+done)
@@ -112,12 +113,12 @@ def _as_folder(root: str) -> str:
 
 def _print_balance(options: ExportOptions, counts: dict[str, int], done: Counter[str]) -> None:
     files, rejected = sum(counts.values()), counts[REJECTED]
-    duplicates = plural(counts[DUPLICATE], "duplicate")
-    print(f"{plural(files, 'file')} = {files - rejected:,} captioned ({duplicates}) + {rejected:,} rejected")
+    duplicates = counted(counts[DUPLICATE], "duplicate")
+    print(f"{counted(files, 'file')} = {files - rejected:,} captioned ({duplicates}) + {rejected:,} rejected")
     names = (WRITTEN, UNCHANGED, FAILED, *((WITHHELD,) if done[WITHHELD] else ()))
     parts = " + ".join(f"{done[name]:,} {name}" for name in names)
     unit = "distinct picture" if options.format == WEBDATASET else "captioned file"
-    print(f"{options.output or 'in place'}: {plural(done.total(), unit)} = {parts}")
+    print(f"{options.output or 'in place'}: {counted(done.total(), unit)} = {parts}")
 
 
 def _failed(uri: str, why: str) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from beam_pipeline.reports.chart_library import chart_library
-from beam_pipeline.runtime.text import plural, utf8
+from beam_pipeline.runtime.text import utf8
 from training import __version__
+from training.text.plurals import counted
 
 if TYPE_CHECKING:
     import jinja2
@@ -60,7 +61,7 @@ def _environment() -> jinja2.Environment:
     # tojson also escapes <, >, & and ', so no text can end the element that holds it.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters["number"] = lambda number: f"{number:,}"
-    environment.filters["plural"] = plural
+    environment.filters["counted"] = counted
     environment.filters["utf8"] = utf8
     return environment
 

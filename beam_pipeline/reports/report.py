@@ -30,10 +30,11 @@ from beam_pipeline.reports.report_data import (
 from beam_pipeline.reports.thumbnails import ThumbnailStore, Wanted, update_thumbnails
 from beam_pipeline.reports.wording import flag_labels, flags_in_words, settings_in_words
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.text import plural, utf8, why
-from beam_pipeline.shards.balance import balance_in_words
+from beam_pipeline.runtime.text import utf8, why
+from beam_pipeline.shards.balance import notices
 from beam_pipeline.words.summary import read_summary
 from training.errors import JobFailed, UserError
+from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
 
@@ -103,7 +104,7 @@ def write_report(directory: str, summary: dict[str, Any], page: str, limits: Dec
     context = {
         "summary": summary,
         "totals": summary["totals"],
-        "notes": balance_in_words(summary["totals"]).splitlines()[1:],
+        "notes": notices(summary["totals"]),
         "flags": flags_in_words(summary["flags"]),
         "settings": settings_in_words(summary),
         "has_presence": "presence" in summary["evidence"],
@@ -112,7 +113,7 @@ def write_report(directory: str, summary: dict[str, Any], page: str, limits: Dec
     }
     beside = _write_page(page, folder, context, [one.sha256 for one in pictures], directory)
     moved = f"; its thumbnails are in {beside}/ beside it" if beside else ""
-    return f"{page}: report of {plural(len(sample), 'picture')} and {plural(len(words), 'word')}{moved}"
+    return f"{page}: report of {counted(len(sample), 'picture')} and {counted(len(words), 'word')}{moved}"
 
 
 def _each_once(sample: list[ShownPicture], examples: dict[str, WordExamples]) -> list[ShownPicture]:

@@ -6,9 +6,10 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from beam_pipeline.runtime.text import plural, utf8
+from beam_pipeline.runtime.text import utf8
 from beam_pipeline.words.reference import TRAINING_CAPTIONS
 from training.models.flags import COPIED, LOW, REPEATS, UNFINISHED, UNLIKE
+from training.text.plurals import counted
 
 _SETTINGS = {
     "model_id": "Captioner",
@@ -51,7 +52,7 @@ def settings_in_words(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         # Only the name of a directory: whoever gets the page need not know where it is.
         name, number = utf8(posixpath.basename(reference["name"].rstrip("/"))), reference["documents"]
         of_training = name == TRAINING_CAPTIONS
-        captions = plural(number, "training caption") if of_training else f"{plural(number, 'caption')} of {name}"
+        captions = counted(number, "training caption") if of_training else f"{counted(number, 'caption')} of {name}"
         rows.append(("Words compared with", captions))
     else:
         rows.append(("Words compared with", "nothing, since the captioner carries no word counts"))
@@ -81,5 +82,5 @@ def flags_in_words(flags: Mapping[str, int]) -> list[str]:
     for flag, number in flags.items():
         _, one, several = _FLAGS.get(flag, ("", f"has the flag {flag}", f"have the flag {flag}"))
         if number:
-            sentences.append(f"{plural(number, 'caption')} {one if number == 1 else several}")
+            sentences.append(f"{counted(number, 'caption')} {one if number == 1 else several}")
     return sentences

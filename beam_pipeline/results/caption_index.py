@@ -18,11 +18,12 @@ from typing import Any
 from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.results.keywords import keywords_of
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.text import plural, stem, uri_key, uri_of
+from beam_pipeline.runtime.text import stem, uri_key, uri_of
 from beam_pipeline.shards.ledger import DUPLICATE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.shard_id import committed_shards
 from training.errors import JobFailed
 from training.models.flags import LOW
+from training.text.plurals import counted
 
 _CACHE_KIB = 64 << 10
 
@@ -119,7 +120,7 @@ class CaptionIndex:
         ).fetchone()
         if missing:
             raise JobFailed(
-                f"{directory}: {plural(missing, 'captioned file')} without a caption; a captions-*.jsonl file was "
+                f"{directory}: {counted(missing, 'captioned file')} without a caption; a captions-*.jsonl file was "
                 "changed or removed"
             )
         return database

@@ -1,4 +1,4 @@
-"""What steps emit beside their main output: counts (name, n) and notes (kind, text).
+"""Counts (name, n) and notes (kind, text) that steps emit beside their elements.
 
 They travel as data and not as Beam metrics, because totals must be exact on every runner.
 """
@@ -6,8 +6,8 @@ They travel as data and not as Beam metrics, because totals must be exact on eve
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
@@ -19,26 +19,68 @@ from beam_pipeline.runtime.text import utf8
 COUNTS, NOTES = "counts", "notes"
 NOTES_KEPT = 100  # examples of a kind that the manifest lists; the counts beside them are exact
 
-Count = tuple[str, int]
-Note = tuple[str, str]
+
+class Outputs(NamedTuple):
+    """Output of a transform that counts.
+
+    Attributes:
+      main: its elements.
+      counts: PCollections of (name, n).
+      notes: PCollections of (kind, text).
+    """
+
+    main: PCollection
+    counts: tuple[PCollection, ...] = ()
+    notes: tuple[PCollection, ...] = ()
 
 
-def tagged_outputs(pcoll, label: str, function, *args):
-    """Maps a function that yields main elements and TaggedOutputs for COUNTS and NOTES."""
-    return pcoll | label >> beam.ParDo(_AddUpCounts(function, *args)).with_outputs(COUNTS, NOTES, main="main")
+def outputs_of(main: PCollection, *steps: Outputs) -> Outputs:
+    """Main output of a composite and the Outputs of its steps -> Outputs with the counts and notes of all steps."""
+    counts = (counts for step in steps for counts in step.counts)
+    notes = (notes for step in steps for notes in step.notes)
+    return Outputs(main, tuple(counts), tuple(notes))
 
 
-class _AddUpCounts(beam.DoFn):
-    """Like FlatMap, but of the counts of a bundle only the sums go on: there would be one for every input."""
+def count(name: str, n: int = 1) -> TaggedOutput:
+    """Name and number -> the output that adds the number to the count of that name."""
+    return TaggedOutput(COUNTS, (name, n))
 
-    def __init__(self, function, *args):
+
+def note(kind: str, text: str) -> TaggedOutput:
+    """Kind and text -> the output that keeps the text as an example of that kind."""
+    return TaggedOutput(NOTES, (kind, utf8(text)))
+
+
+class FlatMapAndCount(beam.PTransform):
+    """Elements -> Outputs of a function that yields elements, `count` and `note`.
+
+    Args:
+      function: (element, *args) -> iterable.
+      args: further arguments of the function.
+    """
+
+    def __init__(self, function: Callable[..., Iterable[Any]], *args: Any):
+        super().__init__()
         self.function = function
         self.args = args
 
-    def start_bundle(self):
+    def expand(self, elements: PCollection) -> Outputs:
+        do_fn = _SumCountsOfBundle(self.function, *self.args)
+        outputs = elements | "FlatMap" >> beam.ParDo(do_fn).with_outputs(COUNTS, NOTES, main="main")
+        return Outputs(outputs.main, (outputs[COUNTS],), (outputs[NOTES],))
+
+
+class _SumCountsOfBundle(beam.DoFn):
+    """FlatMap that emits only the sums of a bundle's counts: there would be one for every input."""
+
+    def __init__(self, function: Callable[..., Iterable[Any]], *args: Any):
+        self.function = function
+        self.args = args
+
+    def start_bundle(self) -> None:
         self.sums: Counter[str] = Counter()
 
-    def process(self, element):
+    def process(self, element: Any) -> Iterator[Any]:
         for output in self.function(element, *self.args):
             if isinstance(output, TaggedOutput) and output.tag == COUNTS:
                 name, number = output.value
@@ -46,40 +88,12 @@ class _AddUpCounts(beam.DoFn):
             else:
                 yield output
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> list[Any]:
         return [globally(TaggedOutput(COUNTS, total)) for total in self.sums.items()]
 
 
-class Outputs:
-    """Main output, counts and notes of a composite, read like Beam's own multiple outputs."""
-
-    def __init__(self, main: PCollection, counts: PCollection, notes: PCollection | None = None):
-        self.main = main
-        self._tagged: dict[str, Any] = {COUNTS: counts, NOTES: notes}
-
-    def __getitem__(self, tag: str) -> PCollection:
-        return self._tagged[tag]
-
-
-@dataclass(frozen=True)
-class MadeShards:
-    """Keys of the shards that this run captions, and its counts and notes."""
-
-    shards: PCollection
-    counts: list[PCollection]
-    notes: list[PCollection]
-
-
-def count(name: str, n: int = 1) -> TaggedOutput:
-    return TaggedOutput(COUNTS, (name, n))
-
-
-def note(kind: str, text: str) -> TaggedOutput:
-    return TaggedOutput(NOTES, (kind, utf8(text)))
-
-
 def globally(element: Any) -> WindowedValue | TaggedOutput:
-    """An element, tagged or not, as `finish_bundle` has to give it, which knows no window of its own."""
+    """Element, tagged or not -> the same in the global window, as `finish_bundle` has to return it."""
     if isinstance(element, TaggedOutput):
         return TaggedOutput(element.tag, globally(element.value))
     window = GlobalWindow()

@@ -1,8 +1,8 @@
-"""GroupByKey for a great many small elements: by buckets of keys, the elements packed and compressed together.
+"""GroupByKey for millions of small elements: by buckets of keys, with the elements packed and compressed together.
 
-A runner spends some hundred bytes and some ten microseconds on each element, and the local one holds what lies between
-two stages in memory. A collection of a million inputs is a million elements in every stage; packed, it is some
-thousand. With `--spill_directory` the blocks wait there, as files, and only where they lie goes through the runner.
+A runner spends hundreds of bytes and tens of microseconds on each element, and the local runner keeps all that lies
+between two stages in memory. A collection of a million inputs is a million elements in every stage; packed, it is a
+few thousand blocks. With `--spill_directory` the blocks wait in files there, and the runner passes on their addresses.
 """
 
 from __future__ import annotations
@@ -12,59 +12,64 @@ import os
 import pickle
 import tempfile
 import zlib
+from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_pipeline.runtime.counts import globally
 
 _HELD = 8192  # elements that a worker collects before it packs them
-_Key = str | bytes
+
+Key = str | bytes
 
 
 class GroupingOptions(PipelineOptions):
-    """Options of a pipeline that groups in buckets."""
+    """Beam options of a pipeline that groups in buckets."""
 
     @classmethod
-    def _add_argparse_args(cls, parser):
+    def _add_argparse_args(cls, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--spill_directory", help="local directory for what waits to be grouped (default: the runner holds it)"
+            "--spill_directory", help="local directory for data that waits to be grouped (default: the runner keeps it)"
         )
         # One bucket is unpacked at a time: of ten million inputs it holds 40,000, about 30 MB.
         parser.add_argument(
             "--buckets",
             type=int,
             default=256,
-            help="parts that inputs are grouped in, and so many workers group at once; more for a hundred million",
+            help="parts to group inputs in, and most workers that group at once; more for a hundred million inputs",
         )
 
 
 class Spilled(NamedTuple):
-    """A block that waits in a file."""
+    """Where a block lies in a file: path, and offset and size in bytes."""
 
     path: str
     offset: int
     size: int
 
 
-Block = bytes | Spilled
+Block = bytes | Spilled  # a compressed list of elements, or the place of one in a file
 
 
 class Packer:
-    """Lists of elements -> blocks, which `unpack` undoes.
+    """Packs lists of elements into blocks; picklable, for a DoFn to hold.
 
     Args:
-      pipeline: its options say where blocks wait.
+      pipeline: its options name the directory for blocks that wait, if there is one.
     """
 
     def __init__(self, pipeline: beam.Pipeline):
         self._directory = pipeline.options.view_as(GroupingOptions).spill_directory
 
     def pack(self, lists: Iterable[list[Any]]) -> list[Block]:
-        """Pickled together, elements share what their classes and fields are called."""
+        """Lists -> one block each, in order, which `unpack` turns back into the list."""
+        # Pickled together, elements share the names of their classes and fields.
         blocks = [zlib.compress(pickle.dumps(elements, pickle.HIGHEST_PROTOCOL), 1) for elements in lists]
         return self._spill(blocks) if self._directory and blocks else list(blocks)
 
@@ -77,7 +82,11 @@ class Packer:
 
 
 def unpack(block: Block) -> list[Any]:
-    """Block -> its elements."""
+    """Block -> list of its elements.
+
+    Raises:
+      OSError: the file that it waits in cannot be read.
+    """
     if isinstance(block, Spilled):
         with open(block.path, "rb") as file:
             file.seek(block.offset)
@@ -85,39 +94,41 @@ def unpack(block: Block) -> list[Any]:
     return pickle.loads(zlib.decompress(block))
 
 
-def any_bucket(key: _Key, buckets: int) -> int:
-    """Key -> its bucket, one of so many."""
+def any_bucket(key: Key, buckets: int) -> int:
+    """Key -> number of its bucket, below `buckets`; the same in every process."""
     return zlib.crc32(key.encode() if isinstance(key, str) else key) % buckets
 
 
 class CoGroupInBuckets(beam.PTransform):
-    """{tag: (key, value)} -> (key, {tag: values}), as `CoGroupByKey` gives it; keys of a bucket come together, sorted.
+    """{tag: PCollection of (key, value)} -> (key, {tag: list of values}), like `CoGroupByKey`.
+
+    The keys of a bucket come one after the other, sorted.
 
     Args:
-      bucket: of a key, one of a number of them.
+      bucket: (key, number of buckets) -> number of the key's bucket.
     """
 
     def __init__(self, bucket: Callable[[Any, int], int] = any_bucket):
         super().__init__()
         self.bucket = bucket
 
-    def expand(self, tagged):
+    def expand(self, tagged: dict[str, PCollection]) -> PCollection:
         pipeline = next(iter(tagged.values())).pipeline
         packer, buckets = Packer(pipeline), pipeline.options.view_as(GroupingOptions).buckets
         blocks = [
-            keyed | f"Pack_{tag}" >> beam.ParDo(PackIntoBuckets(tag, self.bucket, buckets, packer))
+            keyed | f"Pack{tag.title()}" >> beam.ParDo(PackIntoBuckets(tag, self.bucket, buckets, packer))
             for tag, keyed in tagged.items()
         ]
         return (
             blocks
-            | "EveryBlock" >> beam.Flatten()
+            | "AllBlocks" >> beam.Flatten()
             | "GroupByBucket" >> beam.GroupByKey()
-            | "GroupByKey" >> beam.FlatMap(group_bucket, tuple(tagged))
+            | "GroupBucketByKey" >> beam.FlatMap(group_bucket, tuple(tagged))
         )
 
 
 class PackIntoBuckets(beam.DoFn):
-    """(key, value) -> (bucket, block of (key, tag, value)), once enough have come."""
+    """(key, value) -> (bucket, block of (key, tag, value)), a block for each bucket once _HELD elements have come."""
 
     def __init__(self, tag: str, bucket: Callable[[Any, int], int], buckets: int, packer: Packer):
         self.tag = tag
@@ -125,18 +136,18 @@ class PackIntoBuckets(beam.DoFn):
         self.buckets = buckets
         self.packer = packer
 
-    def start_bundle(self):
+    def start_bundle(self) -> None:
         self.held: dict[int, list[Any]] = defaultdict(list)
         self.number = 0
 
-    def process(self, element: tuple[_Key, Any]):
+    def process(self, element: tuple[Key, Any]) -> Iterator[tuple[int, Block]]:
         key, value = element
         self.held[self.bucket(key, self.buckets)].append((key, self.tag, value))
         self.number += 1
         if self.number == _HELD:
             yield from self._packed()
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> list[WindowedValue | TaggedOutput]:
         return [globally(packed) for packed in self._packed()]
 
     def _packed(self) -> Iterator[tuple[int, Block]]:
@@ -146,7 +157,7 @@ class PackIntoBuckets(beam.DoFn):
 
 
 def group_bucket(bucket: tuple[int, Iterable[Block]], tags: Iterable[str]) -> Iterator[tuple[Any, dict[str, list]]]:
-    """Blocks of a bucket -> (key, {tag: values}), sorted by key."""
+    """Bucket and its blocks -> (key, {tag: list of values}) of each key, sorted by key; every tag is there."""
     _, blocks = bucket
     groups: dict[Any, dict[str, list]] = {}
     for key, tag, value in itertools.chain.from_iterable(map(unpack, blocks)):
@@ -158,20 +169,20 @@ def group_bucket(bucket: tuple[int, Iterable[Block]], tags: Iterable[str]) -> It
 
 
 class Pack(beam.DoFn):
-    """Elements -> blocks of them, in the order in which they come."""
+    """Elements -> blocks of _HELD elements, the last block of a bundle shorter; the order is kept."""
 
     def __init__(self, packer: Packer):
         self.packer = packer
 
-    def start_bundle(self):
+    def start_bundle(self) -> None:
         self.held: list[Any] = []
 
-    def process(self, element: Any):
+    def process(self, element: Any) -> Iterator[Block]:
         self.held.append(element)
         if len(self.held) == _HELD:
             yield self._packed()
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> list[WindowedValue | TaggedOutput]:
         return [globally(self._packed())] if self.held else []
 
     def _packed(self) -> Block:

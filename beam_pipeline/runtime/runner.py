@@ -1,4 +1,4 @@
-"""Runs a pipeline to its end, on the local runner or on the one that is asked for."""
+"""Runs a pipeline to its end: on the local runner, or on the one that Beam's options name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -20,53 +20,58 @@ from training.errors import JobFailed, UserError
 _LOCAL_RUNNER = "beam_pipeline.runtime.local_runner.LocalRunner"
 
 
-def run_pipeline(build: Callable[[beam.Pipeline], object], options: PipelineOptions, output: str) -> None:
-    """Builds and runs a pipeline to its end.
+@contextlib.contextmanager
+def run_pipeline(options: PipelineOptions, output: str) -> Iterator[beam.Pipeline]:
+    """Gives a pipeline to build, and runs it to its end when the block ends.
 
     Args:
-      output: where the local runner, which has memory alone, may spill what it has to hold.
+      options: of Beam; without a runner, or with DirectRunner, the pipeline runs in this process.
+      output: directory in which the local runner, which has nothing but memory, may spill what waits to be grouped.
 
     Raises:
-      JobFailed: it failed; one line, the stack trace kept in a file that the line names.
+      JobFailed: the pipeline failed; one line, with the file that has the stack trace.
+      KeyboardInterrupt: the process was told to stop.
     """
-    runner = options.view_as(StandardOptions).runner
     try:
         with contextlib.ExitStack() as stack:
-            if runner in (None, "DirectRunner", _LOCAL_RUNNER):
+            if options.view_as(StandardOptions).runner in (None, "DirectRunner", _LOCAL_RUNNER):
                 # Beam's own DirectRunner would first try to download its Prism binary.
                 options.view_as(StandardOptions).runner = _LOCAL_RUNNER
                 grouping = options.view_as(GroupingOptions)
                 grouping.spill_directory = stack.enter_context(storage.temporary_directory(output))
-            with beam.Pipeline(options=options) as pipeline:
-                build(pipeline)
+            yield stack.enter_context(beam.Pipeline(options=options))
     except Exception as error:
-        if is_stopping():  # Beam makes an error of its own of it
+        if is_stopping():  # Beam wraps an interrupt in an error of its own
             raise KeyboardInterrupt from error
         raise JobFailed(one_line(error)) from error
 
 
-_KNOWN = re.compile(r"training\.errors\.\w+: (.+)|(?:JobFailed|UserError): (.+)")
-
-
+_OWN_ERROR = re.compile(r"training\.errors\.\w+: (.+)|(?:JobFailed|UserError): (.+)")
 _DISK_FULL = re.compile(r"\[Errno 28\][^\n]*")
 
 
 def one_line(error: Exception) -> str:
-    """A pipeline's exception, which carries the worker's stack trace as text -> what a person needs of it."""
+    """Exception of a pipeline, which carries the worker's stack trace as text -> one line for the user.
+
+    The stack trace of an error that is none of ours is written to a file in the temporary directory, which the line
+    names.
+    """
     text = re.sub(r" \[while running '.*'\]$", "", str(error))  # Beam's note on where it was raised
     if isinstance(error, UserError):
         return text
-    if known := _KNOWN.search(text):
-        return known[1] or known[2]
+    if own := _OWN_ERROR.search(text):
+        return own[1] or own[2]
     if full := _DISK_FULL.search(text):
-        return f"the disk is full ({full[0]}); free some room and run again: finished shards are kept"
+        return f"the disk is full ({full[0]}); free some space and run again: finished shards are kept"
     handle, path = tempfile.mkstemp(prefix="captionbeam-", suffix=".log")
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)
+    cause = (_last_error_line(text) or type(error).__name__)[:300]
+    return f"the pipeline failed: {cause}; details in {path}; run again to continue from the finished shards"
+
+
+def _last_error_line(text: str) -> str:
+    """Stack trace -> its last line that begins with the name of an exception, else its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = next(
-        (line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception|Exit|Interrupt)\b", line)),
-        lines[-1] if lines else "",
-    )
-    what = (last or type(error).__name__)[:300]
-    return f"the pipeline failed: {what}; details in {path}; run again to go on from the finished shards"
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit|Interrupt)\b", line)]
+    return next(reversed(errors or lines), "")

@@ -55,8 +55,3 @@ def why(error: Exception) -> str:
 def stem(uri: str) -> str:
     """Address of a file -> the same without the ending of its name."""
     return os.path.splitext(uri)[0]
-
-
-def plural(number: int, noun: str, nouns: str | None = None) -> str:
-    """Number and singular noun -> "1 input", "2 inputs"; `nouns` is the plural where it is not noun + "s"."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

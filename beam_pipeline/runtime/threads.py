@@ -1,4 +1,4 @@
-"""Work on threads, ahead of who asks for it."""
+"""Work on threads, ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-
-
 Result = TypeVar("Result")
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
-    """Like `map`, with up to `ahead` results computed on threads before they are asked for; order is kept."""
+    """Like `map`, in order, with up to `ahead` results computed on threads before they are asked for.
+
+    Raises:
+      Exception: what the function raises, in the place of its result; what is not begun then is cancelled.
+    """
     with ThreadPoolExecutor(threads) as pool:
         source = iter(items)
         pending = deque(pool.submit(function, item) for item in itertools.islice(source, ahead))
@@ -30,7 +32,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Items -> lists of so many of them, the last of fewer."""
+    """Items -> lists of `size` items, the last one shorter where they do not divide evenly."""
     remaining = iter(items)
     while batch := list(itertools.islice(remaining, size)):
         yield batch

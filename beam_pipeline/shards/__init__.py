@@ -1,1 +1,1 @@
-"""What is left to do, and what was done: shards, ledgers, manifests, runs."""
+"""What is left to do and what was done: plans, shards, ledgers, manifests, runs."""

@@ -1,87 +1,108 @@
-"""What must add up at the end of a run, and what it says."""
+"""The balance of a run: every listed input is done, a duplicate or rejected, and the user is told how many."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
-from apache_beam.metrics import Metrics
-from apache_beam.pvalue import TaggedOutput
-
-from beam_pipeline.inputs.sources import format_list_entry
-from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.counts import count
-from beam_pipeline.shards.ledger import OUTCOMES, LedgerLine, rejected_inputs
-from beam_pipeline.shards.shard_id import ledger_paths
+from beam_pipeline.shards.ledger import DONE, DUPLICATE, OUTCOMES, REJECTED
 from training.errors import JobFailed
+from training.text.plurals import counted
 
-REJECTED_LIST = "rejected.txt"
-
-
-def count_outcomes(lines: Iterable[LedgerLine]) -> Iterator[TaggedOutput]:
-    """Ledger lines of a shard -> the count of each outcome, and the same as Beam metrics for who watches the job."""
-    for outcome, number in Counter(line.outcome for line in lines).items():
-        Metrics.counter("captionbeam", outcome).inc(number)
-        yield count(outcome, number)
-
-
-def write_rejected(directory: str) -> str:
-    """Writes `rejected.txt`, a list that `--images` takes, of what stays rejected; returns its path."""
-    path = storage.join(directory, REJECTED_LIST)
-    rejected = sorted(rejected_inputs(ledger_paths(directory)))
-    storage.write_atomic(path, "".join(format_list_entry(uri) + "\n" for uri in rejected).encode())
-    return path
+# Count -> what it says to the user, of one and of several.
+_NOTICES = {
+    "listed_repeatedly": (
+        "{} entry of the list repeats an earlier one",
+        "{} entries of the list repeat earlier ones",
+    ),
+    "ignored_shadow": (
+        "{} system file (._NAME, Thumbs.db or similar) was ignored",
+        "{} system files (._NAME, Thumbs.db or similar) were ignored",
+    ),
+    "ignored_other": (
+        "{} other file was ignored: its name is not that of an image",
+        "{} other files were ignored: their names are not those of images",
+    ),
+    "ignored_link": (
+        "{} link or device in an archive was ignored",
+        "{} links or devices in archives were ignored",
+    ),
+    "ignored_container": (
+        "{} archive in the folder was not opened; name it in --images to read what it holds",
+        "{} archives in the folder were not opened; name them in --images to read what they hold",
+    ),
+    "ignored_caption": (
+        "{} caption in an archive could not be read",
+        "{} captions in archives could not be read",
+    ),
+    "captions_with_inputs": (
+        "{} caption came with its picture from an archive or a list",
+        "{} captions came with their pictures from archives or a list",
+    ),
+    "caption_lines_unreadable": (
+        "{} line of the caption file could not be read",
+        "{} lines of the caption file could not be read",
+    ),
+    "captions_without_picture": (
+        "{} caption names a picture that was not found",
+        "{} captions name pictures that were not found",
+    ),
+    "captions_repeated": (
+        "{} row of the caption file repeats another one word for word; it is kept",
+        "{} rows of the caption file repeat others word for word; they are kept",
+    ),
+    "pictures_without_caption": (
+        "{} picture has no caption",
+        "{} pictures have no caption",
+    ),
+}
 
 
 def add_up(counts: Mapping[str, int]) -> dict[str, int]:
     """Counts of this run -> totals of the collection: earlier and new outcomes together, sorted by name."""
-    counted = dict(counts)
-    totals = {"listed": counted.pop("listed", 0)}
+    remaining = dict(counts)
+    totals = {"listed": remaining.pop("listed", 0)}
     for outcome in OUTCOMES:
-        new = counted.pop(outcome, 0)
-        totals[outcome] = new + counted.pop(f"earlier_{outcome}", 0)
+        new = remaining.pop(outcome, 0)
+        totals[outcome] = new + remaining.pop(f"earlier_{outcome}", 0)
         totals[f"new_{outcome}"] = new
-    return totals | dict(sorted(counted.items()))
+    return totals | dict(sorted(remaining.items()))
+
+
+def balance_line(totals: Mapping[str, int]) -> str:
+    """Totals -> "3 inputs = 1 done + 1 duplicate + 1 rejected (1 done in this run)"."""
+    return (
+        f"{counted(totals['listed'], 'input')} = {totals[DONE]:,} done + {counted(totals[DUPLICATE], 'duplicate')} + "
+        f"{totals[REJECTED]:,} rejected ({totals['new_done']:,} done in this run)"
+    )
+
+
+def notices(totals: Mapping[str, int]) -> list[str]:
+    """Totals -> one line for each other thing that was counted and that the user should know of."""
+    found = [(totals.get(name, 0), texts) for name, texts in _NOTICES.items()]
+    return [texts[number != 1].format(f"{number:,}") for number, texts in found if number]
 
 
 def check_balance(totals: Mapping[str, int], max_reject_rate: float, rejected_list: str) -> None:
-    """The promise that every input is accounted for, and the limit on rejected ones.
+    """Checks that every input is accounted for, and that not too many were rejected.
+
+    Args:
+      totals: as `add_up` returns them.
+      max_reject_rate: share of rejected inputs above which the job fails, 0 to 1.
+      rejected_list: path of the list of rejected inputs, for the message.
 
     Raises:
-      JobFailed: they do not add up, or too many were rejected.
+      JobFailed: the totals do not balance, or too many inputs were rejected.
     """
+    listed, rejected = totals["listed"], totals[REJECTED]
     accounted = sum(totals[outcome] for outcome in OUTCOMES)
-    if totals["listed"] != accounted:
+    if listed != accounted:
         raise JobFailed(
-            f"the ledger does not balance: {totals['listed']} listed, {accounted} accounted for; "
-            "run again, and report it if it stays"
+            f"the ledger does not balance: {counted(listed, 'input')} listed, {accounted:,} accounted for; "
+            "run the same command again, and report a bug if the message stays"
         )
-    rejected = totals["rejected"]
-    if rejected > max_reject_rate * totals["listed"]:
+    if rejected > max_reject_rate * listed:
         raise JobFailed(
-            f"{rejected} of {totals['listed']} inputs were rejected, over the limit of {max_reject_rate:.0%} "
-            f"(--max-reject-rate); what worked is kept, the rejected are listed in {rejected_list}"
+            f"{rejected:,} of {counted(listed, 'input')} {'was' if rejected == 1 else 'were'} rejected, over the limit "
+            f"of {max_reject_rate:.0%} (--max-reject-rate); finished work is kept; {rejected_list} lists the rejected "
+            "inputs"
         )
-
-
-def balance_in_words(totals: Mapping[str, int]) -> str:
-    """Totals -> the lines that end a run."""
-    lines = [
-        f"{totals['listed']} inputs = {totals['done']} done + {totals['duplicate']} duplicate + "
-        f"{totals['rejected']} rejected ({totals['new_done']} done in this run)"
-    ]
-    spoken = {
-        "listed_repeatedly": "entries of the list name an input that was there already",
-        "ignored_shadow": "shadow files (._NAME, Thumbs.db and the like) are not inputs",
-        "ignored_other": "other files are not images by their name",
-        "ignored_link": "links and devices in archives are not inputs",
-        "ignored_container": "archives in the folder are not opened; name them to caption what is in them",
-        "ignored_caption": "captions in archives could not be read",
-        "captions_with_inputs": "captions came with the pictures from their archives or list",
-        "caption_lines_unreadable": "lines of the caption file could not be read",
-        "captions_without_picture": "captions name a picture that is not there",
-        "captions_repeated": "caption rows repeat another word for word; each counts as written",
-        "pictures_without_caption": "pictures have no caption",
-    }
-    lines += [f"{totals[name]} {words}" for name, words in spoken.items() if totals.get(name)]
-    return "\n".join(lines)

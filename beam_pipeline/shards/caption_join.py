@@ -1,4 +1,4 @@
-"""Captions that people wrote find their pictures, by image name."""
+"""Human captions joined with their pictures, by image name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import PCollection
 
 from beam_pipeline.inputs.input_file import InputFile
-from beam_pipeline.runtime.counts import COUNTS, NOTES, Outputs, count, note, tagged_outputs
+from beam_pipeline.runtime.counts import FlatMapAndCount, Outputs, count, note, outputs_of
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
 from beam_pipeline.runtime.text import uri_key
 from training.data.caption_files import CaptionFile, CaptionRow, normalized_name
@@ -18,41 +19,41 @@ from training.data.caption_files import CaptionFile, CaptionRow, normalized_name
 
 @dataclass(frozen=True)
 class InputWithCaptions:
-    """An input and what people wrote of it."""
+    """An input and its human captions."""
 
     file: InputFile
     captions: tuple[str, ...] = ()
 
 
 class JoinCaptions(beam.PTransform):
-    """InputFile -> InputWithCaptions, joined by image name.
+    """InputFile -> Outputs of InputWithCaptions, joined by image name.
 
     Counts caption rows, rows whose picture is missing, pictures without a caption, repeated rows and unreadable lines.
+
+    Args:
+      captions: caption file, or None for the captions that came with the inputs alone.
     """
 
-    def __init__(self, captions: CaptionFile):
+    def __init__(self, captions: CaptionFile | None):
         super().__init__()
         self.captions = captions
 
-    def expand(self, files):
-        rows = tagged_outputs(
-            files.pipeline | "CaptionFile" >> beam.Create([self.captions]), "ReadCaptions", read_caption_rows
+    def expand(self, files: PCollection) -> Outputs:
+        if self.captions is None:
+            return Outputs(files | "OwnCaptions" >> beam.Map(lambda file: InputWithCaptions(file, file.captions)))
+        rows = (
+            files.pipeline
+            | "CaptionFile" >> beam.Create([self.captions])
+            | "ReadCaptions" >> FlatMapAndCount(read_caption_rows)
         )
         by_name = files | "NameOfFile" >> beam.Map(lambda file: (uri_key(_base_name(file.uri)), file))
-        joined = tagged_outputs(
-            {"files": by_name, "rows": rows.main} | "GroupByImageName" >> CoGroupInBuckets(),
-            "MatchCaptions",
-            match_captions,
-        )
-        return Outputs(
-            joined.main,
-            (rows[COUNTS], joined[COUNTS]) | "CaptionCounts" >> beam.Flatten(),
-            (rows[NOTES], joined[NOTES]) | "CaptionNotes" >> beam.Flatten(),
-        )
+        groups = {"files": by_name, "rows": rows.main} | "GroupByImageName" >> CoGroupInBuckets()
+        joined = groups | "MatchCaptions" >> FlatMapAndCount(match_captions)
+        return outputs_of(joined.main, rows, joined)
 
 
 def read_caption_rows(captions: CaptionFile) -> Iterator[Any]:
-    """CaptionFile -> (normalised base name of the image, CaptionRow)."""
+    """CaptionFile -> (key of the image's base name, CaptionRow) of each row, counts, and notes of unreadable lines."""
     for row in captions:
         yield uri_key(_base_name(row.image)), row
     yield count("caption_rows", captions.rows)
@@ -62,11 +63,11 @@ def read_caption_rows(captions: CaptionFile) -> Iterator[Any]:
 
 
 def match_captions(group: tuple[bytes, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-    """Files and caption rows of one base name -> InputWithCaptions for every file.
+    """Files and caption rows of one base name -> InputWithCaptions of every file, counts and notes.
 
-    A row names its picture exactly, by file name or by the end of its path; where no file is called exactly so, one
-    whose name is the same in Unicode's composed form takes it. What a container says of its picture comes first and
-    is not said twice.
+    A row names its picture exactly: by file name, or by the end of its path. Where no file has exactly that name, the
+    row goes to files whose name is the same in Unicode's composed form. Captions that came with a file stand first,
+    and a row that repeats one of them is left out.
     """
     _, grouped = group
     files = sorted(grouped["files"], key=lambda file: file.uri)
@@ -74,11 +75,11 @@ def match_captions(group: tuple[bytes, dict[str, Iterable[Any]]]) -> Iterator[An
     seen: set[tuple[str, str]] = set()
     unmatched = 0
     for row in sorted(grouped["rows"], key=lambda row: row.line):
-        owners = _files_named(row, files)
-        for file in {file.uri: file for file in owners}.values():  # a list may name a file twice
+        named = _files_named(row, files)
+        for file in {file.uri: file for file in named}.values():  # a list may name a file twice
             if row.text not in file.captions:
                 texts[file.uri].append(row.text)
-        if not owners:
+        if not named:
             unmatched += 1
             yield note("captions_without_picture", row.image)
         if (row.image, row.text) in seen:

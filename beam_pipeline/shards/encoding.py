@@ -1,7 +1,7 @@
-"""Pictures of a shard, read and decoded ahead of the encoder, encoded in batches of one fixed shape.
+"""Pictures of a shard, read and decoded ahead of the encoder and encoded in batches of one fixed shape.
 
-While TensorFlow encodes one batch, threads read the next pictures and have them decoded in processes of their own,
-and the caller writes what came out before. A broken picture yields a rejection and nothing else.
+While the encoder works on one batch, threads read the next pictures and have them decoded in processes of their own,
+and the caller writes the batch before. A broken picture is rejected and disturbs no other.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class ReadPicture:
     """A picture after reading and decoding.
 
     Attributes:
-      picture: what was to be read.
-      image: the decoded picture, or None when nothing came of it.
-      lines: what became of each of its files, one ledger line a file.
+      picture: the picture.
+      image: its pixels; None where it was rejected, or an earlier run has done it.
+      lines: one ledger line for each of its files.
     """
 
     picture: Picture
@@ -51,8 +51,12 @@ class ReadPicture:
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """A ReadPicture with its feature: float16 [64, 2048] or [2048], None where `read.image` is None; and the features
-    of its V further views [V, ...].
+    """A picture after encoding.
+
+    Attributes:
+      read: the picture after reading.
+      feature: float16 [64, 2048] or [2048]; None where `read.image` is None.
+      views: features of its V augmented views, float16 [V, 64, 2048] or [V, 2048]; None likewise.
     """
 
     read: ReadPicture
@@ -63,7 +67,12 @@ class EncodedPicture:
 def encode_pictures(
     pictures: Iterable[Picture], encoder: Callable[[], Encoder], limits: DecodeLimits
 ) -> Iterator[EncodedPicture]:
-    """Pictures -> EncodedPicture each, in the same order; `encoder` is called once there is something to encode."""
+    """Pictures -> EncodedPicture each, in order.
+
+    Args:
+      encoder: gives the encoder; not called where there is nothing to encode.
+      limits: what decoding one picture may cost, and how many augmented views it has.
+    """
     raise_if_stopping()
     read = map_ahead(
         lambda picture: read_picture(picture, limits), pictures, READING_THREADS, ahead=_BATCHES_AHEAD * ENCODER_BATCH
@@ -88,7 +97,7 @@ def _batches(read: Iterable[ReadPicture]) -> Iterator[list[ReadPicture]]:
 
 
 def encode_batch(batch: list[ReadPicture], encoder: Callable[[], Encoder]) -> list[EncodedPicture]:
-    """Encodes the decoded ones of a batch; order is kept."""
+    """Pictures -> EncodedPicture each, in order; those without an image have no feature."""
     pixels = [view for read in batch if read.image for view in (read.image.pixels, *read.image.views)]
     features = encode_pixels(pixels, encoder)
     return [
@@ -100,18 +109,26 @@ def encode_batch(batch: list[ReadPicture], encoder: Callable[[], Encoder]) -> li
 
 
 def encode_pixels(pixels: Sequence[np.ndarray], encoder: Callable[[], Encoder]) -> Iterator[np.ndarray]:
-    """Uint8 [299, 299, 3] each -> their features, in the same order; `encoder` is not called for none."""
+    """RGB uint8 [299, 299, 3] each -> float16 [64, 2048] or [2048] each, in order.
+
+    Args:
+      encoder: gives the encoder; not called where there are no pixels.
+    """
     for begin in range(0, len(pixels), ENCODER_BATCH):
         yield from encoder().encode(np.stack(pixels[begin : begin + ENCODER_BATCH]))
 
 
 def read_picture(picture: Picture, limits: DecodeLimits) -> ReadPicture:
-    """Reads and decodes one distinct picture from the first of its files that can still be read."""
+    """Picture -> ReadPicture, decoded from the first of its files that can still be read.
+
+    That file is done and the files after it are duplicates. The files before it are rejected; where the content cannot
+    be decoded, so are all others.
+    """
     if picture.problem:
         stage = "list" if picture.files[0].problem else "read"
         return ReadPicture(picture, None, _rejected(picture.files, "", stage, picture.problem))
     if picture.known_as:
-        # The file that it was made from may come again, with another time: that makes it no duplicate of itself.
+        # The file that it was made from may be listed again with another time: it is no duplicate of itself.
         outcomes = [DONE if file.uri in picture.known_as else DUPLICATE for file in picture.files]
         lines = (_line(file, picture.sha256, outcome) for file, outcome in zip(picture.files, outcomes, strict=True))
         return ReadPicture(picture, None, tuple(lines))
@@ -124,7 +141,7 @@ def read_picture(picture: Picture, limits: DecodeLimits) -> ReadPicture:
             lost += _rejected([file], picture.sha256, "read", reason(error))
             continue
         if hashlib.sha256(data).hexdigest() != picture.sha256:
-            lost += _rejected([file], picture.sha256, "read", "changed while the job ran; run again to take it up")
+            lost += _rejected([file], picture.sha256, "read", "changed while the job ran; run again to process it")
             continue
         try:
             image = decoder_pool(limits, READING_THREADS).decode(data)
@@ -144,7 +161,7 @@ def _rejected(files: Iterable[InputFile], sha256: str, stage: str, reason: str) 
 
 
 def sample_pixels(source: Source, limits: DecodeLimits) -> np.ndarray:
-    """Source -> uint8 [n <= SAMPLE_PICTURES, 299, 299, 3], drawn by the hash of the file names.
+    """Source -> RGB uint8 [n, 299, 299, 3], n <= SAMPLE_PICTURES, of pictures drawn by the hash of their file names.
 
     Raises:
       UserError: none of the drawn files is a picture.
@@ -163,6 +180,7 @@ def sample_pixels(source: Source, limits: DecodeLimits) -> np.ndarray:
             break
     if not pixels:
         raise UserError(
-            f"--images {source.path}: no picture there to fit random weights to; give --weights PATH or other images"
+            f"--images {source.path}: holds no picture to fit the encoder to; give other images, or --weights PATH and "
+            "another precision than int8"
         )
     return np.stack(pixels)

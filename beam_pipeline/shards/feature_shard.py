@@ -1,12 +1,32 @@
-"""Feature shards on any Beam file system; importing this loads TensorFlow."""
+"""Feature shards on any Beam file system, read again; importing this loads TensorFlow."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
 
 from beam_pipeline.runtime import storage
+from beam_pipeline.shards.shard_id import ShardId
 from training.data.feature_records import FeatureRecord, deserialize
+from training.data.feature_set import Shard
 from training.data.tfrecords import read_records
+
+
+class PictureFeature(NamedTuple):
+    """The feature of a distinct picture.
+
+    Attributes:
+      sha256: hex digest of its content.
+      uri: address of the file that stands for it.
+      feature: float16 [64, 2048] or [2048].
+    """
+
+    sha256: str
+    uri: str
+    feature: np.ndarray
 
 
 def read_feature_shard(path: str) -> Iterator[FeatureRecord]:
@@ -19,3 +39,27 @@ def read_feature_shard(path: str) -> Iterator[FeatureRecord]:
         return
     with storage.local_copy(path) as local:
         yield from map(deserialize, read_records(local, path))
+
+
+def read_features(path: str) -> Iterator[PictureFeature]:
+    """Feature shard -> the feature of each of its pictures; none if there is no file.
+
+    Raises:
+      JobFailed: a record is damaged or cut short.
+    """
+    for record in read_feature_shard(path):
+        yield PictureFeature(record.sha256, record.uris[0], record.feature)
+
+
+def summarize_shard(shard: ShardId, output: str) -> Shard:
+    """Committed shard -> its manifest entry, read from its file: a killed run leaves shards that no manifest names.
+
+    Raises:
+      JobFailed: a record is damaged or cut short.
+    """
+    path = storage.join(output, shard.features())
+    if not storage.exists(path):
+        return Shard(shard.features(), 0, 0, 0, "")
+    captions = [len(record.captions) for record in read_feature_shard(path)]
+    with storage.local_copy(path) as local:
+        return Shard(shard.features(), len(captions), sum(captions), os.path.getsize(local), storage.sha256(local))

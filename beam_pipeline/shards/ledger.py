@@ -1,6 +1,6 @@
-"""What became of every input: one JSON line each, in one ledger file per shard.
+"""The ledger: the outcome of every input, one JSON line each, in one file for each shard.
 
-The ledger is the commit: a shard whose ledger is not there does not exist, whatever else lies on disk.
+The ledger is the commit: a shard without its ledger does not exist, whatever else is on disk.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ OUTCOMES = (DONE, DUPLICATE, REJECTED)
 
 @dataclass(frozen=True)
 class LedgerLine:
-    """What became of one input.
+    """The outcome of one input.
 
     Attributes:
-      uri: where the file is: an absolute path or a URL.
-      size: bytes, or -1 where it could not be found out.
-      mtime: last modification, seconds since 1970, or -1.
+      uri: absolute path or URL of the file.
+      size: bytes; -1 where it is unknown.
+      mtime: last modification, seconds since 1970; -1 where it is unknown.
       sha256: hex digest of the content; "" where it could not be read.
       outcome: one of OUTCOMES; a duplicate has the bytes of another input that is done.
-      stage: where a rejected input failed: "list", "read" or "decode"; else "".
-      reason: why, for a person; else "".
+      stage: where a rejected input failed, "list", "read" or "decode"; else "".
+      reason: why it was rejected, for the user; else "".
     """
 
     uri: str
@@ -41,19 +41,23 @@ class LedgerLine:
 
 
 def to_jsonl(lines: Iterable[LedgerLine]) -> bytes:
-    """Ledger lines -> file content. Names that are not UTF-8 survive as escaped surrogates."""
+    """Ledger lines -> content of a ledger. Names that are not UTF-8 are kept as escaped surrogates."""
     return "".join(json.dumps(asdict(line)) + "\n" for line in lines).encode()
 
 
 def read_ledger(path: str) -> Iterator[LedgerLine]:
-    """Ledger file -> its lines."""
+    """Path of a ledger -> its lines.
+
+    Raises:
+      OSError: it cannot be read.
+    """
     with storage.open_file(path) as file:
         for line in file:
             yield LedgerLine(**json.loads(line))
 
 
 def rejected_inputs(ledger_paths: Iterable[str]) -> dict[str, LedgerLine]:
-    """Ledgers of all runs, oldest first -> {uri: line} of the inputs that stay rejected; the last run counts."""
+    """Paths of all ledgers, oldest first -> {uri: line} of the inputs that the newest line rejects."""
     rejected: dict[str, LedgerLine] = {}
     for path in ledger_paths:
         for line in read_ledger(path):

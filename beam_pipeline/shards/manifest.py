@@ -1,13 +1,15 @@
-"""The manifest of a feature set, as runs read and write it."""
+"""The manifest of a feature set, as runs read and write it, and what it says of the shards in the directory."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
+from collections.abc import Iterable
+from dataclasses import replace
 
 from beam_pipeline.runtime import storage
-from beam_pipeline.shards.run import Standing, standing
+from beam_pipeline.shards.balance import add_up
+from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId
 from training.data import feature_set
 from training.data.feature_set import MANIFEST, FeatureSet, Shard
@@ -16,54 +18,69 @@ from training.errors import UserError
 log = logging.getLogger("captionbeam")
 
 
-def read_manifest(output: str) -> FeatureSet | None:
-    """Directory -> its FeatureSet, empty or not; None where there is no manifest.
+def read_manifest(directory: str) -> FeatureSet | None:
+    """Directory -> its FeatureSet, with or without shards; None where there is no manifest.
 
     Raises:
       UserError: the manifest cannot be read.
     """
-    path = storage.join(output, MANIFEST)
+    path = storage.join(directory, MANIFEST)
     if not storage.exists(path):
         return None
     try:
         document = json.loads(storage.read_bytes(path))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); remove it, and `captionbeam extract` rebuilds it") from error
-    return feature_set.from_json(output, document)
+    return feature_set.from_json(directory, document)
 
 
-def write_manifest(output: str, features: FeatureSet) -> None:
-    storage.write_atomic(storage.join(output, MANIFEST), (json.dumps(features.to_json(), indent=1) + "\n").encode())
+def write_manifest(features: FeatureSet) -> None:
+    """Replaces the manifest in the directory of a FeatureSet."""
+    document = json.dumps(features.to_json(), indent=1) + "\n"
+    storage.write_atomic(storage.join(features.path, MANIFEST), document.encode())
 
 
-def take_stock(output: str, earlier: FeatureSet | None, captions: bool) -> tuple[Standing, list[Shard], list[ShardId]]:
-    """What can be kept: (standing, shards of the manifest, committed shards that it does not name yet)."""
-    sizes = storage.list_directory(output)
-    listed = {shard.name: shard for shard in earlier.shards} if earlier else {}
+def finish_manifest(results: Results, features: FeatureSet) -> None:
+    """Writes the manifest that ends a run.
 
-    def is_whole(shard: ShardId) -> bool:
-        known = listed.get(shard.features())
-        if known is None or sizes.get(known.name, 0) == known.size_bytes:
-            return True
-        if known.captions and not captions:
-            raise UserError(f"{output}: {known.name} is damaged and held captions; give --captions again")
-        log.info(
-            "%s is damaged (%d bytes of %d) and is made again", known.name, sizes.get(known.name, 0), known.size_bytes
-        )
-        return False
-
-    state = standing(output, is_whole)
-    kept = [listed[shard.features()] for shard in state.committed if shard.features() in listed]
-    return state, kept, [shard for shard in state.committed if shard.features() not in listed]
+    Args:
+      results: manifest entries of the shards that the run made or found, counts and notes.
+      features: feature set with the shards that the run kept.
+    """
+    shards = sorted([*features.shards, *results.elements], key=lambda shard: shard.name)
+    write_manifest(replace(features, shards=tuple(shards), totals=add_up(results.counts), notes=results.notes))
 
 
-def summarize_shard(shard: ShardId, output: str) -> Shard:
-    """A committed shard that no manifest names, because the run was killed before it wrote one -> its entry."""
-    from beam_pipeline.shards.feature_shard import read_feature_shard  # TensorFlow, which manifests do not need
+def damaged_shards(committed: Iterable[ShardId], manifest: FeatureSet | None, has_captions: bool) -> list[ShardId]:
+    """Committed shards whose feature file has not the size that the manifest names: they have to be made again.
 
-    path = storage.join(output, shard.features())
-    if not storage.exists(path):
-        return Shard(shard.features(), 0, 0, 0, "")
-    captions = [len(record.captions) for record in read_feature_shard(path)]
-    with storage.local_copy(path) as local:
-        return Shard(shard.features(), len(captions), sum(captions), os.path.getsize(local), storage.sha256(local))
+    Args:
+      has_captions: whether this run knows captions, which a damaged shard may have held.
+
+    Raises:
+      UserError: a damaged shard held captions, and the run knows none.
+    """
+    if manifest is None:
+        return []
+    sizes = storage.list_directory(manifest.path)
+    entries = {entry.name: entry for entry in manifest.shards}
+    damaged = []
+    for shard in committed:
+        entry = entries.get(shard.features())
+        if entry is None or sizes.get(entry.name, 0) == entry.size_bytes:
+            continue
+        if entry.captions and not has_captions:
+            raise UserError(f"{manifest.path}: {entry.name} is damaged, and it held captions; give --captions again")
+        size = sizes.get(entry.name, 0)
+        log.info("%s is damaged (%d bytes instead of %d) and is made again", entry.name, size, entry.size_bytes)
+        damaged.append(shard)
+    return damaged
+
+
+def split_by_manifest(
+    committed: Iterable[ShardId], manifest: FeatureSet | None
+) -> tuple[tuple[Shard, ...], list[ShardId]]:
+    """Committed shards -> (manifest entries of those that it names, the shards that it does not name yet)."""
+    entries = {entry.name: entry for entry in manifest.shards} if manifest else {}
+    listed = tuple(entries[shard.features()] for shard in committed if shard.features() in entries)
+    return listed, [shard for shard in committed if shard.features() not in entries]

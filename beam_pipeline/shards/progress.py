@@ -24,10 +24,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.interrupts import on_stop
-from beam_pipeline.runtime.text import duration, plural
+from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.live_counts import HASHED, LISTED, NEW, SHARDS, LiveCounts
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
+from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
 
@@ -107,9 +108,9 @@ def _slope(begin: tuple[float, int], end: tuple[float, int]) -> float | None:
 def progress_line(state: ProgressState, speed: float | None) -> str:
     """ProgressState and pictures a second -> text of the line, without the name of the stage."""
     if state.activity == "listing":
-        return f"{plural(state.position, 'input')} found"
+        return f"{counted(state.position, 'input')} found"
     if state.activity == "loading":
-        return f"{plural(state.position, 'new input')} read, loading the models"
+        return f"{counted(state.position, 'new input')} read, loading the models"
     done = f"{state.position:,}" if state.total is None else f"{state.position:,} of {state.total:,}"
     parts = [f"{done} new inputs read" if state.activity else done]
     if speed:
@@ -119,7 +120,7 @@ def progress_line(state: ProgressState, speed: float | None) -> str:
     if not state.activity:
         parts.append(f"{state.rejected:,} rejected")
         if state.total is None:
-            parts.append(f"{plural(state.shards, 'shard')} finished")
+            parts.append(f"{counted(state.shards, 'shard')} finished")
     return ", ".join(parts)
 
 

@@ -1,114 +1,139 @@
-"""One run over an output directory: what stands there already, the lock, the runner, and the balance at the end."""
+"""One run of `extract` or `caption` over its output directory, and what its workers report."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsList, PCollection
 
+from beam_pipeline.inputs.sources import format_list_entry
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.counts import NOTES_KEPT
-from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
-from beam_pipeline.shards.shard_id import (
-    ShardId,
-    UnfinishedRun,
-    committed_shards,
-    new_run,
-    unfinished_runs,
-)
-from training.files import locked, remove_temporary_files
+from beam_pipeline.runtime.counts import NOTES_KEPT, Outputs
+from beam_pipeline.runtime.runner import run_pipeline
+from beam_pipeline.shards.balance import balance_line, check_balance, notices
+from beam_pipeline.shards.ledger import rejected_inputs
+from beam_pipeline.shards.live_counts import LiveCounts
+from beam_pipeline.shards.output_directory import Standing, exclusive, read_standing
+from beam_pipeline.shards.progress import ProgressDisplay
+from beam_pipeline.shards.results import Results
+from beam_pipeline.shards.shard_id import ShardId, ledger_paths
 
-log = logging.getLogger("captionbeam")
+REJECTED_LIST = "rejected.txt"
 
 
-@dataclass(frozen=True)
-class Standing:
-    """What a directory holds when a run begins.
+class Run(contextlib.AbstractContextManager["Run"]):
+    """One run of a stage over its output directory, which it holds for itself while it is entered.
+
+        with Run("extract", output, beam_options) as run:
+            with run.pipeline() as pipeline:
+                ...
+            run.print_balance(totals)
+        run.check_balance(totals, max_reject_rate)
+
+    Args:
+      stage: name of the command.
+      output: absolute path of the directory.
+      beam_options: options of the pipeline.
 
     Attributes:
-      committed: shards that have their ledger.
-      unfinished: runs that still lack shards.
-      next_run: number of the run that new work goes into.
-      ledgers: paths of the committed ledgers, in run order.
-    """
-
-    committed: tuple[ShardId, ...]
-    unfinished: tuple[UnfinishedRun, ...]
-    next_run: int
-    ledgers: tuple[str, ...]
-
-
-@contextlib.contextmanager
-def exclusive(directory: str) -> Iterator[None]:
-    """Makes the directory and holds it for one run; on remote file systems nothing is locked.
+      standing: what the directory holds, once entered.
+      live_counts: counters for the progress display, for the workers of the pipeline.
 
     Raises:
-      JobFailed: another run holds it, or it cannot be written.
+      JobFailed: another run holds the directory, or it cannot be written.
     """
-    storage.make_directory(directory)
-    with storage.writing(directory), locked(directory):
-        if storage.is_local(directory):
-            remove_temporary_files(directory)
-        yield
+
+    standing: Standing
+
+    def __init__(self, stage: str, output: str, beam_options: PipelineOptions):
+        self.stage = stage
+        self.output = output
+        self.beam_options = beam_options
+        self.live_counts = LiveCounts()
+        self._lock = exclusive(output)
+        self._rejected_list = ""
+
+    def __enter__(self) -> Run:
+        self._lock.__enter__()
+        self.standing = read_standing(self.output)
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._lock.__exit__(*error)
+
+    def discard(self, shards: Iterable[ShardId]) -> None:
+        """Removes the ledgers of committed shards, so that the pipeline makes these shards again."""
+        for shard in shards:
+            storage.remove(storage.join(self.output, shard.ledger()))
+        self.standing = read_standing(self.output)
+
+    @contextlib.contextmanager
+    def pipeline(self, pictures: int | None = None) -> Iterator[beam.Pipeline]:
+        """Gives a pipeline to build, and runs it with a progress display when the block ends.
+
+        Args:
+          pictures: number of pictures to do, where it is known.
+
+        Raises:
+          JobFailed: the pipeline failed; finished shards are kept.
+        """
+        with ProgressDisplay(self.stage, self.output, self.standing.committed, pictures) as progress:
+            self.live_counts = progress.live_counts
+            with run_pipeline(self.beam_options, self.output) as pipeline:
+                yield pipeline
+
+    def print_balance(self, totals: Mapping[str, int]) -> None:
+        """Writes `rejected.txt` and prints what became of all inputs."""
+        self._rejected_list = write_rejected(self.output)
+        print(balance_line(totals), *notices(totals), sep="\n")
+
+    def check_balance(self, totals: Mapping[str, int], max_reject_rate: float) -> None:
+        """Checks the totals that `print_balance` printed.
+
+        Raises:
+          JobFailed: they do not balance, or a larger share of the inputs than `max_reject_rate` was rejected.
+        """
+        check_balance(totals, max_reject_rate, self._rejected_list)
 
 
-def standing(directory: str, is_whole: Callable[[ShardId], bool] = lambda shard: True) -> Standing:
-    """Directory -> Standing. The ledger of a shard that is not whole is removed, so that the shard is made again."""
-    committed = []
-    for shard in committed_shards(storage.list_directory(directory)):
-        if is_whole(shard):
-            committed.append(shard)
-        else:
-            storage.remove(storage.join(directory, shard.ledger()))
-    # A run that has lost every ledger is numbered and cut anew, from the same inputs to the same shards.
-    return Standing(
-        committed=tuple(committed),
-        unfinished=tuple(unfinished_runs(committed)),
-        next_run=new_run(committed),
-        ledgers=tuple(storage.join(directory, shard.ledger()) for shard in committed),
-    )
-
-
-def commit_shard(output: str, shard: ShardId, lines: Iterable[LedgerLine]) -> None:
-    """Writes a shard's ledger; all that the shard holds must be written before."""
-    ordered = sorted(lines, key=lambda line: line.uri)
-    storage.write_atomic(storage.join(output, shard.ledger()), to_jsonl(ordered))
-
-
-@dataclass(frozen=True)
-class Results:
-    """All that a run's workers report: what they made, how often, and examples of oddities."""
-
-    shards: list[Any]
-    counts: dict[str, int]
-    notes: dict[str, list[str]]
+def write_rejected(directory: str) -> str:
+    """Writes `rejected.txt`, a list that `--images` takes, of the inputs that stay rejected; returns its path."""
+    path = storage.join(directory, REJECTED_LIST)
+    rejected = sorted(rejected_inputs(ledger_paths(directory)))
+    storage.write_atomic(path, "".join(format_list_entry(uri) + "\n" for uri in rejected).encode())
+    return path
 
 
 class GatherResults(beam.PTransform):
-    """Pipeline -> one Results element, from shards, counts (name, n) and notes (kind, text)."""
+    """PCollection of any elements -> one Results element.
 
-    def __init__(self, shards: PCollection, counts: list[PCollection], notes: list[PCollection]):
+    Args:
+      counted: Outputs whose counts and notes are gathered.
+    """
+
+    def __init__(self, *counted: Outputs):
         super().__init__()
-        self.shards = shards
-        self.counts = counts
-        self.notes = notes
+        self.counts = [counts for outputs in counted for counts in outputs.counts]
+        self.notes = [notes for outputs in counted for notes in outputs.notes]
 
-    def expand(self, pipeline):
-        counts = self.counts | "AllCounts" >> beam.Flatten() | "SumCounts" >> beam.CombinePerKey(sum)
+    def expand(self, elements: PCollection) -> PCollection:
+        pipeline = elements.pipeline
+        counts = self.counts | "AllCounts" >> beam.Flatten(pipeline=pipeline) | "SumCounts" >> beam.CombinePerKey(sum)
         notes = (
-            self.notes | "AllNotes" >> beam.Flatten() | "FirstNotes" >> beam.combiners.Top.SmallestPerKey(NOTES_KEPT)
+            self.notes
+            | "AllNotes" >> beam.Flatten(pipeline=pipeline)
+            | "FirstNotes" >> beam.combiners.Top.SmallestPerKey(NOTES_KEPT)
         )
         return (
             pipeline
             | "Once" >> beam.Create([None])
-            | "Gather" >> beam.Map(_gather, AsList(self.shards), AsDict(counts), AsDict(notes))
+            | "Gather" >> beam.Map(_gather, AsList(elements), AsDict(counts), AsDict(notes))
         )
 
 
-def _gather(_, shards: list[Any], counts: dict[str, int], notes: dict[str, list[str]]) -> Results:
-    return Results(shards, counts, {kind: sorted(texts) for kind, texts in sorted(notes.items())})
+def _gather(_: None, elements: list[Any], counts: dict[str, int], notes: dict[str, list[str]]) -> Results:
+    return Results(elements, counts, {kind: sorted(texts) for kind, texts in sorted(notes.items())})

@@ -1,8 +1,8 @@
 """Which shard a picture belongs to, and the names of a shard's files.
 
-A run cuts its work into N shards by content: each holds the N-th part of the range of sha256. Run and N stand in
-every file name, so the directory itself tells which shards of which run are still missing, and a run that was killed
-is finished with the same shards that it began with.
+A run cuts its work into N shards by content: each holds one N-th of the range of sha256. Run and N are part of every
+file name, so the directory itself tells which shards of which run are missing, and a run that was killed is finished
+with the same shards that it began with.
 """
 
 from __future__ import annotations
@@ -25,23 +25,28 @@ class ShardId:
     count: int
 
     def file_name(self, kind: str, ending: str) -> str:
+        """Name of the shard's file of a kind, without the directory."""
         return f"{kind}-{self.run:04d}-{self.index:05d}-of-{self.count:05d}.{ending}"
 
     def features(self) -> str:
+        """Name of the TFRecord file of its features."""
         return self.file_name("features", "tfrecord")
 
     def captions(self) -> str:
+        """Name of the file of its captions."""
         return self.file_name("captions", "jsonl")
 
     def words(self) -> str:
+        """Name of the file of its word statistics."""
         return self.file_name("words", "jsonl")
 
     def ledger(self) -> str:
+        """Name of its ledger, the file that commits the shard."""
         return self.file_name("ledger", "jsonl")
 
 
 def parse_shard(file_name: str, kind: str) -> ShardId | None:
-    """File name -> ShardId, or None for a file of another kind."""
+    """Name of a file -> ShardId; None for a file of another kind."""
     match = _NAME.match(file_name)
     if match is None or match["kind"] != kind:
         return None
@@ -49,7 +54,7 @@ def parse_shard(file_name: str, kind: str) -> ShardId | None:
 
 
 def committed_shards(file_names: Iterable[str]) -> list[ShardId]:
-    """Names of a directory's files -> the shards that have their ledger, sorted."""
+    """Names of all files in a directory -> the shards that have their ledger, sorted."""
     return sorted(shard for name in file_names if (shard := parse_shard(name, "ledger")))
 
 
@@ -57,46 +62,53 @@ _CONTENT_BITS = 60
 
 
 def content_key(sha256: str) -> int:
-    """Hex digest -> the number, below 2**60, that decides the shard."""
+    """Hex digest of the content -> its first 60 bits, the number that decides the shard."""
     return int(sha256[: _CONTENT_BITS // 4], 16)
 
 
 def content_part(sha256: str, parts: int) -> int:
-    """Hex digest -> which of so many equal parts of the range it lies in. Parts of parts lie together."""
+    """Hex digest of the content -> which of `parts` equal parts of the range it lies in, from 0."""
     return content_key(sha256) * parts >> _CONTENT_BITS
 
 
 @dataclass(frozen=True)
 class UnfinishedRun:
-    """A run some of whose shards have no ledger yet."""
+    """A run some of whose shards have no ledger yet.
+
+    Attributes:
+      run: its number.
+      count: number of its shards.
+      missing: indexes of the shards without a ledger.
+    """
 
     run: int
     count: int
     missing: frozenset[int]
 
     def shards(self) -> list[ShardId]:
+        """The missing shards, by index."""
         return [ShardId(self.run, index, self.count) for index in sorted(self.missing)]
 
     def shard_of(self, sha256: str) -> ShardId | None:
-        """The missing shard that a picture belongs to, or None if that one is committed already."""
+        """Hex digest of a picture -> the missing shard that it belongs to; None where that shard is committed."""
         index = content_part(sha256, self.count)
         return ShardId(self.run, index, self.count) if index in self.missing else None
 
 
 def unfinished_runs(committed: Iterable[ShardId]) -> list[UnfinishedRun]:
-    """Committed shards -> the runs that still lack some, oldest first."""
-    found: dict[tuple[int, int], set[int]] = {}
+    """Committed shards -> the runs that lack others, oldest first."""
+    committed_indexes: dict[tuple[int, int], set[int]] = {}
     for shard in committed:
-        found.setdefault((shard.run, shard.count), set()).add(shard.index)
+        committed_indexes.setdefault((shard.run, shard.count), set()).add(shard.index)
     return [
         UnfinishedRun(run, count, frozenset(range(count)) - indexes)
-        for (run, count), indexes in sorted(found.items())
+        for (run, count), indexes in sorted(committed_indexes.items())
         if len(indexes) < count
     ]
 
 
 def assign_shard(sha256: str, unfinished: Iterable[UnfinishedRun]) -> ShardId | None:
-    """A picture's place in an unfinished run; None where it needs a new run."""
+    """Hex digest of a picture -> its shard in the oldest unfinished run that lacks it; None where none does."""
     for run in unfinished:
         if shard := run.shard_of(sha256):
             return shard
@@ -104,15 +116,15 @@ def assign_shard(sha256: str, unfinished: Iterable[UnfinishedRun]) -> ShardId | 
 
 
 def new_run(committed: Iterable[ShardId]) -> int:
-    """Number of the next run."""
+    """Committed shards -> number of the next run, from 1."""
     return max((shard.run for shard in committed), default=0) + 1
 
 
 def shard_count(pictures: int, shard_size: int) -> int:
-    """Number of shards so that one holds `shard_size` pictures on average at most."""
+    """Number of pictures -> number of shards, so that one holds `shard_size` of them on average at most."""
     return -(-pictures // shard_size)
 
 
 def ledger_paths(directory: str) -> list[str]:
-    """Paths of the committed ledgers, in run order."""
+    """Directory -> paths of its ledgers, in run order."""
     return [storage.join(directory, shard.ledger()) for shard in committed_shards(storage.list_directory(directory))]

@@ -18,7 +18,7 @@ from beam_pipeline.runtime.counts import COUNTS, Outputs, count
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
 from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, LedgerLine
-from beam_pipeline.shards.planning import ShardKey, read_ledger_in_order
+from beam_pipeline.shards.planning import ShardKey, read_named_ledger
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import files_of_pictures, statistics_of_shard
 from beam_pipeline.words.statistics import WordStatistics
@@ -69,7 +69,7 @@ class CountWords(beam.PTransform):
             | "ReadStatistics" >> beam.FlatMap(statistics_of_group, self.output).with_outputs(COUNTS, main="main")
         )
         terms = counted.main | "MergeStatistics" >> beam.CombinePerKey(MergeStatistics())
-        return Outputs(terms, counted[COUNTS])
+        return Outputs(terms, (counted[COUNTS],))
 
 
 class FindChangedPictures(beam.PTransform):
@@ -98,7 +98,7 @@ class FindChangedPictures(beam.PTransform):
 
 def ledger_of_shard(key: ShardKey, output: str) -> Iterator[tuple[bytes, tuple[str, LedgerLine]]]:
     """ShardKey -> (key of the uri, (name of the ledger, ledger line)) of every line of its ledger."""
-    for name, line in read_ledger_in_order(storage.join(output, ShardId(*key).ledger())):
+    for name, line in read_named_ledger(storage.join(output, ShardId(*key).ledger())):
         yield uri_key(line.uri), (name, line)
 
 

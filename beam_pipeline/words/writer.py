@@ -10,7 +10,7 @@ from typing import Any
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import to_csv, to_parquet
 from beam_pipeline.shards.balance import add_up
-from beam_pipeline.shards.run import Results
+from beam_pipeline.shards.results import Results
 from beam_pipeline.words.reference import (
     Reference,
     captions_reference,
@@ -56,6 +56,22 @@ class ResultWriter:
         require_same_captioner(self.made_with, reference.made_with or {}, f"--reference {self.reference}")
         return reference
 
+    def check(self) -> None:
+        """Checks the reference, and that the output holds no captions that were made with other settings.
+
+        Raises:
+          UserError: it does, or the reference cannot be used.
+        """
+        path = storage.join(self.output, SUMMARY)
+        earlier = json.loads(storage.read_bytes(path))["made_with"] if storage.exists(path) else self.made_with
+        for name, value in self.made_with.items():
+            if earlier.get(name) != value:
+                raise UserError(
+                    f"--output {self.output}: holds captions made with {name} {earlier.get(name)}, this run has "
+                    f"{value}; choose another --output"
+                )
+        self.load_reference()
+
     def begin(self) -> None:
         """Writes a `summary.json` with the settings of the run and without results, which marks it as unfinished."""
         self._write_summary()
@@ -66,7 +82,7 @@ class ResultWriter:
         counts = dict(results.counts)
         collection = Collection.from_counts(counts)
         flags = {name.removeprefix("flag_"): counts[name] for name in sorted(counts) if name.startswith("flag_")}
-        terms = by_kind(results.shards)
+        terms = by_kind(results.elements)
         tails = load_presence_tail(self.captioner)
         lines: list[str] = []
         written = {}

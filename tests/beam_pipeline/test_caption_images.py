@@ -1,10 +1,8 @@
 """The caption pipeline end to end on real files, with a stand-in encoder and an untrained captioner."""
 
 import csv
-import gc
 import json
 import os
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +10,6 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import caption
-from beam_pipeline.captions.decoder import _at_hand, decoder_of_captioner
-from beam_pipeline.encoders.base import EncoderRequest
-from beam_pipeline.encoders.registry import resolve_encoder
 from beam_pipeline.exports.export import WITHHELD, export
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.results import ExportOptions
@@ -24,41 +19,16 @@ from beam_pipeline.shards.shard_id import ledger_paths
 from training.data.feature_set import load_feature_set
 from training.errors import JobFailed, UserError
 from training.models.calibration import Calibration
-from training.models.caption_models import ModelConfig, build_model
-from training.models.captioner import load_captioner, save_weights, write_config
+from training.models.captioner import load_captioner
 from training.models.captioner_files import CONFIDENCE
 from training.models.confidence import Confidence
 from training.models.familiarity import Familiarity
 from training.models.presence import PresenceHead
-from training.text.vocabulary import Vocabulary
-
-
-def write_captioner(path: Path, encoder, words: list[str]) -> str:
-    """An untrained captioner: its captions mean nothing, but they depend on the picture."""
-    path.mkdir()
-    vocabulary = Vocabulary(tuple(words))
-    config = ModelConfig("merge", len(vocabulary), embedding_size=8, hidden_size=16)
-    model = build_model(config, (2048,))
-    save_weights(model, str(path))
-    write_config(str(path), config, encoder, 6, 1, {})
-    vocabulary.save(str(path / "vocabulary.txt"))
-    return str(path)
 
 
 @pytest.fixture
 def features(run_extract):
     return run_extract()
-
-
-@pytest.fixture
-def captioner(tmp_path, weights):
-    """Of features such as `run_extract` makes."""
-    spec = resolve_encoder(
-        EncoderRequest(str(weights), "pooled", "mixed9", "float32"), str(tmp_path), lambda: np.zeros(0)
-    )
-    return write_captioner(
-        tmp_path / "captioner", spec.identity, ["red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"]
-    )
 
 
 @pytest.fixture
@@ -146,7 +116,7 @@ def test_a_page_comes_with_the_captions_and_its_failure_costs_them_nothing(run, 
     run(images=str(good), report=True)
     page = tmp_path / "captions" / "report.html"
     first = page.read_bytes()
-    assert b"20 + 0 + 1 = 21: every file is accounted for." in first
+    assert b"Every file is accounted for." in first
     run(images=str(good), report=True)
     assert page.read_bytes() == first
     page.unlink()
@@ -159,7 +129,7 @@ def test_a_collection_that_is_rejected_too_often_has_a_page_that_tells_why(run, 
         (good / f"cut{number}.jpg").write_bytes(b"\xff\xd8\xff%d" % number)
     with pytest.raises(JobFailed, match="4 of 24 inputs were rejected"):
         run(images=str(good), report=True)
-    assert "4 files were not captioned" in " ".join((tmp_path / "captions" / "report.html").read_text().split())
+    assert "4 files could not be captioned" in " ".join((tmp_path / "captions" / "report.html").read_text().split())
 
 
 def test_an_empty_collection_gives_empty_tables(run, tmp_path):
@@ -366,7 +336,7 @@ def test_captions_of_low_confidence_are_kept_flagged_counted_and_left_out_of_exp
     few = sum(row["confidence"] < least for row in rows.values())
     capsys.readouterr()
     summary = run("some", images=str(good), min_confidence=least)
-    assert f"{few} of them are below --min-confidence {least:g}: flagged low_confidence" in capsys.readouterr().out
+    assert f"{few} captions below --min-confidence {least:g}: flagged low_confidence" in capsys.readouterr().out
     assert (summary["flags"]["low_confidence"], summary["captions"], summary["totals"]["done"]) == (few, 20, 20)
     assert "low_confidence" not in every["flags"] and few > 0
     some = rows_of(tmp_path / "some")
@@ -395,21 +365,3 @@ def test_captions_with_and_without_confidence_do_not_mix(run, judged, good):
     os.remove(os.path.join(judged, CONFIDENCE))
     with pytest.raises(UserError, match=r"made with confidence \w{12}, this run has None; choose another --output"):
         run(images=str(good))
-
-
-def test_a_worker_in_the_same_process_takes_the_captioner_that_is_there(captioner):
-    loaded = load_captioner(captioner)
-    spec = pickle.loads(pickle.dumps(decoder_of_captioner(loaded, captioner, 3, None, None)))
-    decoder = spec.load()
-    assert decoder.vocabulary is loaded.vocabulary
-    again = load_captioner(captioner)  # as the next job does, perhaps after another training
-    decoder_of_captioner(again, captioner, 3, None, None)
-    assert spec.load().vocabulary is again.vocabulary
-
-
-def test_no_captioner_is_kept_for_workers_alone(captioner):
-    vocabulary = load_captioner(captioner).vocabulary
-    spec = decoder_of_captioner(load_captioner(captioner), captioner, 3, None, None)
-    gc.collect()
-    assert captioner not in _at_hand
-    assert spec.load().vocabulary == vocabulary

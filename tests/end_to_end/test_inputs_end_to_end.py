@@ -154,8 +154,8 @@ def turned_into_a_folder(path: Path) -> None:
     [
         (Path.unlink, "no such file or directory"),
         (turned_into_a_folder, "is a directory"),
-        (lambda path: path.write_bytes(b"other"), "changed while the job ran; run again to take it up"),
-        (lambda path: path.write_bytes(b""), "changed while the job ran; run again to take it up"),
+        (lambda path: path.write_bytes(b"other"), "changed while the job ran; run again to process it"),
+        (lambda path: path.write_bytes(b""), "changed while the job ran; run again to process it"),
         pytest.param(
             lambda path: path.chmod(0),
             "permission denied",

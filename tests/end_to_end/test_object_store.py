@@ -19,7 +19,7 @@ from beam_pipeline.extract_features import extract
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
-from beam_pipeline.shards.run import standing
+from beam_pipeline.shards.output_directory import read_standing
 from training.models.captioner import load_captioner
 from training.options import TrainOptions
 from training.train import train
@@ -121,7 +121,7 @@ def extract_on_s3(tmp_path):
 def test_extract_on_s3(store, tmp_path):
     features = extract_on_s3(tmp_path)
     assert (features.totals["done"], features.captions, len(features.shards)) == (20, 20, 4)
-    assert len(standing(f"{BUCKET}/features").committed) == 4
+    assert len(read_standing(f"{BUCKET}/features").committed) == 4
     assert store.refused > 5  # and nobody noticed
 
 

@@ -1,13 +1,14 @@
-"""A shard from made-up evidence to tables: what a captioner that knows more than its captions hands over."""
+"""A shard from scripted hypotheses to its captions, and the word statistics that are made of them."""
 
 import json
 
 import numpy as np
 
 from beam_pipeline.captions.picture import read_captions
-from beam_pipeline.captions.shard import DECODER_BATCH, caption_features
+from beam_pipeline.captions.shard import DECODER_BATCH, write_captions
+from beam_pipeline.shards.feature_shard import PictureFeature
 from beam_pipeline.shards.ledger import LedgerLine
-from beam_pipeline.shards.run import commit_shard
+from beam_pipeline.shards.output_directory import commit_shard
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import read_words, statistics_of_shard, write_words
 from beam_pipeline.words.statistics import WordSums
@@ -19,7 +20,7 @@ SHARD = ShardId(1, 0, 1)
 
 
 class Scripted:
-    """A decoder that says what it is told to, whatever the picture."""
+    """A caption decoder that returns these hypotheses one after the other, whatever the picture."""
 
     def __init__(self, *hypotheses):
         self.hypotheses = list(hypotheses)
@@ -29,9 +30,9 @@ class Scripted:
 
 
 def caption_all(output, *hypotheses):
-    features = [(f"sha{number}", f"/p/{number}.jpg", np.zeros(2)) for number in range(len(hypotheses))]
+    features = [PictureFeature(f"sha{number}", f"/p/{number}.jpg", np.zeros(2)) for number in range(len(hypotheses))]
     decoder = Scripted(*hypotheses)
-    pictures = caption_features(SHARD, features, lambda: decoder, str(output))
+    pictures = write_captions(SHARD, features, lambda: decoder, str(output))
     lines = [LedgerLine(f"/p/{number}.jpg", 1, 1.0, f"sha{number}", "done") for number in range(len(hypotheses))]
     stored = write_words(SHARD, pictures, lines, str(output))
     commit_shard(str(output), SHARD, lines)
@@ -116,7 +117,9 @@ def test_other_numbers_of_files_change_files_and_nothing_else(tmp_path):
 
 def test_names_that_are_not_utf_8_and_captions_of_any_script_are_read_back(tmp_path):
     decoder = Scripted(Hypothesis("茶色の犬", -0.5))
-    pictures = caption_features(SHARD, [("aa", "/p/caf\udce9\n.jpg", np.zeros(2))], lambda: decoder, str(tmp_path))
+    pictures = write_captions(
+        SHARD, [PictureFeature("aa", "/p/caf\udce9\n.jpg", np.zeros(2))], lambda: decoder, str(tmp_path)
+    )
     assert [one.uri for one in read_captions(SHARD, str(tmp_path))] == ["/p/caf\udce9\n.jpg"]
     line = LedgerLine("/p/caf\udce9\n.jpg", 1, 1.0, "aa", "done")
     stored = write_words(SHARD, pictures, [line], str(tmp_path))
@@ -124,16 +127,25 @@ def test_names_that_are_not_utf_8_and_captions_of_any_script_are_read_back(tmp_p
     assert stored.terms[WORD, "犬"].top[0].uri == "/p/caf\udce9\n.jpg"
 
 
-def test_captions_are_told_of_when_they_are_made_and_not_when_they_are_read(tmp_path):
+def test_captions_are_reported_batch_by_batch_once_they_are_made(tmp_path):
     number = DECODER_BATCH + 1
-    features = [(f"sha{at:03d}", f"/p/{at}.jpg", np.zeros(2)) for at in range(number)]
+    features = [PictureFeature(f"sha{at:03d}", f"/p/{at}.jpg", np.zeros(2)) for at in range(number)]
     decoder = Scripted(*[Hypothesis("a dog", -0.5)] * number)
-    told = []
+    reported = []
 
-    def made(captions):
-        told.append((captions, number - len(decoder.hypotheses)))  # the second: said so far, at least those
+    def on_captioned(captions):
+        decoded = number - len(decoder.hypotheses)
+        reported.append(captions)
+        assert sum(reported) <= decoded
 
-    pictures = caption_features(SHARD, features, lambda: decoder, str(tmp_path), made)
-    assert [captions for captions, _ in told] == [DECODER_BATCH, 1]
-    assert all(sum(captions for captions, _ in told[: at + 1]) <= said for at, (_, said) in enumerate(told))
+    pictures = write_captions(SHARD, features, lambda: decoder, str(tmp_path), on_captioned)
+    assert reported == [DECODER_BATCH, 1]
     assert [picture.sha256 for picture in pictures] == [sha256 for sha256, _, _ in features]
+
+
+def test_a_shard_without_pictures_has_an_empty_file_and_loads_no_decoder(tmp_path):
+    def decoder():
+        raise AssertionError("not needed")
+
+    assert write_captions(SHARD, [], decoder, str(tmp_path)) == []
+    assert (tmp_path / SHARD.captions()).read_bytes() == b""

@@ -94,7 +94,7 @@ def test_what_a_run_would_refuse_is_refused(look, run_extract, tmp_path):
     other.write_bytes(b"\x89HDF\r\n\x1a\nother")
     with pytest.raises(UserError, match="holds features of InceptionV3"):
         look(weights=str(other))
-    with pytest.raises(UserError, match="further views"):
+    with pytest.raises(UserError, match="holds features with --augment 0"):
         look(augment=2)
     with pytest.raises(UserError, match="no such file or folder"):
         look(images=str(tmp_path / "none"))

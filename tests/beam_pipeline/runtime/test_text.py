@@ -1,6 +1,6 @@
 import pytest
 
-from beam_pipeline.runtime.text import duration, plural
+from beam_pipeline.runtime.text import duration
 
 
 @pytest.mark.parametrize(
@@ -17,17 +17,3 @@ from beam_pipeline.runtime.text import duration, plural
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "nouns", "text"),
-    [
-        (0, ("shard",), "0 shards"),
-        (1, ("shard",), "1 shard"),
-        (12345, ("shard",), "12,345 shards"),
-        (1, ("entry", "entries"), "1 entry"),
-        (2, ("entry", "entries"), "2 entries"),
-    ],
-)
-def test_plurals(number, nouns, text):
-    assert plural(number, *nouns) == text

@@ -1,92 +1,39 @@
+"""What is left to do, and how it is cut into shards."""
+
 import hashlib
 
 import apache_beam as beam
 import pytest
-from apache_beam.pvalue import TaggedOutput
-from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beam_pipeline.inputs.input_file import InputFile, Member
 from beam_pipeline.inputs.sources import resolve_source
-from beam_pipeline.runtime.counts import COUNTS
-from beam_pipeline.shards.caption_join import InputWithCaptions, match_captions
-from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
-from beam_pipeline.shards.planning import Picture, PlanShards, keep_unaccounted, merge_files
-from training.data.caption_files import CaptionRow, read_captions
+from beam_pipeline.options.collection import CollectionOptions
+from beam_pipeline.runtime.grouping import Packer, unpack
+from beam_pipeline.shards.caption_join import InputWithCaptions
+from beam_pipeline.shards.ledger import OUTCOMES, LedgerLine, to_jsonl
+from beam_pipeline.shards.output_directory import Standing, read_standing
+from beam_pipeline.shards.planning import (
+    Picture,
+    PlanShards,
+    count_unplaced,
+    fingerprint_file,
+    keep_unaccounted,
+    list_inputs,
+    merge_files,
+    place_in_shards,
+    read_named_ledger,
+)
+from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun
+from training.data.caption_files import read_captions
+
+NOTHING = Standing(committed=(), unfinished=(), next_run=1, ledgers=())
 
 
 def file(uri: str) -> InputFile:
     return InputFile(uri, 1, 1.0)
-
-
-def split(outputs):
-    """(main elements, counts, notes) of a function that yields TaggedOutputs."""
-    main, counts, notes = [], {}, []
-    for output in outputs:
-        if not isinstance(output, TaggedOutput):
-            main.append(output)
-        elif output.tag == COUNTS:
-            name, number = output.value
-            counts[name] = counts.get(name, 0) + number
-        else:
-            notes.append(output.value)
-    return main, counts, notes
-
-
-def match(files, rows):
-    return split(match_captions((b"x", {"files": [file(uri) for uri in files], "rows": rows})))
-
-
-COMPOSED, DECOMPOSED = "M\u00fcnchen.jpg", "Mu\u0308nchen.jpg"
-
-
-def test_captions_find_a_name_in_the_other_unicode_form():
-    captioned, counts, _ = match([f"/p/{DECOMPOSED}"], [CaptionRow(COMPOSED, "a city", 2)])
-    assert captioned == [InputWithCaptions(file(f"/p/{DECOMPOSED}"), ("a city",))]
-    assert counts == {}
-
-
-def test_the_exact_spelling_wins_and_each_keeps_its_own():
-    captioned, counts, _ = match(
-        [f"/p/{COMPOSED}", f"/p/{DECOMPOSED}"],
-        [CaptionRow(DECOMPOSED, "decomposed", 2), CaptionRow(COMPOSED, "composed", 3)],
-    )
-    assert {captions.file.uri: captions.captions for captions in captioned} == {
-        f"/p/{COMPOSED}": ("composed",),
-        f"/p/{DECOMPOSED}": ("decomposed",),
-    }
-    assert counts == {}
-
-
-def test_unmatched_names_are_counted_and_listed():
-    captioned, counts, notes = match(["/p/a.jpg"], [CaptionRow("b/a.jpg", "elsewhere", 2)])
-    assert captioned == [InputWithCaptions(file("/p/a.jpg"))]
-    assert counts == {"captions_without_picture": 1, "pictures_without_caption": 1}
-    assert notes == [("captions_without_picture", "b/a.jpg"), ("pictures_without_caption", "/p/a.jpg")]
-
-
-def test_a_path_in_the_caption_file_tells_files_of_one_name_apart():
-    captioned, _, _ = match(["/p/x/a.jpg", "/p/y/a.jpg"], [CaptionRow("y/a.jpg", "second", 2)])
-    assert [captions.captions for captions in captioned] == [(), ("second",)]
-
-
-def test_what_a_container_says_comes_first_and_is_not_said_twice():
-    own = InputFile("/p/a.tar!/a.jpg", 1, 1.0, captions=("a dog",))
-    rows = [CaptionRow("a.jpg", "a dog", 2), CaptionRow("a.jpg", "a puppy", 3)]
-    captioned, counts, _ = split(match_captions((b"a.jpg", {"files": [own], "rows": rows})))
-    assert captioned == [InputWithCaptions(own, ("a dog", "a puppy"))]
-    assert counts == {}
-
-
-def test_a_file_that_is_listed_twice_has_its_captions_once():
-    captioned, _, _ = match(["/p/a.jpg", "/p/a.jpg"], [CaptionRow("a.jpg", "a dog", 2)])
-    assert [captions.captions for captions in captioned] == [("a dog",), ("a dog",)]
-
-
-def test_repeated_rows_are_kept_and_counted():
-    captioned, counts, _ = match(["/p/a.jpg"], [CaptionRow("a.jpg", "a dog", 2), CaptionRow("a.jpg", "a dog", 3)])
-    assert captioned[0].captions == ("a dog", "a dog")
-    assert counts == {"captions_repeated": 1}
 
 
 def line(outcome: str, size: int = 1, mtime: float = 1.0) -> LedgerLine:
@@ -107,27 +54,27 @@ def line(outcome: str, size: int = 1, mtime: float = 1.0) -> LedgerLine:
         ([("l1", line("done")), ("l2", line("done", size=2))], False, True, {"listed": 1}),
     ],
 )
-def test_work_is_the_listing_minus_the_ledger(lines, retry, work, counts):
+def test_work_is_the_listing_minus_the_ledger(lines, retry, work, counts, split_outputs):
     captioned = InputWithCaptions(file("/p/a.jpg"))
-    main, counted, _ = split(keep_unaccounted(("/p/a.jpg", {"files": [captioned], "lines": lines}), retry))
+    main, counted, _ = split_outputs(keep_unaccounted(("/p/a.jpg", {"inputs": [captioned], "lines": lines}), retry))
     assert main == ([captioned] if work else [])
     assert counted == counts
 
 
-def test_an_input_listed_twice_is_one_input():
+def test_an_input_listed_twice_is_one_input(split_outputs):
     twice = [InputWithCaptions(file("/p/a.jpg"))] * 2
-    main, counts, _ = split(keep_unaccounted(("/p/a.jpg", {"files": twice, "lines": []}), False))
+    main, counts, _ = split_outputs(keep_unaccounted(("/p/a.jpg", {"inputs": twice, "lines": []}), False))
     assert len(main) == 1
     assert counts == {"listed": 1, "listed_repeatedly": 1}
 
 
-def test_of_members_of_one_name_the_last_counts():
+def test_of_members_of_one_name_the_last_counts(split_outputs):
     first, last = (
         InputWithCaptions(InputFile("/p/a.tar!/a.jpg", 1, 1.0, member=Member("/p/a.tar", "tar", (offset, 1))), captions)
         for offset, captions in ((512, ("a dog",)), (1536, ()))
     )
     for order in ([first, last], [last, first]):
-        main, counts, _ = split(keep_unaccounted(("/p/a.tar!/a.jpg", {"files": order, "lines": []}), False))
+        main, counts, _ = split_outputs(keep_unaccounted(("/p/a.tar!/a.jpg", {"inputs": order, "lines": []}), False))
         assert main == [last]
         assert counts == {"listed": 1, "listed_repeatedly": 1}
 
@@ -146,12 +93,11 @@ def test_files_of_one_content_are_one_picture():
     assert list(merge_files(("aa", {"pictures": [], "done": [b"/p/x2.jpg"]}))) == []
 
 
-def planned(folder, output, shard_size=2, ledgers=(), captions=None):
-    """Runs PlanShards alone; returns what assert_that needs."""
-    return PlanShards(resolve_source(str(folder)), list(ledgers), [], 1, shard_size, 1 << 20, captions)
+def plan_of(folder, shard_size=2, standing=NOTHING, captions=None):
+    return PlanShards(resolve_source(str(folder)), standing, CollectionOptions(shard_size=shard_size), captions)
 
 
-def test_every_input_is_in_exactly_one_shard_and_empty_shards_are_made(tmp_path):
+def test_every_input_is_in_exactly_one_shard_and_empty_shards_are_made(tmp_path, local_pipeline):
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(5):
@@ -171,37 +117,100 @@ def test_every_input_is_in_exactly_one_shard_and_empty_shards_are_made(tmp_path)
         key, pictures = element
         return key, sorted(tuple(f.uri.rsplit("/", 1)[1] for f in picture.files) for picture in pictures)
 
-    with TestPipeline(runner=LOCAL) as pipeline:
-        plan = pipeline | planned(folder, tmp_path, shard_size=1)
-        assert_that(plan.shards | beam.Map(names), check)
+    with local_pipeline() as pipeline:
+        plan = pipeline | plan_of(folder, shard_size=1)
+        assert_that(plan.main | beam.Map(names), check)
 
 
-def test_nothing_new_makes_no_shard(tmp_path):
+def test_nothing_new_makes_no_shard(tmp_path, local_pipeline):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(b"x")
     status = (folder / "a.jpg").stat()
     ledger = tmp_path / "ledger-0001-00000-of-00001.jsonl"
     ledger.write_bytes(to_jsonl([LedgerLine(str(folder / "a.jpg"), 1, status.st_mtime, "aa", "done")]))
-    with TestPipeline(runner=LOCAL) as pipeline:
-        plan = pipeline | planned(folder, tmp_path, ledgers=[str(ledger)])
-        assert_that(plan.shards, equal_to([]), label="Shards")
+    with local_pipeline() as pipeline:
+        plan = pipeline | plan_of(folder, standing=read_standing(str(tmp_path)))
+        assert_that(plan.main, equal_to([]), label="Shards")
         counts = plan.counts | beam.Flatten() | beam.CombinePerKey(sum)
         assert_that(counts, equal_to([("listed", 1), ("earlier_done", 1)]), label="Counts")
 
 
-def test_captions_are_joined_on_the_way(tmp_path):
+def test_captions_are_joined_on_the_way(tmp_path, local_pipeline):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(b"x")
     captions = tmp_path / "captions.csv"
     captions.write_text("image,caption\na.jpg,a dog\nb.jpg,a cat\na.jpg,a puppy\n")
-    with TestPipeline(runner=LOCAL) as pipeline:
-        plan = pipeline | planned(folder, tmp_path, captions=read_captions(str(captions)))
-        texts = plan.shards | beam.FlatMapTuple(lambda _, pictures: [picture.captions for picture in pictures])
+    with local_pipeline() as pipeline:
+        plan = pipeline | plan_of(folder, captions=read_captions(str(captions)))
+        texts = plan.main | beam.FlatMapTuple(lambda _, pictures: [picture.captions for picture in pictures])
         assert_that(texts, equal_to([("a dog", "a puppy")]), label="Texts")
-        notes = plan.notes | beam.Flatten()
+        notes = plan.notes | "FlattenNotes" >> beam.Flatten()
         assert_that(notes, equal_to([("captions_without_picture", "b.jpg")]), label="Notes")
 
 
-LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.sampled_from(OUTCOMES), st.booleans()), unique_by=lambda drawn: drawn[0]),
+    st.booleans(),
+    st.randoms(),
+)
+def test_the_newest_ledger_line_alone_decides(history, retry, random):
+    """history: (run, outcome, whether the file had the size that it has now) of one input."""
+    captioned = InputWithCaptions(file("/p/a.jpg"))
+    lines = [(f"ledger-{run:04d}", line(outcome, size=1 if same else 2)) for run, outcome, same in history]
+    random.shuffle(lines)
+    *counts, last = keep_unaccounted((b"/p/a.jpg", {"inputs": [captioned], "lines": lines}), retry)
+    _, outcome, same = max(history, default=(0, "", False))
+    is_work = not same or (outcome == "rejected" and retry)
+    assert [output.value for output in counts] == [("listed", 1)]
+    assert last == captioned if is_work else last.value == (f"earlier_{outcome}", 1)
+
+
+def test_what_was_done_earlier_and_is_gone_is_not_listed():
+    assert list(keep_unaccounted((b"/p/a.jpg", {"inputs": [], "lines": [("l1", line("done"))]}), True)) == []
+
+
+def test_a_listing_counts_what_is_no_input(tmp_path, split_outputs):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "notes.md").write_bytes(b"x")
+    files, counts, notes = split_outputs(list_inputs(resolve_source(str(tmp_path))))
+    assert [found.uri for found in files] == [str(tmp_path / "a.jpg")]
+    assert (counts, notes) == ({"ignored_other": 1}, [])
+
+
+def test_ledger_lines_come_with_the_name_of_their_ledger(tmp_path):
+    path = tmp_path / ShardId(2, 0, 1).ledger()
+    path.write_bytes(to_jsonl([line("done"), line("rejected")]))
+    assert list(read_named_ledger(str(path))) == [(path.name, line("done")), (path.name, line("rejected"))]
+
+
+def test_a_fingerprint_is_the_hash_of_the_content(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    readable = InputWithCaptions(InputFile(str(tmp_path / "a.jpg"), 1, 1.0), ("a dog",))
+    digest = hashlib.sha256(b"x").hexdigest()
+    assert fingerprint_file(readable, 10) == (digest, Picture(digest, (readable.file,), ("a dog",)))
+
+
+def test_a_file_that_cannot_be_read_is_known_by_its_uri(tmp_path):
+    missing = file(str(tmp_path / "gone.jpg"))
+    digest = hashlib.sha256(missing.uri.encode()).hexdigest()
+    problem = "no such file or directory"
+    assert fingerprint_file(InputWithCaptions(missing), 10) == (digest, Picture(digest, (missing,), problem=problem))
+
+
+def picture(first_digits: str) -> Picture:
+    return Picture(first_digits.ljust(64, "0"), (file(f"/p/{first_digits}.jpg"),))
+
+
+def test_pictures_go_to_missing_shards_of_unfinished_runs_first():
+    unfinished = [UnfinishedRun(1, 4, frozenset({0}))]  # the shard of all that begins with 0, 1, 2 or 3
+    packer = Packer(beam.Pipeline())
+    (block,) = packer.pack([[picture("1f"), picture("40"), picture("ff"), picture("00")]])
+    assert count_unplaced(block, unfinished) == 2
+    placed = {key: unpack(part) for key, part in place_in_shards(block, packer, unfinished, 2, 2)}
+    assert placed == {
+        (1, 0, 4): [picture("1f"), picture("00")],
+        (2, 0, 2): [picture("40")],
+        (2, 1, 2): [picture("ff")],
+    }

@@ -1,106 +1,102 @@
-import os
+"""One run over an output directory: lock, standing, pipeline, rejected list and balance."""
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that, equal_to
 
-from beam_pipeline.runtime.runner import one_line, run_pipeline
-from beam_pipeline.shards.balance import add_up, balance_in_words, check_balance
-from beam_pipeline.shards.run import exclusive, standing
+from beam_pipeline.runtime.counts import NOTES_KEPT, Outputs
+from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
+from beam_pipeline.shards.live_counts import LiveCounts
+from beam_pipeline.shards.results import Results
+from beam_pipeline.shards.run import GatherResults, Run, write_rejected
 from beam_pipeline.shards.shard_id import ShardId
-from training.errors import JobFailed, UserError
+from training.errors import JobFailed
+
+TOTALS = {"listed": 2, "done": 1, "duplicate": 0, "rejected": 1, "new_done": 1}
+LINES = [LedgerLine("/p/a.jpg", 1, 1.0, "aa", "done"), LedgerLine("/p/b.jpg", 1, 1.0, "", "rejected", "read", "gone")]
 
 
-def test_one_run_at_a_time(tmp_path):
-    refused = pytest.raises(JobFailed, match="another captionbeam is writing here")
-    with exclusive(str(tmp_path / "out")), refused, exclusive(str(tmp_path / "out")):
+@pytest.fixture
+def run(tmp_path):
+    return Run("extract", str(tmp_path / "out"), PipelineOptions([]))
+
+
+def test_a_run_holds_its_directory(run):
+    with run, pytest.raises(JobFailed, match="another captionbeam is writing here"), Run("caption", run.output, None):
         pass
-    with exclusive(str(tmp_path / "out")):
+    with Run("extract", run.output, PipelineOptions([])):
         pass
 
 
-def test_half_written_files_of_a_killed_run_are_removed(tmp_path):
-    (tmp_path / ".tmp-features-0001-00000-of-00001.tfrecord-abc").write_bytes(b"half")
-    with exclusive(str(tmp_path)):
-        assert sorted(os.listdir(tmp_path)) == [".lock"]
+def test_a_failure_releases_the_directory(run):
+    with pytest.raises(ValueError, match="x"), run:
+        raise ValueError("x")
+    with Run("extract", run.output, PipelineOptions([])):
+        pass
 
 
-def test_a_shard_that_is_not_whole_loses_its_ledger(tmp_path):
+def test_discarded_shards_are_made_again(tmp_path):
     for index in range(3):
         (tmp_path / ShardId(1, index, 3).ledger()).write_bytes(b"")
-    state = standing(str(tmp_path), is_whole=lambda shard: shard.index != 1)
-    assert state.committed == (ShardId(1, 0, 3), ShardId(1, 2, 3))
-    assert [run.shards() for run in state.unfinished] == [[ShardId(1, 1, 3)]]
+    with Run("extract", str(tmp_path), PipelineOptions([])) as run:
+        run.discard([ShardId(1, 1, 3)])
+        assert run.standing.committed == (ShardId(1, 0, 3), ShardId(1, 2, 3))
+        assert [unfinished.shards() for unfinished in run.standing.unfinished] == [[ShardId(1, 1, 3)]]
     assert not (tmp_path / ShardId(1, 1, 3).ledger()).exists()
-    assert state.next_run == 2
 
 
-def test_totals_join_earlier_and_new_outcomes():
-    totals = add_up({"listed": 6, "done": 2, "earlier_done": 3, "rejected": 1, "ignored_shadow": 4})
-    assert totals == {
-        "listed": 6,
-        "done": 5,
-        "new_done": 2,
-        "duplicate": 0,
-        "new_duplicate": 0,
-        "rejected": 1,
-        "new_rejected": 1,
-        "ignored_shadow": 4,
-    }
-    assert balance_in_words(totals).splitlines() == [
-        "6 inputs = 5 done + 0 duplicate + 1 rejected (2 done in this run)",
-        "4 shadow files (._NAME, Thumbs.db and the like) are not inputs",
+def test_a_pipeline_runs_when_its_block_ends_and_counts_live(run, tmp_path):
+    ran = tmp_path / "ran"
+    with run:
+        with run.pipeline() as pipeline:
+            assert run.live_counts != LiveCounts()
+            counted = pipeline | beam.Create(["x"]) | beam.Map(run.live_counts.count_element, "done")
+            _ = counted | beam.Map(ran.write_text)
+            assert not ran.exists()
+        assert ran.read_text() == "x"
+
+
+def test_a_failed_pipeline_is_one_line(run):
+    with run, pytest.raises(JobFailed, match="the pipeline failed: division by zero"), run.pipeline() as pipeline:
+        _ = pipeline | beam.Create([0]) | beam.Map(lambda zero: 1 / zero)
+
+
+def test_the_balance_is_printed_with_the_list_of_rejected_inputs(run, tmp_path, capsys):
+    with run:
+        (tmp_path / "out" / ShardId(1, 0, 1).ledger()).write_bytes(to_jsonl(LINES))
+        run.print_balance(TOTALS | {"pictures_without_caption": 2})
+    assert capsys.readouterr().out.splitlines() == [
+        "2 inputs = 1 done + 0 duplicates + 1 rejected (1 done in this run)",
+        "2 pictures have no caption",
     ]
+    run.check_balance(TOTALS, 0.5)
+    with pytest.raises(JobFailed, match=f"over the limit of 10% .*{tmp_path}/out/rejected.txt lists"):
+        run.check_balance(TOTALS, 0.1)
 
 
-def test_totals_that_do_not_add_up_fail_the_job():
-    totals = add_up({"listed": 3, "done": 2})
-    with pytest.raises(JobFailed, match="the ledger does not balance: 3 listed, 2 accounted for"):
-        check_balance(totals, 1, "rejected.txt")
+def test_the_rejected_list_names_what_stays_rejected(tmp_path):
+    (tmp_path / ShardId(1, 0, 1).ledger()).write_bytes(to_jsonl(LINES))
+    assert write_rejected(str(tmp_path)) == str(tmp_path / "rejected.txt")
+    assert (tmp_path / "rejected.txt").read_text() == "/p/b.jpg\n"
 
 
-@pytest.mark.parametrize(("rejected", "fails"), [(10, False), (11, True)])
-def test_the_reject_rate_is_a_limit(rejected, fails):
-    totals = add_up({"listed": 100, "done": 100 - rejected, "rejected": rejected})
-    if fails:
-        with pytest.raises(JobFailed, match=r"11 of 100 inputs were rejected, over the limit of 10%.*rejected.txt"):
-            check_balance(totals, 0.1, "rejected.txt")
-    else:
-        check_balance(totals, 0.1, "rejected.txt")
+def test_results_hold_elements_sums_and_the_first_notes(local_pipeline):
+    texts = [f"{number:03d}.jpg" for number in range(NOTES_KEPT + 1)]
+
+    def create(pipeline, label, elements):
+        return pipeline | label >> beam.Create(elements)
+
+    with local_pipeline() as pipeline:
+        elements = create(pipeline, "Elements", ["shard"])
+        first = Outputs(elements, (create(pipeline, "Counts", [("done", 1), ("listed", 2)]),))
+        counts = create(pipeline, "MoreCounts", [("done", 4)])
+        notes = create(pipeline, "Notes", [("odd", text) for text in reversed(texts)])
+        results = elements | GatherResults(first, Outputs(elements, (counts,), (notes,)))
+        assert_that(results, equal_to([Results(["shard"], {"done": 5, "listed": 2}, {"odd": texts[:NOTES_KEPT]})]))
 
 
-def test_nothing_listed_is_no_division_by_zero():
-    check_balance(add_up({}), 0.1, "rejected.txt")
-
-
-def _raise(error):
-    raise error
-
-
-@pytest.mark.parametrize("error", [UserError("--glove x: broken"), JobFailed("x: damaged shard")])
-def test_a_workers_own_error_arrives_as_it_was_said(error, tmp_path):
-    with pytest.raises(JobFailed) as raised:
-        run_pipeline(
-            lambda pipeline: pipeline | beam.Create([error]) | beam.Map(_raise), PipelineOptions([]), str(tmp_path)
-        )
-    assert str(raised.value) == str(error)
-
-
-def test_a_portable_runners_text_is_cut_down_to_what_was_said():
-    text = (
-        "Traceback (most recent call last):\n  File x\ntraining.errors.JobFailed: a.tfrecord: damaged shard\n\nat java"
-    )
-    assert one_line(RuntimeError(text)) == "a.tfrecord: damaged shard"
-
-
-def test_a_full_disk_is_named():
-    assert one_line(RuntimeError("OSError: [Errno 28] No space left on device: '/x'\n")).startswith("the disk is full")
-
-
-def test_an_unknown_error_keeps_its_trace_in_a_file():
-    line = one_line(ZeroDivisionError("ZeroDivisionError: division by zero"))
-    assert "\n" not in line
-    path = line.split("details in ")[1].split(";")[0]
-    with open(path) as file:
-        assert "ZeroDivisionError" in file.read()
-    os.remove(path)
+def test_without_counts_and_notes_results_are_empty(local_pipeline):
+    with local_pipeline() as pipeline:
+        results = pipeline | beam.Create([1]) | GatherResults()
+        assert_that(results, equal_to([Results([1], {}, {})]))

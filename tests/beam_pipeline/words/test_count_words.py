@@ -10,10 +10,9 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.counts import COUNTS
 from beam_pipeline.shards.ledger import LedgerLine
+from beam_pipeline.shards.output_directory import commit_shard
 from beam_pipeline.shards.planning import shard_key
-from beam_pipeline.shards.run import commit_shard
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
 from beam_pipeline.words.count_words import CountWords, MergeStatistics
 from beam_pipeline.words.shard_statistics import shard_statistics, write_words
@@ -63,7 +62,7 @@ def check(directory, words, counts=None):
         )
         assert_that(flat, equal_to(list(words.items())))
         if counts is not None:
-            sums = found[COUNTS] | beam.CombinePerKey(sum)
+            sums = found.counts | beam.Flatten() | beam.CombinePerKey(sum)
             assert_that(sums, equal_to(list(counts.items())), label="counts")
 
 

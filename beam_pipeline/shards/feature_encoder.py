@@ -1,0 +1,83 @@
+"""The encoder of a feature set: the one that the options name, which has to be the one that the set was made with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from beam_pipeline.encoders.base import EncoderRequest, EncoderSpec
+from beam_pipeline.encoders.int8 import int8_spec
+from beam_pipeline.encoders.registry import resolve_encoder
+from beam_pipeline.inputs.sources import Source
+from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.runtime import storage
+from beam_pipeline.shards.encoding import sample_pixels
+from beam_pipeline.shards.manifest import read_manifest
+from training.data.feature_set import INT8_ENCODER, EncoderIdentity, FeatureSet
+from training.errors import UserError
+
+
+def earlier_features(options: ExtractOptions, output: str) -> FeatureSet | None:
+    """Options and output directory -> the FeatureSet that it holds already; None where there is none.
+
+    Raises:
+      UserError: it was made with other options, as far as they tell before the encoder is resolved.
+    """
+    earlier = read_manifest(output)
+    if earlier is None:
+        return None
+    encoder = earlier.encoder
+    # Else a second encoder would first be fitted to the collection and written to the directory.
+    if (options.precision == "int8") != (encoder.precision == "int8"):
+        raise _another_encoder(output, encoder, f"--precision {options.precision}")
+    if encoder.precision != "int8" and (options.weights == "random") != (encoder.weights == "random"):
+        raise _another_encoder(output, encoder, f"--weights {options.weights}")
+    if earlier.augment != options.augment:
+        raise UserError(
+            f"--output {output}: holds features with --augment {earlier.augment}, and this run has --augment "
+            f"{options.augment}; choose another --output, or --augment {earlier.augment}"
+        )
+    return earlier
+
+
+def encoder_of_options(
+    options: ExtractOptions, source: Source, earlier: FeatureSet | None, directory: str
+) -> EncoderSpec:
+    """Options -> the encoder that they name.
+
+    Args:
+      source: collection whose pictures random weights and int8 are fitted to.
+      earlier: feature set that the output holds, or None.
+      directory: has the statistics of random weights and the int8 encoder, or gets them.
+
+    Raises:
+      UserError: the encoder is not available, or not the one that `earlier` was made with.
+    """
+
+    def sample() -> np.ndarray:
+        if earlier and earlier.encoder.precision == "int8":
+            int8_spec(storage.join(earlier.path, INT8_ENCODER))  # a new one would be another encoder
+        return sample_pixels(source, options.decode_limits)
+
+    request = EncoderRequest(options.weights, options.feature_kind, options.layer, options.precision, options.engine)
+    spec = resolve_encoder(request, directory, sample)
+    if earlier and earlier.encoder.id != spec.identity.id:
+        raise _another_encoder(earlier.path, earlier.encoder, str(spec.identity))
+    return spec
+
+
+def keep_int8_encoder(spec: EncoderSpec, output: str) -> EncoderSpec:
+    """EncoderSpec -> the same, with an int8 encoder copied into the output, where `train` takes it from."""
+    path = storage.join(output, INT8_ENCODER)
+    if spec.identity.precision != "int8" or spec.weights_path == path:
+        return spec
+    storage.write_atomic(path, storage.read_bytes(spec.weights_path))
+    return replace(spec, weights_path=path)
+
+
+def _another_encoder(output: str, encoder: EncoderIdentity, requested: str) -> UserError:
+    return UserError(
+        f"--output {output}: holds features of {encoder}, and this run would add those of {requested}; "
+        "choose another --output, or the weights, layer, kind, engine and precision that it was made with"
+    )

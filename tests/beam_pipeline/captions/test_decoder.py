@@ -1,0 +1,80 @@
+"""What workers caption with: specs that travel, and captioners that are loaded once."""
+
+import gc
+import pickle
+
+import pytest
+
+from beam_pipeline.captions.decoder import (
+    Captioning,
+    DecoderSpec,
+    _loaded,
+    decoder_of_captioner,
+    encoder_of_captioner,
+    resolve_captioning,
+)
+from beam_pipeline.options.caption import CaptionOptions
+from training.errors import UserError
+from training.models.captioner import load_captioner
+
+
+def test_a_worker_in_the_same_process_takes_the_captioner_that_is_there(captioner):
+    loaded = load_captioner(captioner)
+    spec = pickle.loads(pickle.dumps(decoder_of_captioner(loaded, captioner, 3, None, None)))
+    decoder = spec.load()
+    assert decoder.vocabulary is loaded.vocabulary
+    again = load_captioner(captioner)  # as the next job does, perhaps after another training
+    decoder_of_captioner(again, captioner, 3, None, None)
+    assert spec.load().vocabulary is again.vocabulary
+
+
+def test_no_captioner_is_kept_for_workers_alone(captioner):
+    vocabulary = load_captioner(captioner).vocabulary
+    spec = decoder_of_captioner(load_captioner(captioner), captioner, 3, None, None)
+    gc.collect()
+    assert captioner not in _loaded
+    assert spec.load().vocabulary == vocabulary
+
+
+def test_settings_that_are_not_given_are_the_captioners(captioner):
+    loaded = load_captioner(captioner)
+    assert decoder_of_captioner(loaded, captioner, 3, None, None) == DecoderSpec(
+        captioner, beam_width=3, min_words=loaded.min_words, guidance=0, alternatives=0, min_confidence=None
+    )
+    assert decoder_of_captioner(loaded, captioner, 2, 5, None, 1, 0.5) == DecoderSpec(captioner, 2, 5, 0, 1, 0.5)
+
+
+def test_the_encoder_is_the_one_that_the_captioner_was_trained_with(captioner, weights):
+    loaded = load_captioner(captioner)
+    assert encoder_of_captioner(loaded, captioner, None).identity == loaded.encoder
+    weights.write_bytes(weights.read_bytes() + b"others")
+    with pytest.raises(UserError, match=r"the captioner was trained\|trained on features of"):
+        encoder_of_captioner(loaded, captioner, None)
+
+
+def test_captions_of_one_directory_share_their_settings(captioner):
+    loaded = load_captioner(captioner)
+    captioning = Captioning(loaded, decoder_of_captioner(loaded, captioner, 3, None, None))
+    assert captioning.made_with("images") == {
+        "model_id": loaded.model_id,
+        "encoder_id": loaded.encoder.id,
+        "beam_width": 3,
+        "min_words": loaded.min_words,
+        "guidance": 0,
+        "alternatives": 0,
+        "confidence": None,
+        "min_confidence": None,
+        "source": "images",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alternatives": 3}, r"--alternatives 3: a search of --beam-width 3 ends with 2 beside the best caption"),
+        ({"min_confidence": 0.5}, r"--min-confidence 0.5: .* has none"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(captioner, options, message):
+    with pytest.raises(UserError, match=message):
+        resolve_captioning(CaptionOptions(captioner=captioner, output="captions", images="photos", **options))

@@ -1,0 +1,67 @@
+"""Fixtures for tests of Beam code.
+
+local_pipeline  makes a TestPipeline on Beam's local runner, for `with`
+captioner       an untrained captioner of features such as `run_extract` makes; returns its directory
+split_outputs   what a function yields -> (elements, {name: sum of counts}, notes)
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.testing.test_pipeline import TestPipeline
+
+from beam_pipeline.encoders.base import EncoderRequest
+from beam_pipeline.encoders.registry import resolve_encoder
+from beam_pipeline.runtime.counts import COUNTS
+from training.models.caption_models import ModelConfig, build_model
+from training.models.captioner import save_weights, write_config
+from training.text.vocabulary import Vocabulary
+
+LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+@pytest.fixture
+def local_pipeline():
+    return lambda **settings: TestPipeline(runner=LOCAL, **settings)
+
+
+@pytest.fixture
+def split_outputs():
+    def split(outputs):
+        main, counts, notes = [], Counter(), []
+        for output in outputs:
+            if not isinstance(output, TaggedOutput):
+                main.append(output)
+            elif output.tag == COUNTS:
+                name, number = output.value
+                counts[name] += number
+            else:
+                notes.append(output.value)
+        return main, counts, notes
+
+    return split
+
+
+def write_captioner(path: Path, encoder, words: list[str]) -> str:
+    """An untrained captioner: its captions mean nothing, but they depend on the picture."""
+    path.mkdir()
+    vocabulary = Vocabulary(tuple(words))
+    config = ModelConfig("merge", len(vocabulary), embedding_size=8, hidden_size=16)
+    model = build_model(config, (2048,))
+    save_weights(model, str(path))
+    write_config(str(path), config, encoder, 6, 1, {})
+    vocabulary.save(str(path / "vocabulary.txt"))
+    return str(path)
+
+
+@pytest.fixture
+def captioner(tmp_path, weights):
+    """Of features such as `run_extract` makes."""
+    request = EncoderRequest(str(weights), "pooled", "mixed9", "float32")
+    spec = resolve_encoder(request, str(tmp_path), lambda: np.zeros(0))
+    return write_captioner(
+        tmp_path / "captioner", spec.identity, ["red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"]
+    )

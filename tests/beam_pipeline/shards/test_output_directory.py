@@ -1,0 +1,49 @@
+"""The lock of an output directory, what stands in it, and the commit of a shard."""
+
+import os
+
+import pytest
+
+from beam_pipeline.shards.ledger import LedgerLine, read_ledger
+from beam_pipeline.shards.output_directory import Standing, commit_shard, exclusive, read_standing
+from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun
+from training.errors import JobFailed
+
+
+def test_one_run_at_a_time(tmp_path):
+    refused = pytest.raises(JobFailed, match="another captionbeam is writing here")
+    with exclusive(str(tmp_path / "out")), refused, exclusive(str(tmp_path / "out")):
+        pass
+    with exclusive(str(tmp_path / "out")):
+        pass
+
+
+def test_half_written_files_of_a_killed_run_are_removed(tmp_path):
+    (tmp_path / ".tmp-features-0001-00000-of-00001.tfrecord-abc").write_bytes(b"half")
+    with exclusive(str(tmp_path)):
+        assert sorted(os.listdir(tmp_path)) == [".lock"]
+
+
+def test_the_ledgers_tell_what_is_done_and_what_is_missing(tmp_path):
+    for shard in (ShardId(1, 0, 3), ShardId(1, 2, 3), ShardId(2, 0, 1)):
+        (tmp_path / shard.ledger()).write_bytes(b"")
+    (tmp_path / ShardId(1, 1, 3).features()).write_bytes(b"without a ledger")
+    assert read_standing(str(tmp_path)) == Standing(
+        committed=(ShardId(1, 0, 3), ShardId(1, 2, 3), ShardId(2, 0, 1)),
+        unfinished=(UnfinishedRun(1, 3, frozenset({1})),),
+        next_run=3,
+        ledgers=tuple(
+            str(tmp_path / f"ledger-{name}.jsonl")
+            for name in ("0001-00000-of-00003", "0001-00002-of-00003", "0002-00000-of-00001")
+        ),
+    )
+
+
+def test_a_directory_that_is_not_there_holds_nothing(tmp_path):
+    assert read_standing(str(tmp_path / "none")) == Standing((), (), 1, ())
+
+
+def test_a_ledger_is_sorted_by_uri(tmp_path):
+    first, second = (LedgerLine(uri, 1, 1.0, "aa", "done") for uri in ("/a", "/b"))
+    commit_shard(str(tmp_path), ShardId(1, 0, 1), [second, first])
+    assert list(read_ledger(str(tmp_path / ShardId(1, 0, 1).ledger()))) == [first, second]
