@@ -33,7 +33,7 @@ from beam_pipeline.words.count_words import CountWords
 from beam_pipeline.words.summary import SUMMARY, TABLES
 from beam_pipeline.words.terms import WORD
 from beam_pipeline.words.writer import ResultWriter
-from training.errors import JobFailed, UserError
+from training.errors import JobFailed
 from training.models.captioner import no_confidence
 from training.models.captioner_files import member_paths
 from training.models.flags import LOW
@@ -107,8 +107,6 @@ def resolve_options(options: CaptionOptions) -> tuple[Captioning, ResultWriter]:
     Raises:
       UserError: an option is wrong, or the output holds captions that were made with other settings.
     """
-    if bool(options.images) == bool(options.features):
-        raise UserError("caption: give either --images or --features")
     captioning = resolve_captioning(options)
     reference = None if options.reference is None else storage.absolute(options.reference)
     first_member = member_paths(captioning.decoder.captioner)[0]

@@ -93,13 +93,8 @@ def resolve_captioning(options: CaptionOptions) -> Captioning:
     """Options -> the captioner, loaded, and its decoder.
 
     Raises:
-      UserError: the captioner is missing or incomplete, or options do not go together.
+      UserError: the captioner is missing or incomplete, or gives no confidence where the options ask for it.
     """
-    if options.alternatives >= options.beam_width:
-        raise UserError(
-            f"--alternatives {options.alternatives}: a search of --beam-width {options.beam_width} ends with "
-            f"{options.beam_width - 1} beside the best caption at most; raise --beam-width"
-        )
     captioner = load_captioner(options.captioner)
     why_none = no_confidence(captioner)
     if why_none and options.min_confidence is not None:

@@ -238,7 +238,7 @@ def test_alternatives_come_beside_the_same_captions(run, good, tmp_path):
 
 
 def test_more_alternatives_than_the_search_ends_with_are_refused(run, good):
-    with pytest.raises(UserError, match=r"--alternatives 3: .* 2 beside the best caption at most; raise --beam-width"):
+    with pytest.raises(UserError, match=r"--alternatives 3: .* at most 2 beside the best caption; raise --beam-width"):
         run(images=str(good), alternatives=3)
 
 

@@ -1,5 +1,6 @@
-"""The transforms in somebody's own pipeline: one record an element, the same captions as the command's."""
+"""The transforms in your own pipeline: one record an element, the same captions as the command's."""
 
+import hashlib
 import runpy
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipeline import CaptionImages, ExtractFeatures
+from beam_pipeline.inputs.reader import PictureReader
+from beam_pipeline.options.limits import DecodeLimits
+from beam_pipeline.transforms import EncodedElement, decode_element, encode_elements
 from training.errors import UserError
 from training.models.caption_models import ModelConfig, build_model
 from training.models.captioner import save_weights, write_config
@@ -83,3 +87,25 @@ def test_the_example_in_the_documentation_runs(captioner, good, weights, load_en
     rows = pyarrow.parquet.read_table(f"{output}.parquet").to_pylist()
     assert sorted(row["uri"] for row in rows) == sorted(map(str, good.glob("0*.jpg")))
     assert all(row["caption"] for row in rows)
+
+
+def test_an_element_is_decoded_or_says_why_not(good, jpeg):
+    limits = DecodeLimits(max_bytes=10_000)
+    content = jpeg("red")
+    digest = hashlib.sha256(content).hexdigest()
+    element, pixels = decode_element(("anything", content), PictureReader(), limits)
+    assert element == EncodedElement("anything", digest, "", None) and pixels.shape == (299, 299, 3)
+    element, pixels = decode_element(str(good / "missing.jpg"), PictureReader(), limits)
+    assert (element.sha256, element.rejected, pixels) == ("", "no such file or directory", None)
+    element, pixels = decode_element(("cut", b"no"), PictureReader(), limits)
+    assert element.sha256 and element.rejected and pixels is None
+    element, pixels = decode_element(("large", bytes(10_001)), PictureReader(), limits)
+    assert element.sha256 == "" and "10" in element.rejected and pixels is None
+
+
+def test_encoded_elements_come_in_order_and_nothing_to_encode_loads_no_encoder(jpeg, colours, encoder):
+    elements = [("a", jpeg(colours[0])), ("cut", b"no"), ("b", jpeg(colours[1]))]
+    first, cut, second = encode_elements(elements, encoder, DecodeLimits())
+    assert np.abs(first.feature[:3] - colours[0]).max() < 4 and np.abs(second.feature[:3] - colours[1]).max() < 4
+    assert (first.uri, cut.uri, second.uri, cut.feature) == ("a", "cut", "b", None)
+    assert encode_elements([("cut", b"no")], None, DecodeLimits()) == [cut]

@@ -67,7 +67,8 @@ def write(number):
         file.write(str(os.getpid()))
 
 options = PipelineOptions(["--direct_running_mode=multi_processing", "--direct_num_workers=2"])
-run_pipeline(lambda pipeline: pipeline | beam.Create([1, 2]) | beam.Map(write), options, ".")
+with run_pipeline(options, ".") as pipeline:
+    pipeline | beam.Create([1, 2]) | beam.Map(write)
 print(os.getpid())
 """
 

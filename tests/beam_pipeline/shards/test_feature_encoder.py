@@ -1,0 +1,74 @@
+"""The encoder of a feature set is the one that the options name and that the set was made with."""
+
+from dataclasses import replace
+
+import pytest
+
+from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options, keep_int8_encoder
+from beam_pipeline.shards.manifest import write_manifest
+from training.data.feature_set import FeatureSet
+from training.errors import UserError
+
+
+@pytest.fixture
+def options(good, weights, tmp_path):
+    return ExtractOptions(
+        images=str(good),
+        output=str(tmp_path),
+        weights=str(weights),
+        feature_kind="pooled",
+        precision="float32",
+    )
+
+
+@pytest.fixture
+def spec(options, good, tmp_path):
+    """The encoder that the options name, in a directory without features."""
+    return encoder_of_options(options, resolve_source(str(good)), None, str(tmp_path))
+
+
+def test_the_options_name_the_encoder(spec, weights):
+    assert spec.weights_path == str(weights)
+    assert (spec.identity.feature_kind, spec.identity.layer, spec.identity.precision) == ("pooled", "mixed9", "float32")
+
+
+def test_an_empty_directory_holds_no_features(options, tmp_path):
+    assert earlier_features(options, str(tmp_path)) is None
+
+
+def test_features_of_the_same_encoder_are_added_to(options, spec, good, tmp_path):
+    features = FeatureSet(str(tmp_path), spec.identity, ())
+    write_manifest(features)
+    assert earlier_features(options, str(tmp_path)) == features
+    assert encoder_of_options(options, resolve_source(str(good)), features, str(tmp_path)) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"precision": "int8"}, r"would add those of --precision int8; choose another --output"),
+        ({"weights": "random"}, r"would add those of --weights random; choose another --output"),
+        ({"augment": 2}, r"holds features with --augment 0, and this run has --augment 2; choose another --output"),
+    ],
+)
+def test_other_options_are_refused_before_an_encoder_is_made(options, spec, tmp_path, changes, message):
+    write_manifest(FeatureSet(str(tmp_path), spec.identity, ()))
+    with pytest.raises(UserError, match=message):
+        earlier_features(replace(options, **changes), str(tmp_path))
+
+
+def test_another_encoder_is_refused(options, spec, good, tmp_path):
+    features = FeatureSet(str(tmp_path), spec.identity, ())
+    with pytest.raises(UserError, match=r"holds features of .*mixed9.*, and this run would add those of .*mixed10"):
+        encoder_of_options(replace(options, layer="mixed10"), resolve_source(str(good)), features, str(tmp_path))
+
+
+def test_an_int8_encoder_is_copied_beside_its_features(spec, weights, tmp_path):
+    assert keep_int8_encoder(spec, str(tmp_path)) == spec, "float32 weights stay where they are"
+    int8 = replace(spec, identity=replace(spec.identity, precision="int8"))
+    kept = keep_int8_encoder(int8, str(tmp_path))
+    assert kept == replace(int8, weights_path=str(tmp_path / "int8_encoder.npz"))
+    assert (tmp_path / "int8_encoder.npz").read_bytes() == weights.read_bytes()
+    assert keep_int8_encoder(kept, str(tmp_path)) == kept
