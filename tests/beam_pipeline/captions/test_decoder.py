@@ -48,7 +48,7 @@ def test_the_encoder_is_the_one_that_the_captioner_was_trained_with(captioner, w
     loaded = load_captioner(captioner)
     assert encoder_of_captioner(loaded, captioner, None).identity == loaded.encoder
     weights.write_bytes(weights.read_bytes() + b"others")
-    with pytest.raises(UserError, match=r"the captioner was trained\|trained on features of"):
+    with pytest.raises(UserError, match="trained on features of"):
         encoder_of_captioner(loaded, captioner, None)
 
 
