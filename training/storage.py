@@ -99,6 +99,25 @@ def exists(path: str) -> bool:
         return gfile.exists(path)
 
 
+def read_versioned_json(path: str, schema_version: int, renew: str) -> Any:
+    """Path -> parsed JSON object with the `schema_version` that is wanted; None if there is no file.
+
+    Args:
+      renew: what to do about an object of another version, as the end of the message.
+
+    Raises:
+      UserError: it is of another schema version.
+      OSError, ValueError: as `read_json` does.
+      KeyError, TypeError: it is not an object with a schema version.
+    """
+    if not exists(path):
+        return None
+    document = read_json(path)
+    if document["schema_version"] != schema_version:
+        raise UserError(f"{path}: schema version {document['schema_version']}, not {schema_version}; {renew}")
+    return document
+
+
 def file_size(path: str) -> int:
     """Path -> size of the file in bytes; raises FileNotFoundError if there is none."""
     if is_local(path):

@@ -63,11 +63,64 @@ def _embedding(config: ModelConfig, seeds: SeedGenerator) -> keras.layers.Embedd
     )
 
 
-def _standardize(config: ModelConfig) -> Standardize | None:
-    return Standardize(name="standardize") if config.standardize else None
+class CaptionModel(keras.Model):
+    """What both models share: an LSTM over embedded words, and the layer that turns pre-logits into scores of words.
+
+    Args:
+      config: sizes and dropout rates.
+      seeds: of the initial weights.
+    """
+
+    lstm: Lstm
+    output_words: keras.layers.Dense
+
+    def __init__(self, config: ModelConfig, seeds: SeedGenerator):
+        super().__init__(name=config.model)
+        self.config = config
+        self.standardize = Standardize(name="standardize") if config.standardize else None
+        self.words = _embedding(config, seeds)
+
+    def encode(self, features: tf.Tensor, dropout: Dropout) -> Tensors:
+        """Features float32 [B, P, C], or [B, C] of the merge model -> memory: a tuple of [B, ...] tensors."""
+        raise NotImplementedError
+
+    def start(self, memory: Tensors, captions: int) -> Tensors:
+        """Memory -> state before the first word: hidden and cell state float32 [B, R, H] for R = `captions`."""
+        raise NotImplementedError
+
+    def step(self, memory: Tensors, state: Tensors, ids: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
+        """State and ids int32 [B, R] of the last words -> (pre-logits float32 [B, R, H], state)."""
+        hidden, cell = self.lstm(self._gates(memory, self.words(ids)), *state)
+        return self._pre_logits(memory, hidden), (hidden, cell)
+
+    def teacher_forcing(self, memory: Tensors, ids: tf.Tensor, lengths: tf.Tensor, dropout: Dropout) -> tf.Tensor:
+        """Pre-logits of every next word of known captions (Williams and Zipser 1989), float32 [B, R*T, H].
+
+        Args:
+          memory: of `encode`.
+          ids: of the words before each next word, int32 [B, R, T], START first.
+          lengths: how many of them count, int32 [B, R].
+          dropout: StatelessDropout in training.
+        """
+        words = dropout.drop(self.words(ids), self.config.word_dropout)  # (B, R, T, E)
+        first = self.start(memory, tf.shape(ids)[1])
+        hidden = _run(self.lstm, self._gates(memory, words), lengths, first)
+        return dropout.drop(self._pre_logits(memory, hidden), self.config.output_dropout)
+
+    def logits(self, pre_logits: tf.Tensor) -> tf.Tensor:
+        """Pre-logits float32 [..., H] -> unnormalised log-probabilities of the next word float32 [..., V]."""
+        return self.output_words(pre_logits)
+
+    def _gates(self, memory: Tensors, words: tf.Tensor) -> tf.Tensor:
+        """Embedded words [B, R, E] or [B, R, T, E] -> inputs of the LSTM's gates [B, R, 4H] or [B, R, T, 4H]."""
+        raise NotImplementedError
+
+    def _pre_logits(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
+        """Hidden states [B, Q, H] -> pre-logits [B, Q, H]."""
+        raise NotImplementedError
 
 
-class MergeModel(keras.Model):
+class MergeModel(CaptionModel):
     """A merge architecture: an LSTM reads the words alone, and its state meets the image vector just before the softmax
     (Tanti, Gatt and Camilleri 2018, "Where to put the image in an image caption generator").
 
@@ -77,10 +130,7 @@ class MergeModel(keras.Model):
     """
 
     def __init__(self, config: ModelConfig, seeds: SeedGenerator):
-        super().__init__(name="merge")
-        self.config = config
-        self.standardize = _standardize(config)
-        self.words = _embedding(config, seeds)
+        super().__init__(config, seeds)
         self.image_norm = keras.layers.LayerNormalization(name="image_norm")
         self.image = _dense(config.hidden_size, "image", seeds, activation="relu")
         self.lstm = Lstm(config.embedding_size, config.hidden_size, seeds, name="lstm")
@@ -100,33 +150,14 @@ class MergeModel(keras.Model):
         zero = tf.zeros_like(tf.repeat(memory[0][:, None], captions, axis=1))
         return zero, zero
 
-    def step(self, memory: Tensors, state: Tensors, ids: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
-        """State and ids int32 [B, R] of the last words -> (pre-logits float32 [B, R, H], state)."""
-        hidden, cell = self.lstm(self.lstm.inputs(self.words(ids)), *state)
-        return self._join(memory, hidden), (hidden, cell)
+    def _gates(self, memory: Tensors, words: tf.Tensor) -> tf.Tensor:
+        return self.lstm.inputs(words)
 
-    def teacher_forcing(self, memory: Tensors, ids: tf.Tensor, lengths: tf.Tensor, dropout: Dropout) -> tf.Tensor:
-        """Pre-logits of every next word of known captions (Williams and Zipser 1989), float32 [B, R*T, H].
-
-        Args:
-          memory: of `encode`.
-          ids: of the words before each next word, int32 [B, R, T], START first.
-          lengths: how many of them count, int32 [B, R].
-          dropout: StatelessDropout in training.
-        """
-        words = dropout.drop(self.words(ids), self.config.word_dropout)  # (B, R, T, E)
-        hidden = _run(self.lstm, self.lstm.inputs(words), lengths)
-        return dropout.drop(self._join(memory, hidden), self.config.output_dropout)
-
-    def _join(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
+    def _pre_logits(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
         return tf.nn.relu(memory[0][:, None] + self.join_words(hidden))
 
-    def logits(self, pre_logits: tf.Tensor) -> tf.Tensor:
-        """Pre-logits float32 [..., H] -> unnormalised log-probabilities of the next word float32 [..., V]."""
-        return self.output_words(pre_logits)
 
-
-class AttentionModel(keras.Model):
+class AttentionModel(CaptionModel):
     """An LSTM with spatial attention to the 8x8 grid at every word: the new hidden state is the query (Lu et al. 2017,
     "Knowing when to look"), by scaled dot products in several heads (Vaswani et al. 2017, "Attention is all you need").
 
@@ -138,11 +169,8 @@ class AttentionModel(keras.Model):
     """
 
     def __init__(self, config: ModelConfig, seeds: SeedGenerator):
-        super().__init__(name="attention")
-        self.config = config
+        super().__init__(config, seeds)
         hidden = config.hidden_size
-        self.standardize = _standardize(config)
-        self.words = _embedding(config, seeds)
         self.grid = _dense(hidden, "grid", seeds, activation="relu")
         self.grid_norm = keras.layers.LayerNormalization(name="grid_norm")
         self.keys = _dense(hidden, "keys", seeds, use_bias=False)
@@ -175,27 +203,11 @@ class AttentionModel(keras.Model):
         hidden, cell = tf.split(first, 2, axis=-1)
         return hidden, cell
 
-    def step(self, memory: Tensors, state: Tensors, ids: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
-        """State and ids int32 [B, R] of the last words -> (pre-logits float32 [B, R, H], state)."""
-        gates = self.lstm.inputs(self.words(ids)) + memory[2][:, None]
-        hidden, cell = self.lstm(gates, *state)
-        return self._attend(memory, hidden), (hidden, cell)
+    def _gates(self, memory: Tensors, words: tf.Tensor) -> tf.Tensor:
+        scene = memory[2][:, None]  # (B, 1, 4H)
+        return self.lstm.inputs(words) + (scene if words.shape.rank == 3 else scene[:, None])
 
-    def teacher_forcing(self, memory: Tensors, ids: tf.Tensor, lengths: tf.Tensor, dropout: Dropout) -> tf.Tensor:
-        """Pre-logits of every next word of known captions (Williams and Zipser 1989), float32 [B, R*T, H].
-
-        Args:
-          memory: of `encode`.
-          ids: of the words before each next word, int32 [B, R, T], START first.
-          lengths: how many of them count, int32 [B, R].
-          dropout: StatelessDropout in training.
-        """
-        words = dropout.drop(self.words(ids), self.config.word_dropout)  # (B, R, T, E)
-        gates = self.lstm.inputs(words) + memory[2][:, None, None]  # (B, R, T, 4H)
-        hidden = _run(self.lstm, gates, lengths, self.start(memory, tf.shape(ids)[1]))
-        return dropout.drop(self._attend(memory, hidden), self.config.output_dropout)
-
-    def _attend(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
+    def _pre_logits(self, memory: Tensors, hidden: tf.Tensor) -> tf.Tensor:
         """Hidden states [B, Q, H] -> pre-logits [B, Q, H]: each joined with the part of the grid that it attends to."""
         keys, values, *_ = memory
         query = tf.transpose(self._heads(self.query(hidden)), [0, 2, 1, 3])  # (B, heads, Q, D)
@@ -209,22 +221,17 @@ class AttentionModel(keras.Model):
         heads, size = self.config.heads, self.config.hidden_size // self.config.heads
         return tf.reshape(values, [tf.shape(values)[0], -1, heads, size])
 
-    def logits(self, pre_logits: tf.Tensor) -> tf.Tensor:
-        """Pre-logits float32 [..., H] -> unnormalised log-probabilities of the next word float32 [..., V]."""
-        return self.output_words(pre_logits)
 
-
-def _run(lstm: Lstm, gates: tf.Tensor, lengths: tf.Tensor, first: Tensors | None = None) -> tf.Tensor:
-    """Gates [B, R, T, 4H], lengths [B, R], first state [B, R, H] or None for zeros -> hidden states [B, R*T, H]."""
+def _run(lstm: Lstm, gates: tf.Tensor, lengths: tf.Tensor, first: Tensors) -> tf.Tensor:
+    """Gates [B, R, T, 4H], lengths [B, R], first state [B, R, H] -> hidden states [B, R*T, H]."""
     pictures, captions, steps, size = tf.shape(gates)[0], tf.shape(gates)[1], gates.shape[2], lstm.hidden_size
     rows = pictures * captions
-    hidden, cell = (tf.reshape(values, [rows, size]) for values in first or (tf.zeros([rows, size]),) * 2)
+    hidden, cell = (tf.reshape(values, [rows, size]) for values in first)
     states = lstm.run(tf.reshape(gates, [rows, steps, 4 * size]), tf.reshape(lengths, [rows]), hidden, cell)
     return tf.reshape(states, [pictures, captions * steps, size])
 
 
-CaptionModel = MergeModel | AttentionModel
-MODELS: dict[str, type[MergeModel] | type[AttentionModel]] = {"attention": AttentionModel, "merge": MergeModel}
+MODELS: dict[str, type[CaptionModel]] = {"attention": AttentionModel, "merge": MergeModel}
 
 
 def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int = 0) -> CaptionModel:

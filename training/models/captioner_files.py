@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
+from collections.abc import Iterator
 from typing import Any
 
 from training.errors import UserError
@@ -45,6 +47,24 @@ def read_config(directory: str) -> dict[str, Any]:
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; train the captioner again")
     return document
+
+
+@contextlib.contextmanager
+def damage_reported(path: str, renew: str) -> Iterator[None]:
+    """Turns the errors of reading a file whose content is not as it was written into one that names the file.
+
+    Args:
+      path: of the file that is read meanwhile.
+      renew: how to get it anew, as the end of the message.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise UserError(f"{path}: damaged ({why}); {renew}") from error
 
 
 def member_paths(path: str) -> list[str]:

@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from training.errors import UserError
 from training.models.calibration import Calibration
-from training.models.captioner_files import CONFIDENCE, CONFIDENCE_ARRAYS
+from training.models.captioner_files import CONFIDENCE, CONFIDENCE_ARRAYS, damage_reported
 from training.models.familiarity import Familiarity
 from training.models.flags import COPIED, REPEATS, UNLIKE
 from training.models.presence import TINY
-from training.storage import exists, read_bytes, read_json, remove, write_bytes, write_json
+from training.storage import read_bytes, read_versioned_json, remove, write_bytes, write_json
 from training.text.words import caption_words
 
 SCHEMA_VERSION = 1
@@ -260,13 +259,9 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
     path = posixpath.join(directory, CONFIDENCE)
-    if not exists(path):
-        return None
-    try:
-        document = read_json(path)
-        if document["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"{path}: schema version {document['schema_version']}, not {SCHEMA_VERSION}; {_RENEW}")
-        if document["fitted_to"] != model_id:
+    with damage_reported(path, _RENEW):
+        document = read_versioned_json(path, SCHEMA_VERSION, _RENEW)
+        if document is None or document["fitted_to"] != model_id:
             return None
         if tuple(document["signals"]) != SIGNALS:
             raise ValueError(f"signals {document['signals']}")
@@ -274,7 +269,8 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
         fitted, pair = document["calibration"], document["halves"]
         calibrations = () if fitted is None else (Calibration.from_json(fitted, len(SIGNALS)),)
         halves = () if pair is None else (tuple(Calibration.from_json(one, len(SIGNALS)) for one in pair),)
-        path = posixpath.join(directory, CONFIDENCE_ARRAYS)
+    path = posixpath.join(directory, CONFIDENCE_ARRAYS)
+    with damage_reported(path, _RENEW):
         data = read_bytes(path)
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("weights", "copies", "fitted", "mean", "directions")}
@@ -282,9 +278,6 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
             raise ValueError(f"does not fit {len(words)} words and {channels} channels")
         if arrays["directions"].ndim != 2 or arrays["directions"].shape[1] != channels:
             raise ValueError(f"does not fit {channels} channels")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
-        why = str(error).strip().partition("\n")[0]
-        raise UserError(f"{path}: damaged ({why}); {_RENEW}") from error
     decisive = json.dumps([words, spread, fitted, document["fitted_to"]], sort_keys=True).encode()
     digest = hashlib.sha256(decisive + b"".join(arrays[name].tobytes() for name in sorted(arrays)))
     familiarity = Familiarity(arrays["mean"], arrays["directions"], **spread)

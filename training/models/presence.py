@@ -23,9 +23,8 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import expit
 
-from training.errors import UserError
-from training.models.captioner_files import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS
-from training.storage import exists, read_bytes, read_json, remove, write_bytes, write_json
+from training.models.captioner_files import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS, damage_reported
+from training.storage import read_bytes, read_versioned_json, remove, write_bytes, write_json
 
 SCHEMA_VERSION = 2
 _CELL = 2  # positions of the grid that a cell is wide and high
@@ -115,14 +114,13 @@ def load_presence(directory: str) -> PresenceHead | None:
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
     path = posixpath.join(directory, PRESENCE_WORDS)
-    if not exists(path):
-        return None
-    try:
-        document = read_json(path)
-        if document["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"{path}: schema version {document['schema_version']}, not {SCHEMA_VERSION}; {_RENEW}")
+    with damage_reported(path, _RENEW):
+        document = read_versioned_json(path, SCHEMA_VERSION, _RENEW)
+        if document is None:
+            return None
         words, rare = tuple(document["words"]), {word: float(rate) for word, rate in document["rare"].items()}
-        path = posixpath.join(directory, PRESENCE)
+    path = posixpath.join(directory, PRESENCE)
+    with damage_reported(path, _RENEW):
         with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as stored:
             arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
             shift = stored[_POOL].astype(np.float32) if _POOL in stored else None
@@ -138,9 +136,6 @@ def load_presence(directory: str) -> PresenceHead | None:
         fits = [array.shape for array in arrays.values()] == shapes and (shift is None or shift.shape == (len(words),))
         if 2 * hidden != members * pooled or not fits:
             raise ValueError(f"does not fit the {len(words)} words of {PRESENCE_WORDS}")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
-        why = str(error).strip().partition("\n")[0]
-        raise UserError(f"{path}: damaged ({why}); {_RENEW}") from error
     return PresenceHead(words=words, rare=rare, pool_shift=shift, **arrays)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from training.errors import UserError
-from training.storage import exists, read_json, write_json
+from training.storage import read_versioned_json, write_json
 from training.text.words import caption_words
 
 WORD_COUNTS = "word_counts.json"
@@ -62,12 +62,10 @@ def load_word_counts(directory: str) -> WordCounts | None:
       UserError: the file is damaged or of another schema version.
     """
     path = posixpath.join(directory, WORD_COUNTS)
-    if not exists(path):
-        return None
     try:
-        document = read_json(path)
-        if document["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"{path}: schema version {document['schema_version']}, not {SCHEMA_VERSION}; train again")
+        document = read_versioned_json(path, SCHEMA_VERSION, "train again")
+        if document is None:
+            return None
         counts = WordCounts(int(document["pictures"]), int(document["captions"]))
         for word, (times, captions, pictures) in document["words"].items():
             counts.times[word], counts.in_captions[word], counts.in_pictures[word] = times, captions, pictures

@@ -14,13 +14,13 @@ REFERENCES = {
     "c.jpg": ["a man rides a red bicycle", "a man on a bicycle"],
     "d.jpg": ["a horse jumps over a fence"],
 }
-SAID = {
-    "a.jpg": "a dog runs over sand",
-    "b.jpg": "a sailing boat",
-    "c.jpg": "a man rides a bicycle",
-    "d.jpg": "a horse",
+CAPTIONED = {  # caption and confidence
+    "a.jpg": ("a dog runs over sand", 0.7),
+    "b.jpg": ("a sailing boat", 0.2),
+    "c.jpg": ("a man rides a bicycle", 0.9),
+    "d.jpg": ("a horse", 0.5),
 }
-CONFIDENCE = {"a.jpg": 0.7, "b.jpg": 0.2, "c.jpg": 0.9, "d.jpg": 0.5}
+SAID = {name: caption for name, (caption, _) in CAPTIONED.items()}
 
 
 class Judge:
@@ -36,7 +36,7 @@ class Judge:
 @pytest.fixture
 def confidences():
     found = Confidences(Judge())
-    for name, value in CONFIDENCE.items():
+    for name, (_, value) in CAPTIONED.items():
         flags = ("copied",) if name in ("b.jpg", "c.jpg", "d.jpg") else ()
         found.add([name], "0" * 64, Hypothesis("", 0.0, flags, signals=(value,)))
     return found
