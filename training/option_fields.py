@@ -1,13 +1,13 @@
 """How a field of an options class is written on the command line: the field itself says it, and nothing says it twice.
 
-shard_size: int = field(default=512, metadata=option("pictures in a shard", "N", positive))
+shard_size: int = option("pictures in a shard", "N", positive, default=512)
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field
 from typing import Any
 
 _OPTION, _EMBEDDED = "option", "embedded"
@@ -59,10 +59,10 @@ class Option:
 
 
 def option(
-    help: str, metavar: str | None = None, type: Callable[[str], Any] = str, **settings: Any
-) -> Mapping[str, Option]:
-    """Metadata of a dataclass field that is an option; see `Option` for the settings."""
-    return {_OPTION: Option(help, metavar, type, **settings)}
+    help: str, metavar: str | None = None, type: Callable[[str], Any] = str, *, default: Any = MISSING, **settings: Any
+) -> Any:
+    """Field of an options class that is an option, required where it has no default; see `Option` for the settings."""
+    return field(default=default, metadata={_OPTION: Option(help, metavar, type, **settings)})
 
 
 def option_of(field: Field) -> Option | None:

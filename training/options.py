@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from training.errors import UserError
-from training.option_fields import (
-    Alias,
-    Option,
-    above_zero,
-    natural,
-    option,
-    positive,
-    share_below_one,
-    weight,
-    whole,
-)
+from training.option_fields import Alias, above_zero, natural, option, positive, share_below_one, weight, whole
 
 BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
 GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/explanation/caption-quality.md)
@@ -89,8 +79,10 @@ def _by_model(name: str) -> str:
     return ", ".join(f"{value:g} for {model}" for model, value in values.items())
 
 
-def _dropout(name: str, of: str) -> Mapping[str, Option]:
-    return option(f"dropout rate of {of}", "RATE", share_below_one, default_text=_by_model(name), group="training")
+def _dropout(name: str, of: str) -> Any:
+    return option(
+        f"dropout rate of {of}", "RATE", share_below_one, default_text=_by_model(name), group="training", default=None
+    )
 
 
 @dataclass(frozen=True)
@@ -109,90 +101,77 @@ class TrainOptions:
     """
 
     # The order of the keys in `config.json`.
-    features: str = field(metadata=option("feature set that extract made with --captions", "FEATURES"))
-    output: str = field(metadata=option("directory to write the captioner to", "CAPTIONER"))
-    model: str = field(
+    features: str = option("feature set that extract made with --captions", "FEATURES")
+    output: str = option("directory to write the captioner to", "CAPTIONER")
+    model: str = option(
+        "attention looks at the cells of the 8x8 feature grid, merge at their mean",
+        choices=tuple(DEFAULTS),
         default="attention",
-        metadata=option(
-            "attention looks at the cells of the 8x8 feature grid, merge at their mean", choices=tuple(DEFAULTS)
-        ),
     )
-    glove: str | None = field(
+    glove: str | None = option(
+        "GloVe vectors in text form, to start the word embeddings from",
+        "FILE",
+        default_text="random embeddings",
         default=None,
-        metadata=option(
-            "GloVe vectors in text form, to start the word embeddings from", "FILE", default_text="random embeddings"
-        ),
     )
-    train_list: str | None = field(
+    train_list: str | None = option(
+        "names of the pictures to train on, one per line",
+        "FILE",
+        default_text="all but the validation pictures",
         default=None,
-        metadata=option(
-            "names of the pictures to train on, one per line", "FILE", default_text="all but the validation pictures"
-        ),
     )
-    dev_list: str | None = field(
+    dev_list: str | None = option(
+        "names of the validation pictures, one per line; they decide which epoch is the best",
+        "FILE",
+        default_text="one picture in ten, at most about 2000, chosen by content",
         default=None,
-        metadata=option(
-            "names of the validation pictures, one per line; they decide which epoch is the best",
-            "FILE",
-            default_text="one picture in ten, at most about 2000, chosen by content",
-        ),
     )
-    epochs: int | None = field(
-        default=None, metadata=option("maximum number of epochs", "N", positive, default_text=_by_model("epochs"))
+    epochs: int | None = option(
+        "maximum number of epochs", "N", positive, default_text=_by_model("epochs"), default=None
     )
-    seed: int = field(default=0, metadata=option("random seed", "N", whole))
-    batch_size: int | None = field(
+    seed: int = option("random seed", "N", whole, default=0)
+    batch_size: int | None = option(
+        "pictures in a batch, each with all its captions",
+        "N",
+        positive,
+        default_text=_by_model("batch_size"),
+        group="training",
         default=None,
-        metadata=option(
-            "pictures in a batch, each with all its captions",
-            "N",
-            positive,
-            default_text=_by_model("batch_size"),
-            group="training",
-        ),
     )
     embedding_size: int = 128
     hidden_size: int = 512
     min_count: int = 5
     max_words: int = 16
-    learning_rate: float | None = field(
-        default=None,
-        metadata=option(
-            "peak learning rate", "X", above_zero, default_text=_by_model("learning_rate"), group="training"
-        ),
+    learning_rate: float | None = option(
+        "peak learning rate", "X", above_zero, default_text=_by_model("learning_rate"), group="training", default=None
     )
-    feature_dropout: float | None = field(default=None, metadata=_dropout("feature_dropout", "the projected features"))
-    word_dropout: float | None = field(default=None, metadata=_dropout("word_dropout", "the word embeddings"))
-    output_dropout: float | None = field(default=None, metadata=_dropout("output_dropout", "the last hidden layer"))
-    position_dropout: float | None = field(
-        default=None, metadata=_dropout("position_dropout", "the cells of the 8x8 grid (attention only)")
-    )
+    feature_dropout: float | None = _dropout("feature_dropout", "the projected features")
+    word_dropout: float | None = _dropout("word_dropout", "the word embeddings")
+    output_dropout: float | None = _dropout("output_dropout", "the last hidden layer")
+    position_dropout: float | None = _dropout("position_dropout", "the cells of the 8x8 grid (attention only)")
     weight_decay: float = 0.01
-    label_smoothing: float = field(
+    label_smoothing: float = option(
+        "share of the target probability that is spread over the vocabulary",
+        "SHARE",
+        share_below_one,
+        group="training",
         default=0.1,
-        metadata=option(
-            "share of the target probability that is spread over the vocabulary",
-            "SHARE",
-            share_below_one,
-            group="training",
-        ),
     )
-    averaging: float = field(
+    averaging: float = option(
+        "decay of the running average of the weights; 0 for no average",
+        "DECAY",
+        share_below_one,
+        group="training",
         default=AVERAGING,
-        metadata=option(
-            "decay of the running average of the weights; 0 for no average", "DECAY", share_below_one, group="training"
-        ),
     )
     patience: int = 4
     checkpoint_steps: int = 100
-    self_critical_epochs: int | None = field(
+    self_critical_epochs: int | None = option(
+        "maximum number of further epochs that reward sampled captions by their CIDEr; 0 for none",
+        "N",
+        natural,
+        default_text=_by_model("self_critical_epochs"),
         default=None,
-        metadata=option(
-            "maximum number of further epochs that reward sampled captions by their CIDEr; 0 for none",
-            "N",
-            natural,
-            default_text=_by_model("self_critical_epochs"),
-        ),
     )
     self_critical_rate: float = 5e-5
     presence: PresenceOptions = field(default_factory=PresenceOptions)
@@ -204,7 +183,8 @@ def with_defaults(options: TrainOptions) -> TrainOptions:
     return replace(options, **missing)
 
 
-CAPTIONER_OPTION = option(
+captioner_option = partial(
+    option,
     "directory that train made",
     "CAPTIONER",
     one_of="captioner",
@@ -214,7 +194,8 @@ CAPTIONER_OPTION = option(
         "A,B,...",
     ),
 )
-BEAM_WIDTH_OPTION = option(
+beam_width_option = partial(
+    option,
     "number of hypotheses that the beam search keeps",
     "N",
     positive,
@@ -227,25 +208,21 @@ BEAM_WIDTH_OPTION = option(
 class DecodingOptions:
     """What `evaluate` and `caption` alike let a user say of the search for captions."""
 
-    min_words: int | None = field(
+    min_words: int | None = option(
+        "minimum number of words in a caption",
+        "N",
+        positive,
+        default_text="the length that four in five training captions reach",
+        group="captions",
         default=None,
-        metadata=option(
-            "minimum number of words in a caption",
-            "N",
-            positive,
-            default_text="the length that four in five training captions reach",
-            group="captions",
-        ),
     )
-    guidance: float | None = field(
+    guidance: float | None = option(
+        "how strongly to prefer words that the word-presence head sees in the picture, 0 to 10; 0 for not at all",
+        "WEIGHT",
+        weight,
+        default_text=f"{GUIDANCE:g} if the captioner has such a head",
+        group="captions",
         default=None,
-        metadata=option(
-            "how strongly to prefer words that the word-presence head sees in the picture, 0 to 10; 0 for not at all",
-            "WEIGHT",
-            weight,
-            default_text=f"{GUIDANCE:g} if the captioner has such a head",
-            group="captions",
-        ),
     )
 
 
@@ -253,39 +230,29 @@ class DecodingOptions:
 class EvaluateOptions(DecodingOptions):
     """Settings of `captionbeam evaluate`; either captioner or captions is given."""
 
-    captioner: str | None = field(default=None, metadata=CAPTIONER_OPTION)
-    captions: str | None = field(
+    captioner: str | None = captioner_option(default=None)
+    captions: str | None = option(
+        'captions made elsewhere, in the COCO results format: [{"image_id": name, "caption": ...}, ...]',
+        "FILE.json",
+        one_of="captioner",
         default=None,
-        metadata=option(
-            'captions made elsewhere, in the COCO results format: [{"image_id": name, "caption": ...}, ...]',
-            "FILE.json",
-            one_of="captioner",
-        ),
     )
-    features: str = field(
-        metadata=option("feature set that contains the pictures of the split and their captions", "FEATURES")
-    )
-    list: str = field(metadata=option("names of the pictures to score, one per line", "FILE"))
-    output: str = field(metadata=option("directory to write scores.json and captions.json to", "DIR"))
-    train_list: str | None = field(
+    features: str = option("feature set that contains the pictures of the split and their captions", "FEATURES")
+    list: str = option("names of the pictures to score, one per line", "FILE")
+    output: str = option("directory to write scores.json and captions.json to", "DIR")
+    train_list: str | None = option(
+        "names of the training pictures, one per line, for the baselines that need them",
+        "FILE",
+        default_text="those that the captioner was trained on",
         default=None,
-        metadata=option(
-            "names of the training pictures, one per line, for the baselines that need them",
-            "FILE",
-            default_text="those that the captioner was trained on",
-        ),
     )
-    all_protocols: bool = field(
-        default=False, metadata=option("also score the same captions by other evaluation protocols")
-    )
-    words: bool = field(
+    all_protocols: bool = option("also score the same captions by other evaluation protocols", default=False)
+    words: bool = option(
+        "also estimate which words people would use for each picture, and score the estimates; "
+        "writes estimates*.jsonl and word_fidelity.json",
         default=False,
-        metadata=option(
-            "also estimate which words people would use for each picture, and score the estimates; "
-            "writes estimates*.jsonl and word_fidelity.json"
-        ),
     )
-    beam_width: int | None = field(default=None, metadata=BEAM_WIDTH_OPTION)
+    beam_width: int | None = beam_width_option(default=None)
 
     def __post_init__(self) -> None:
         """Raises UserError if options contradict each other."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from beam_pipeline.options.collection import IMAGES_HELP, IMAGES_METAVAR, CollectionOptions
 from training.errors import UserError
 from training.option_fields import natural, option, share
-from training.options import BEAM_WIDTH, BEAM_WIDTH_OPTION, CAPTIONER_OPTION, DecodingOptions
+from training.options import BEAM_WIDTH, DecodingOptions, beam_width_option, captioner_option
 
 
 @dataclass(frozen=True)
@@ -17,51 +17,39 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
     `report` is off where Python code asks for captions, and on in the command.
     """
 
-    captioner: str = field(metadata=CAPTIONER_OPTION)
-    output: str = field(
-        metadata=option("directory to write the captions, the ledger and word_importance.csv to", "DIR")
+    captioner: str = captioner_option()
+    output: str = option("directory to write the captions, the ledger and word_importance.csv to", "DIR")
+    images: str | None = option(IMAGES_HELP, IMAGES_METAVAR, one_of="source", default=None)
+    features: str | None = option(
+        "feature set that extract made, instead of pictures", "FEATURES", one_of="source", default=None
     )
-    images: str | None = field(default=None, metadata=option(IMAGES_HELP, IMAGES_METAVAR, one_of="source"))
-    features: str | None = field(
-        default=None, metadata=option("feature set that extract made, instead of pictures", "FEATURES", one_of="source")
-    )
-    beam_width: int = field(default=BEAM_WIDTH, metadata=BEAM_WIDTH_OPTION)
-    alternatives: int = field(
+    beam_width: int = beam_width_option(default=BEAM_WIDTH)
+    alternatives: int = option(
+        "number of next best captions to write beside each caption, less than the beam width",
+        "K",
+        natural,
+        group="captions",
         default=0,
-        metadata=option(
-            "number of next best captions to write beside each caption, less than the beam width",
-            "K",
-            natural,
-            group="captions",
-        ),
     )
-    min_confidence: float | None = field(
+    min_confidence: float | None = option(
+        "flag the captions that a person would accept with a lower probability, and leave them out of exports; "
+        "their words are counted all the same",
+        "P",
+        share,
+        default_text="flag none",
+        group="captions",
         default=None,
-        metadata=option(
-            "flag the captions that a person would accept with a lower probability, and leave them out of exports; "
-            "their words are counted all the same",
-            "P",
-            share,
-            default_text="flag none",
-            group="captions",
-        ),
     )
-    reference: str | None = field(
+    reference: str | None = option(
+        "captions by the same captioner to compare the words with",
+        "DIR",
+        default_text="the captions that it was trained on",
         default=None,
-        metadata=option(
-            "captions by the same captioner to compare the words with",
-            "DIR",
-            default_text="the captions that it was trained on",
-        ),
     )
-    weights: str | None = field(
-        default=None,
-        metadata=option("encoder weights", "imagenet|PATH", default_text="those that the captioner was trained with"),
+    weights: str | None = option(
+        "encoder weights", "imagenet|PATH", default_text="those that the captioner was trained with", default=None
     )
-    report: bool = field(
-        default=False,
-        metadata=option("write no report.html; captionbeam report can do it later", flag="--no-report"),
-    )
+    report: bool = option("write no report.html; captionbeam report can do it later", flag="--no-report", default=False)
 
     def __post_init__(self) -> None:
         """Raises UserError if options contradict each other."""

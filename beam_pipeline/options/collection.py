@@ -20,18 +20,11 @@ class CollectionOptions:
     """How a collection is read, and in what portions."""
 
     decode_limits: DecodeLimits = field(default=DEFAULT_DECODE_LIMITS, metadata=EMBEDDED)
-    max_reject_rate: float = field(
-        default=0.1,
-        metadata=option("fail if a larger share of the inputs is rejected, 0 to 1", "SHARE", share, group="limits"),
+    max_reject_rate: float = option(
+        "fail if a larger share of the inputs is rejected, 0 to 1", "SHARE", share, group="limits", default=0.1
     )
-    shard_size: int = field(
-        default=512,
-        metadata=option("pictures in a shard, at most on average", "N", positive, group="run"),
-    )
-    retry_rejected: bool = field(
-        default=False, metadata=option("try again the inputs that an earlier run rejected", group="run")
-    )
-    remote_lists: bool = field(
-        default=False,
-        metadata=option("also open the remote addresses in a local list; only for lists that you trust", group="run"),
+    shard_size: int = option("pictures in a shard, at most on average", "N", positive, group="run", default=512)
+    retry_rejected: bool = option("try again the inputs that an earlier run rejected", group="run", default=False)
+    remote_lists: bool = option(
+        "also open the remote addresses in a local list; only for lists that you trust", group="run", default=False
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from training.option_fields import option
 
@@ -11,10 +11,8 @@ from training.option_fields import option
 class CompletionOptions:
     """Settings of `captionbeam completion`."""
 
-    shell: str = field(
-        metadata=option(
-            'the shell that you use; for bash, add this line to ~/.bashrc: eval "$(captionbeam completion bash)"',
-            choices=("bash", "zsh", "fish"),
-            positional=True,
-        )
+    shell: str = option(
+        'the shell that you use; for bash, add this line to ~/.bashrc: eval "$(captionbeam completion bash)"',
+        choices=("bash", "zsh", "fish"),
+        positional=True,
     )

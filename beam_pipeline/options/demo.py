@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from training.option_fields import option, positive, whole
 
@@ -11,12 +11,11 @@ from training.option_fields import option, positive, whole
 class DemoOptions:
     """Settings of `captionbeam demo`."""
 
-    output: str = field(default="output/demo", metadata=option("directory to write everything to", "DIR"))
-    pictures: int = field(default=600, metadata=option("number of scenes to draw", "N", positive))
-    weights: str = field(
+    output: str = option("directory to write everything to", "DIR", default="output/demo")
+    pictures: int = option("number of scenes to draw", "N", positive, default=600)
+    weights: str = option(
+        "encoder weights; auto: imagenet if it can be downloaded, else random",
+        "auto|imagenet|random|PATH",
         default="auto",
-        metadata=option(
-            "encoder weights; auto: imagenet if it can be downloaded, else random", "auto|imagenet|random|PATH"
-        ),
     )
-    seed: int = field(default=0, metadata=option("random seed of the scenes and of the training", "N", whole))
+    seed: int = option("random seed of the scenes and of the training", "N", whole, default=0)

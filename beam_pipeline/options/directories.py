@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from training.option_fields import count_or_share, option
@@ -14,26 +14,21 @@ _SAMPLE = 0.01
 class StatusOptions:
     """Settings of `captionbeam status`."""
 
-    directory: str = field(
-        metadata=option("feature set, captions or captioner, finished or not", "DIR", positional=True)
-    )
+    directory: str = option("feature set, captions or captioner, finished or not", "DIR", positional=True)
 
 
 @dataclass(frozen=True)
 class InspectOptions:
     """Settings of `captionbeam inspect`."""
 
-    directory: str = field(metadata=option("feature set, captions or captioner", "DIR", positional=True))
-    picture: str | None = field(
+    directory: str = option("feature set, captions or captioner", "DIR", positional=True)
+    picture: str | None = option(
+        "show this picture of a feature set or of captions: its file name, its address or the beginning of its sha256",
+        "PICTURE",
+        positional=True,
         default=None,
-        metadata=option(
-            "show this picture of a feature set or of captions: its file name, its address or the beginning of its "
-            "sha256",
-            "PICTURE",
-            positional=True,
-        ),
     )
-    json: bool = field(default=False, metadata=option("print one JSON document, for other programs"))
+    json: bool = option("print one JSON document, for other programs", default=False)
 
 
 @dataclass(frozen=True)
@@ -44,26 +39,21 @@ class VerifyOptions:
       decode_limits: what one picture may cost.
     """
 
-    directory: str = field(metadata=option("feature set or captions", "DIR", positional=True))
-    sample: float | int = field(
+    directory: str = option("feature set or captions", "DIR", positional=True)
+    sample: float | int = option(
+        "how many pictures to compute again, a number or a percentage; 0 for none; their content decides which",
+        "N|P%",
+        count_or_share,
+        default_text=f"{_SAMPLE:.0%}",
         default=_SAMPLE,
-        metadata=option(
-            "how many pictures to compute again, a number or a percentage; 0 for none; their content decides which",
-            "N|P%",
-            count_or_share,
-            default_text=f"{_SAMPLE:.0%}",
-        ),
     )
-    captioner: str | None = field(
-        default=None,
-        metadata=option("captioner that made the captions; A,B,... for an ensemble", "CAPTIONER"),
+    captioner: str | None = option(
+        "captioner that made the captions; A,B,... for an ensemble", "CAPTIONER", default=None
     )
-    features: str | None = field(
-        default=None,
-        metadata=option("feature set that the captions were made from, if they were made from one", "FEATURES"),
+    features: str | None = option(
+        "feature set that the captions were made from, if they were made from one", "FEATURES", default=None
     )
-    weights: str | None = field(
-        default=None,
-        metadata=option("encoder weights", "imagenet|PATH", default_text="those that the directory was made with"),
+    weights: str | None = option(
+        "encoder weights", "imagenet|PATH", default_text="those that the directory was made with", default=None
     )
     decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS

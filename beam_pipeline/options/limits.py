@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from training.option_fields import above_zero, option, positive
 
@@ -18,33 +18,27 @@ class DecodeLimits:
       decoder: `module:function` of (bytes, max_megapixels, views) -> DecodedImage.
     """
 
-    max_bytes: int = field(
+    max_bytes: int = option(
+        "reject files that have more bytes",
+        "N",
+        positive,
+        default_text=f"{_MAX_BYTES}, which is {_MAX_BYTES >> 20} MiB",
+        group="limits",
         default=_MAX_BYTES,
-        metadata=option(
-            "reject files that have more bytes",
-            "N",
-            positive,
-            default_text=f"{_MAX_BYTES}, which is {_MAX_BYTES >> 20} MiB",
-            group="limits",
-        ),
     )
-    max_megapixels: float = field(
+    max_megapixels: float = option(
+        "reject pictures that have more megapixels; this also limits the memory of a decoder",
+        "N",
+        above_zero,
+        group="limits",
         default=100,
-        metadata=option(
-            "reject pictures that have more megapixels; this also limits the memory of a decoder",
-            "N",
-            above_zero,
-            group="limits",
-        ),
     )
-    max_seconds: float = field(
+    max_seconds: float = option(
+        "reject pictures that take more seconds of processor time to decode, or ten times as many by the clock",
+        "S",
+        above_zero,
+        group="limits",
         default=30,
-        metadata=option(
-            "reject pictures that take more seconds of processor time to decode, or ten times as many by the clock",
-            "S",
-            above_zero,
-            group="limits",
-        ),
     )
     views: int = 0
     decoder: str = "beam_pipeline.images.decode:decode_image"

@@ -21,12 +21,12 @@ from training.option_fields import (
 
 @dataclass(frozen=True)
 class Limits:
-    size: int = field(default=1, metadata=option("largest size", "N", positive))
+    size: int = option("largest size", "N", positive, default=1)
 
 
 @dataclass(frozen=True)
 class Options:
-    path: str = field(metadata=option("what to read", "PATH"))
+    path: str = option("what to read", "PATH")
     limits: Limits = field(default=Limits(), metadata=EMBEDDED)
     inner: Limits = Limits()
     seed: int = 0
