@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -16,18 +17,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from beam_pipeline.commands.argument_parser import Parser, closest
-from beam_pipeline.commands.parser import STAGES, build_parser, fill, stage_parser
-from beam_pipeline.options.caption import CaptionOptions
-from beam_pipeline.options.completion import CompletionOptions
-from beam_pipeline.options.demo import DemoOptions
-from beam_pipeline.options.directories import InspectOptions, StatusOptions, VerifyOptions
-from beam_pipeline.options.extract import ExtractOptions
-from beam_pipeline.options.results import CompareOptions, ExportOptions, ReportOptions
+from beam_pipeline.commands.parser import STAGES, Stage, build_parser, fill, stage_parser
 from beam_pipeline.runtime.interrupts import stoppable
 from beam_pipeline.runtime.logs import set_up_logging
 from beam_pipeline.runtime.memory import first_import
 from training.errors import UserError
-from training.options import EvaluateOptions, TrainOptions
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -57,17 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
-    takes_beam = STAGES[stage].takes_beam
+    known = STAGES[stage]
     try:
-        if unknown and not (takes_beam and _may_be_beams(stage, unknown[0])):
+        if unknown and not (known.takes_beam and _may_be_beams(stage, unknown[0])):
             raise UserError(_unknown_option(stage, unknown[0], []))
-        options = fill(STAGES[stage].options, settings)
+        options = fill(known.options, settings)
         if not unknown:  # a mistyped option is named first, since a path may be missing because of it
             from beam_pipeline.commands.check_inputs import check_inputs
 
             check_inputs(options)
-        run = (_DRY_RUN if settings.get("dry_run") else RUN)[stage]
-        run(options, _beam_options(stage, unknown) if takes_beam else None)
+        beam_options = (_beam_options(stage, unknown),) if known.takes_beam else ()
+        _function(known, settings.get("dry_run", False))(options, *beam_options)
         sys.stdout.flush()
     except UserError as error:
         logging.getLogger("captionbeam").debug("stack trace", exc_info=True)
@@ -118,112 +112,11 @@ def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
     return f"unknown option {option}" + (close or f" (see captionbeam {stage} --help)")
 
 
-def _extract(options: ExtractOptions, beam_options: Any) -> None:
+def _function(stage: Stage, dry_run: bool) -> Callable[..., object]:
+    """What runs a stage."""
     with first_import("tensorflow"):
-        from beam_pipeline.extract_features import extract
-
-    extract(options, beam_options)
-
-
-def _dry_run_extract(options: ExtractOptions, beam_options: Any) -> None:
-    with first_import("tensorflow"):
-        from beam_pipeline.commands.dry_run import dry_run_extract
-
-    dry_run_extract(options, beam_options)
-
-
-def _train(options: TrainOptions, _: None) -> None:
-    with first_import("tensorflow"):
-        from training.train import train
-
-    train(options)
-
-
-def _evaluate(options: EvaluateOptions, _: None) -> None:
-    with first_import("tensorflow"):
-        from training.evaluate import evaluate
-
-    evaluate(options)
-
-
-def _caption(options: CaptionOptions, beam_options: Any) -> None:
-    with first_import("tensorflow"):
-        from beam_pipeline.caption_images import caption
-
-    caption(options, beam_options)
-
-
-def _dry_run_caption(options: CaptionOptions, beam_options: Any) -> None:
-    with first_import("tensorflow"):
-        from beam_pipeline.commands.dry_run import dry_run_caption
-
-    dry_run_caption(options, beam_options)
-
-
-def _report(options: ReportOptions, _: None) -> None:
-    from beam_pipeline.reports.report import report
-
-    report(options)
-
-
-def _compare(options: CompareOptions, _: None) -> None:
-    from beam_pipeline.commands.compare import compare
-
-    compare(options)
-
-
-def _export(options: ExportOptions, _: None) -> None:
-    from beam_pipeline.exports.export import export
-
-    export(options)
-
-
-def _status(options: StatusOptions, _: None) -> None:
-    from beam_pipeline.commands.status import status
-
-    status(options)
-
-
-def _inspect(options: InspectOptions, _: None) -> None:
-    from beam_pipeline.commands.inspect import inspect
-
-    inspect(options)
-
-
-def _verify(options: VerifyOptions, _: None) -> None:
-    from beam_pipeline.commands.verify import verify
-
-    verify(options)
-
-
-def _demo(options: DemoOptions, beam_options: Any) -> None:
-    from beam_pipeline.demo.demo import demo
-
-    demo(options, beam_options)
-
-
-def _completion(options: CompletionOptions, _: None) -> None:
-    from beam_pipeline.commands.completion import completion
-
-    completion(options)
-
-
-# What a stage does with its options, and with Beam's if it takes them.
-RUN: dict[str, Callable[[Any, Any], None]] = {
-    "extract": _extract,
-    "train": _train,
-    "evaluate": _evaluate,
-    "caption": _caption,
-    "report": _report,
-    "compare": _compare,
-    "export": _export,
-    "status": _status,
-    "inspect": _inspect,
-    "verify": _verify,
-    "demo": _demo,
-    "completion": _completion,
-}
-_DRY_RUN: dict[str, Callable[[Any, Any], None]] = {"extract": _dry_run_extract, "caption": _dry_run_caption}
+        module = importlib.import_module("beam_pipeline.commands.dry_run" if dry_run else stage.module)
+    return getattr(module, f"dry_run_{stage.name}" if dry_run else stage.name)
 
 
 def command() -> NoReturn:

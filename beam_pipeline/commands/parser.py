@@ -28,13 +28,15 @@ class Stage:
       name: what is written behind `captionbeam`.
       description: one sentence.
       options: its options class.
+      module: has a function of its name that takes the options, and Beam's where it takes them.
       takes_beam: whether options that are not its own are Apache Beam's.
-      has_dry_run: whether it takes `--dry-run`.
+      has_dry_run: whether it takes `--dry-run`, which runs `dry_run_NAME` of `commands.dry_run`.
     """
 
     name: str
     description: str
     options: type
+    module: str
     takes_beam: bool = False
     has_dry_run: bool = False
 
@@ -42,22 +44,67 @@ class Stage:
 # What `captionbeam --help` lists, in this order.
 _STAGES = {
     "From images to words": (
-        Stage("extract", "Compute features of images.", ExtractOptions, takes_beam=True, has_dry_run=True),
-        Stage("train", "Train a captioner on features and captions.", TrainOptions),
-        Stage("evaluate", "Score a captioner, or captions made elsewhere.", EvaluateOptions),
-        Stage("caption", "Caption images and count the words.", CaptionOptions, takes_beam=True, has_dry_run=True),
-        Stage("report", "Show captions and words in a page that needs no network.", ReportOptions),
-        Stage("compare", "Find the words that one collection uses more than another.", CompareOptions),
-        Stage("export", "Convert captions for other programs.", ExportOptions),
+        Stage(
+            "extract",
+            "Compute features of images.",
+            ExtractOptions,
+            "beam_pipeline.extract_features",
+            takes_beam=True,
+            has_dry_run=True,
+        ),
+        Stage("train", "Train a captioner on features and captions.", TrainOptions, "training.train"),
+        Stage("evaluate", "Score a captioner, or captions made elsewhere.", EvaluateOptions, "training.evaluate"),
+        Stage(
+            "caption",
+            "Caption images and count the words.",
+            CaptionOptions,
+            "beam_pipeline.caption_images",
+            takes_beam=True,
+            has_dry_run=True,
+        ),
+        Stage(
+            "report",
+            "Show captions and words in a page that needs no network.",
+            ReportOptions,
+            "beam_pipeline.reports.report",
+        ),
+        Stage(
+            "compare",
+            "Find the words that one collection uses more than another.",
+            CompareOptions,
+            "beam_pipeline.commands.compare",
+        ),
+        Stage("export", "Convert captions for other programs.", ExportOptions, "beam_pipeline.exports.export"),
     ),
     "To look at what is there": (
-        Stage("status", "Show what is done, what is missing and how to go on.", StatusOptions),
-        Stage("inspect", "Show what a directory contains.", InspectOptions),
-        Stage("verify", "Check files, and compute a sample of them again.", VerifyOptions),
+        Stage(
+            "status",
+            "Show what is done, what is missing and how to go on.",
+            StatusOptions,
+            "beam_pipeline.commands.status",
+        ),
+        Stage("inspect", "Show what a directory contains.", InspectOptions, "beam_pipeline.commands.inspect"),
+        Stage(
+            "verify",
+            "Check files, and compute a sample of them again.",
+            VerifyOptions,
+            "beam_pipeline.commands.verify",
+        ),
     ),
     "To try it, and to type less": (
-        Stage("demo", "Draw a collection and run every stage on it.", DemoOptions, takes_beam=True),
-        Stage("completion", "Print a script that lets a shell complete commands.", CompletionOptions),
+        Stage(
+            "demo",
+            "Draw a collection and run every stage on it.",
+            DemoOptions,
+            "beam_pipeline.demo.demo",
+            takes_beam=True,
+        ),
+        Stage(
+            "completion",
+            "Print a script that lets a shell complete commands.",
+            CompletionOptions,
+            "beam_pipeline.commands.completion",
+        ),
     ),
 }
 STAGES = {stage.name: stage for group in _STAGES.values() for stage in group}

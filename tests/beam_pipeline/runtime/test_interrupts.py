@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 # The command itself, but for an encoder that takes its time.
 COMMAND = """
-import sys, time
+import dataclasses, sys, time
 from beam_pipeline import cli
 import numpy as np
 
@@ -22,11 +22,11 @@ class Slow:
         time.sleep(3)
         return np.zeros([len(pixels), 2048], np.float16)
 
-def extract_slowly(options, beam_options):
-    from beam_pipeline.extract_features import extract
-    extract(options, beam_options, lambda spec: Slow())
+def extract(options, beam_options):
+    from beam_pipeline import extract_features
+    extract_features.extract(options, beam_options, lambda spec: Slow())
 
-cli.RUN["extract"] = extract_slowly
+cli.STAGES["extract"] = dataclasses.replace(cli.STAGES["extract"], module="__main__")
 cli.command()
 """
 IN_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
