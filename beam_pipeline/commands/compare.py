@@ -29,15 +29,11 @@ COLUMNS = (
     Column("lemma", "string"),
     Column("log_odds", "float64", 4),
     Column("z", "float64", 3),
-    Column("p", "float64", 8),
-    Column("q", "float64", 8),
+    *(Column(name, "float64", 8) for name in ("p", "q")),
     Column("counted_by", "string"),
-    Column("pictures_a", "float64", 3),
-    Column("pictures_b", "float64", 3),
-    Column("share_a", "float64", 6),
-    Column("share_b", "float64", 6),
-    Column("example_a", "string"),
-    Column("example_b", "string"),
+    *(Column(f"pictures_{side}", "float64", 3) for side in "ab"),
+    *(Column(f"share_{side}", "float64", 6) for side in "ab"),
+    *(Column(f"example_{side}", "string") for side in "ab"),
 )
 
 

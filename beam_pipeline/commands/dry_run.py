@@ -53,6 +53,7 @@ from training.decoding.decoder import CaptionDecoder
 MEASURED = 32  # new pictures that extract tries; caption tries as many as its decoder takes at once
 
 Row = tuple[str, str]
+Load = Callable[[EncoderSpec], Encoder]
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,7 @@ class Trial:
     size_bytes: int
 
 
-def dry_run_extract(
-    options: ExtractOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
-) -> list[Row]:
+def dry_run_extract(options: ExtractOptions, beam_options: PipelineOptions, load: Load = load_encoder) -> list[Row]:
     """Prints and returns what `extract` would do.
 
     Raises:
@@ -113,9 +112,7 @@ def dry_run_extract(
     return _tell("extract", output, _of_listing(work, state, options.shard_size) + _of_trial(trial, work.new))
 
 
-def dry_run_caption(
-    options: CaptionOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
-) -> list[Row]:
+def dry_run_caption(options: CaptionOptions, beam_options: PipelineOptions, load: Load = load_encoder) -> list[Row]:
     """Prints and returns what `caption` would do.
 
     Raises:

@@ -21,7 +21,6 @@ from typing import Any, BinaryIO
 
 from beam_pipeline.inputs.input_file import (
     CAPTION_KEYS,
-    MEMBER_SEPARATOR,
     InputFile,
     Member,
     UnreadableMember,
@@ -201,7 +200,7 @@ def _is_member(name: str, ignored: Counter[str]) -> bool:
 
 
 def _member(container: InputFile, name: str, size: int, member: Member, problem: str) -> InputFile:
-    return InputFile(f"{container.uri}{MEMBER_SEPARATOR}{name}", size, container.mtime, problem, member)
+    return InputFile(container.member_uri(name), size, container.mtime, problem, member)
 
 
 def _captioned(members: list[_Named], file: BinaryIO, ignored: Counter[str]) -> Iterator[InputFile]:

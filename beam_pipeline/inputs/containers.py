@@ -94,27 +94,21 @@ def _functions_of_form(form: str) -> tuple[ListMembers, MemberBlocks]:
 
 
 def read_input(input_file: InputFile, max_bytes: int) -> bytes:
-    """Input -> all its bytes.
-
-    Args:
-      max_bytes: limit; no more bytes than that are read.
+    """Input -> all its bytes, `max_bytes` at most.
 
     Raises:
       OSError: it cannot be read.
-      TooLarge: it has more than `max_bytes` bytes.
+      TooLarge: it has more bytes.
     """
     return b"".join(read_blocks(input_file, max_bytes))
 
 
 def fingerprint(input_file: InputFile, max_bytes: int) -> str:
-    """Input -> hex SHA-256 of its bytes; no more than a block of them is held at a time.
-
-    Args:
-      max_bytes: limit; no more bytes than that are read.
+    """Input of `max_bytes` at most -> hex SHA-256 of its bytes; no more than a block of them is held at a time.
 
     Raises:
       OSError: it cannot be read.
-      TooLarge: it has more than `max_bytes` bytes.
+      TooLarge: it has more bytes.
     """
     digest = hashlib.sha256()
     for block in read_blocks(input_file, max_bytes):

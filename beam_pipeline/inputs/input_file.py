@@ -15,6 +15,8 @@ from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
 from beam_pipeline.runtime.text import uri_key
 
 UNKNOWN = -1  # size or modification time of a file that could not be asked
+_LOCALITIES = 4096
+_LOCALITY_BYTES = 64 << 20
 # Between a container and the name of a member, as in Java's jar addresses: `//` occurs inside object names and in
 # paths that were joined carelessly, `#` and `::` inside file names.
 MEMBER_SEPARATOR = "!/"
@@ -22,9 +24,6 @@ CONTAINER_SUFFIXES = (".tar", ".zip", ".parquet", ".tfrecord", ".tfrecords")
 # Compressed as a whole, so that no member can be read by itself; named to be refused with that reason.
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tfrecord.gz", ".7z", ".rar")
 CAPTION_KEYS = ("caption", "captions", "text")  # fields and columns of a container that hold captions
-
-_LOCALITIES = 4096
-_LOCALITY_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,10 @@ class InputFile:
         """Place of a member, see `Member`."""
         assert self.member is not None, f"{self.uri} is no member of a container"
         return self.member.place
+
+    def member_uri(self, name: str) -> str:
+        """Name of a member of this container -> the member's address."""
+        return f"{self.uri}{MEMBER_SEPARATOR}{name}"
 
     def with_problem(self, problem: str) -> InputFile:
         """The same input with a reason why it cannot be read, or not to its end."""

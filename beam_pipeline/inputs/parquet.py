@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from beam_pipeline.inputs.input_file import (
     CAPTION_KEYS,
-    MEMBER_SEPARATOR,
     InputFile,
     Member,
     UnreadableMember,
@@ -76,7 +75,7 @@ def list_parquet(container: InputFile, ignored: Counter[str]) -> Iterator[InputF
                 for row, (name, captions) in enumerate(_labels(parquet, group, columns)):
                     label = f"{number}/{name}" if name else str(number)
                     member = Member(container.uri, "parquet", (group, row))
-                    uri = f"{container.uri}{MEMBER_SEPARATOR}{label}"
+                    uri = container.member_uri(label)
                     yield InputFile(uri, container.size, container.mtime, "", member, tuple(captions))
                     number += 1
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8

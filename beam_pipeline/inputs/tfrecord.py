@@ -14,7 +14,7 @@ from typing import BinaryIO
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from beam_pipeline.inputs.input_file import MEMBER_SEPARATOR, InputFile, Member, UnreadableMember, clean_captions
+from beam_pipeline.inputs.input_file import InputFile, Member, UnreadableMember, clean_captions
 from beam_pipeline.runtime import storage
 
 # Fields of an Example: of the picture and its name the first that is there, of captions all.
@@ -45,7 +45,7 @@ def list_tfrecord(container: InputFile, ignored: Counter[str]) -> Iterator[Input
                     continue
                 captions = [text for key in _CAPTION_FIELDS for text in _texts(features, key)]
                 yield InputFile(
-                    f"{container.uri}{MEMBER_SEPARATOR}{_name(features, field, number)}",
+                    container.member_uri(_name(features, field, number)),
                     len(features[field][0]),
                     container.mtime,
                     member=Member(container.uri, "tfrecord", (offset, len(record))),

@@ -49,10 +49,7 @@ def open_file(path: str) -> BinaryIO:
 
 
 def find_files(pattern: str, limit: int | None = None) -> list[tuple[str, int, float]]:
-    """Pattern -> (address, size in bytes, time of the last write in seconds since 1970) of each file that matches.
-
-    Args:
-      limit: how many files to look for; None for all.
+    """Pattern -> (address, size in bytes, time of the last write in seconds since 1970) of `limit` matches at most.
 
     Raises:
       OSError: the file system gives no answer.

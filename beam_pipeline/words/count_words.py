@@ -45,19 +45,24 @@ class MergeStatistics(beam.CombineFn):
         return accumulator
 
 
-class CountWords(beam.PTransform):
-    """ShardKey of captioned shards -> (Term, WordStatistics) over all of them, and counts of captions and flags.
-
-    Statistics of pictures count every picture once, those of files once for each file that shows it. A picture that no
-    file shows any more does not count.
+class _OfDirectory(beam.PTransform):
+    """A transform of the shards of a captions directory.
 
     Args:
-      output: captions directory that holds the shards.
+      output: the directory.
     """
 
     def __init__(self, output: str):
         super().__init__()
         self.output = output
+
+
+class CountWords(_OfDirectory):
+    """ShardKey of captioned shards -> (Term, WordStatistics) over all of them, and counts of captions and flags.
+
+    Statistics of pictures count every picture once, those of files once for each file that shows it. A picture that no
+    file shows any more does not count.
+    """
 
     def expand(self, shards: PCollection) -> Outputs:
         counted = (
@@ -72,16 +77,8 @@ class CountWords(beam.PTransform):
         return Outputs(terms, (counted[COUNTS],))
 
 
-class FindChangedPictures(beam.PTransform):
-    """ShardKey -> (ShardKey, (sha256, files)) of pictures whose files differ from those in their own shard's ledger.
-
-    Args:
-      output: captions directory that holds the shards.
-    """
-
-    def __init__(self, output: str):
-        super().__init__()
-        self.output = output
+class FindChangedPictures(_OfDirectory):
+    """ShardKey -> (ShardKey, (sha256, files)) of pictures whose files differ from those in their own shard's ledger."""
 
     def expand(self, shards: PCollection) -> PCollection:
         ledgers = shards | "ReadLedgers" >> beam.FlatMap(files_and_captioned, self.output).with_outputs(

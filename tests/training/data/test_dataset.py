@@ -123,16 +123,9 @@ def test_scan_counts_pictures_captions_and_training_words_by_split(tmp_path, rec
     split = Split(frozenset({"x1.jpg", "t.jpg", "s.jpg"}), frozenset({"x2.jpg", "d.jpg"}), 0.0)
     words = WordCounts()
     words.add_picture(["a cat", "a cat"])
+    pictures = {"train_pictures": 1, "dev_pictures": 2, "outside": 1, "in_both": 1, "without_caption": 1}
     assert scan(features, split) == Scan(
-        word_counts=Counter({"a": 2, "cat": 2}),
-        lengths=Counter({2: 2}),
-        words=words,
-        train_pictures=1,
-        train_captions=2,
-        dev_pictures=2,
-        outside=1,
-        in_both=1,
-        without_caption=1,
+        word_counts=Counter({"a": 2, "cat": 2}), lengths=Counter({2: 2}), words=words, train_captions=2, **pictures
     )
 
 
