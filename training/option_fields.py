@@ -61,7 +61,12 @@ class Option:
 def option(
     help: str, metavar: str | None = None, type: Callable[[str], Any] = str, *, default: Any = MISSING, **settings: Any
 ) -> Any:
-    """Field of an options class that is an option, required where it has no default; see `Option` for the settings."""
+    """Field of an options class that is an option; see `Option` for the settings.
+
+    It is required where it has no default. Where only `default_text` says what happens without it, the default is None.
+    """
+    if default is MISSING and "default_text" in settings:
+        default = None
     return field(default=default, metadata={_OPTION: Option(help, metavar, type, **settings)})
 
 

@@ -39,6 +39,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 
+_training_option = partial(option, group="training")
+
 
 @dataclass(frozen=True)
 class PresenceOptions:
@@ -80,9 +82,7 @@ def _by_model(name: str) -> str:
 
 
 def _dropout(name: str, of: str) -> Any:
-    return option(
-        f"dropout rate of {of}", "RATE", share_below_one, default_text=_by_model(name), group="training", default=None
-    )
+    return option(f"dropout rate of {of}", "RATE", share_below_one, default_text=_by_model(name), group="training")
 
 
 @dataclass(frozen=True)
@@ -109,60 +109,38 @@ class TrainOptions:
         default="attention",
     )
     glove: str | None = option(
-        "GloVe vectors in text form, to start the word embeddings from",
-        "FILE",
-        default_text="random embeddings",
-        default=None,
+        "GloVe vectors in text form, to start the word embeddings from", "FILE", default_text="random embeddings"
     )
     train_list: str | None = option(
-        "names of the pictures to train on, one per line",
-        "FILE",
-        default_text="all but the validation pictures",
-        default=None,
+        "names of the pictures to train on, one per line", "FILE", default_text="all but the validation pictures"
     )
     dev_list: str | None = option(
         "names of the validation pictures, one per line; they decide which epoch is the best",
         "FILE",
         default_text="one picture in ten, at most about 2000, chosen by content",
-        default=None,
     )
-    epochs: int | None = option(
-        "maximum number of epochs", "N", positive, default_text=_by_model("epochs"), default=None
-    )
+    epochs: int | None = option("maximum number of epochs", "N", positive, default_text=_by_model("epochs"))
     seed: int = option("random seed", "N", whole, default=0)
-    batch_size: int | None = option(
-        "pictures in a batch, each with all its captions",
-        "N",
-        positive,
-        default_text=_by_model("batch_size"),
-        group="training",
-        default=None,
+    batch_size: int | None = _training_option(
+        "pictures in a batch, each with all its captions", "N", positive, default_text=_by_model("batch_size")
     )
     embedding_size: int = 128
     hidden_size: int = 512
     min_count: int = 5
     max_words: int = 16
-    learning_rate: float | None = option(
-        "peak learning rate", "X", above_zero, default_text=_by_model("learning_rate"), group="training", default=None
+    learning_rate: float | None = _training_option(
+        "peak learning rate", "X", above_zero, default_text=_by_model("learning_rate")
     )
     feature_dropout: float | None = _dropout("feature_dropout", "the projected features")
     word_dropout: float | None = _dropout("word_dropout", "the word embeddings")
     output_dropout: float | None = _dropout("output_dropout", "the last hidden layer")
     position_dropout: float | None = _dropout("position_dropout", "the cells of the 8x8 grid (attention only)")
     weight_decay: float = 0.01
-    label_smoothing: float = option(
-        "share of the target probability that is spread over the vocabulary",
-        "SHARE",
-        share_below_one,
-        group="training",
-        default=0.1,
+    label_smoothing: float = _training_option(
+        "share of the target probability that is spread over the vocabulary", "SHARE", share_below_one, default=0.1
     )
-    averaging: float = option(
-        "decay of the running average of the weights; 0 for no average",
-        "DECAY",
-        share_below_one,
-        group="training",
-        default=AVERAGING,
+    averaging: float = _training_option(
+        "decay of the running average of the weights; 0 for no average", "DECAY", share_below_one, default=AVERAGING
     )
     patience: int = 4
     checkpoint_steps: int = 100
@@ -171,7 +149,6 @@ class TrainOptions:
         "N",
         natural,
         default_text=_by_model("self_critical_epochs"),
-        default=None,
     )
     self_critical_rate: float = 5e-5
     presence: PresenceOptions = field(default_factory=PresenceOptions)
@@ -214,7 +191,6 @@ class DecodingOptions:
         positive,
         default_text="the length that four in five training captions reach",
         group="captions",
-        default=None,
     )
     guidance: float | None = option(
         "how strongly to prefer words that the word-presence head sees in the picture, 0 to 10; 0 for not at all",
@@ -222,7 +198,6 @@ class DecodingOptions:
         weight,
         default_text=f"{GUIDANCE:g} if the captioner has such a head",
         group="captions",
-        default=None,
     )
 
 
@@ -244,7 +219,6 @@ class EvaluateOptions(DecodingOptions):
         "names of the training pictures, one per line, for the baselines that need them",
         "FILE",
         default_text="those that the captioner was trained on",
-        default=None,
     )
     all_protocols: bool = option("also score the same captions by other evaluation protocols", default=False)
     words: bool = option(

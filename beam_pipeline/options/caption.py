@@ -38,16 +38,14 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
         share,
         default_text="flag none",
         group="captions",
-        default=None,
     )
     reference: str | None = option(
         "captions by the same captioner to compare the words with",
         "DIR",
         default_text="the captions that it was trained on",
-        default=None,
     )
     weights: str | None = option(
-        "encoder weights", "imagenet|PATH", default_text="those that the captioner was trained with", default=None
+        "encoder weights", "imagenet|PATH", default_text="those that the captioner was trained with"
     )
     report: bool = option("write no report.html; captionbeam report can do it later", flag="--no-report", default=False)
 

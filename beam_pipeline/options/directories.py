@@ -54,6 +54,6 @@ class VerifyOptions:
         "feature set that the captions were made from, if they were made from one", "FEATURES", default=None
     )
     weights: str | None = option(
-        "encoder weights", "imagenet|PATH", default_text="those that the directory was made with", default=None
+        "encoder weights", "imagenet|PATH", default_text="those that the directory was made with"
     )
     decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS

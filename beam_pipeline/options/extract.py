@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from beam_pipeline.options.collection import IMAGES_HELP, IMAGES_METAVAR, CollectionOptions
 from training.option_fields import natural, option
+
+_encoder_option = partial(option, group="encoder")
 
 
 @dataclass(frozen=True)
@@ -20,42 +23,34 @@ class ExtractOptions(CollectionOptions):
         "FILE",
         default=None,
     )
-    weights: str = option(
+    weights: str = _encoder_option(
         "encoder weights; imagenet is downloaded by Keras; with --precision int8 also the int8_encoder.npz of "
         "another feature set",
         "imagenet|random|PATH",
-        group="encoder",
         default="imagenet",
     )
-    feature_kind: str = option(
-        "grid: 8x8 feature vectors per picture; pooled: their mean",
-        choices=("grid", "pooled"),
-        group="encoder",
-        default="grid",
+    feature_kind: str = _encoder_option(
+        "grid: 8x8 feature vectors per picture; pooled: their mean", choices=("grid", "pooled"), default="grid"
     )
-    layer: str = option(
+    layer: str = _encoder_option(
         "block of InceptionV3 that gives the features; captions are better with mixed9 than with mixed10, the last",
         choices=("mixed9", "mixed10"),
-        group="encoder",
         default="mixed9",
     )
-    precision: str = option(
+    precision: str = _encoder_option(
         "number format of the encoder's arithmetic; auto: bfloat16 where the processor supports it, else float32; "
         "int8 needs --engine openvino and the extra int8",
         choices=("auto", "bfloat16", "float32", "int8"),
-        group="encoder",
         default="auto",
     )
-    engine: str = option(
+    engine: str = _encoder_option(
         "library that runs the encoder; openvino needs the extra openvino and is faster in bfloat16",
         choices=("tensorflow", "openvino"),
-        group="encoder",
         default="tensorflow",
     )
-    augment: int = option(
+    augment: int = _encoder_option(
         "mirrored or cropped views of each picture to add, for training; each takes as long as a picture",
         "N",
         natural,
-        group="encoder",
         default=0,
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from training.option_fields import above_zero, option, positive
 
 _MAX_BYTES = 256 << 20
+
+_limit = partial(option, group="limits")
 
 
 @dataclass(frozen=True)
@@ -18,26 +21,23 @@ class DecodeLimits:
       decoder: `module:function` of (bytes, max_megapixels, views) -> DecodedImage.
     """
 
-    max_bytes: int = option(
+    max_bytes: int = _limit(
         "reject files that have more bytes",
         "N",
         positive,
         default_text=f"{_MAX_BYTES}, which is {_MAX_BYTES >> 20} MiB",
-        group="limits",
         default=_MAX_BYTES,
     )
-    max_megapixels: float = option(
+    max_megapixels: float = _limit(
         "reject pictures that have more megapixels; this also limits the memory of a decoder",
         "N",
         above_zero,
-        group="limits",
         default=100,
     )
-    max_seconds: float = option(
+    max_seconds: float = _limit(
         "reject pictures that take more seconds of processor time to decode, or ten times as many by the clock",
         "S",
         above_zero,
-        group="limits",
         default=30,
     )
     views: int = 0

@@ -26,7 +26,7 @@ class ReportOptions:
     """Settings of `captionbeam report`."""
 
     captions: str = _captions()
-    output: str | None = option("page to write", "FILE", default_text="report.html in DIR", default=None)
+    output: str | None = option("page to write", "FILE", default_text="report.html in DIR")
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,12 @@ class ExportOptions:
         default=False,
     )
     mode: str | None = option(
-        "what to do where a text file, an XMP file or a description exists already",
-        choices=MODES,
-        default_text=SKIP,
-        default=None,
+        "what to do where a text file, an XMP file or a description exists already", choices=MODES, default_text=SKIP
     )
     root: str | None = option(
         "folder that the names in the output are relative to",
         "DIR",
         default_text="the deepest folder that contains every file",
-        default=None,
     )
     keyword_presence: float = option(
         "words that a person would use with at least this probability become keywords", "P", share, default=0.3
@@ -85,5 +81,4 @@ class ExportOptions:
         "P",
         share,
         default_text="leave out those that caption flagged",
-        default=None,
     )
