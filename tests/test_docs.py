@@ -47,6 +47,25 @@ def test_pages_that_the_code_names_exist():
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
+def test_steps_of_the_walks_in_the_architecture_page_exist():
+    steps = re.findall(r"`((?:\w+/)?\w+)\.(\w+)`", walks())
+    assert len(steps) > 15
+    assert [f"{module}.{name}" for module, name in steps if not defines(module, name)] == []
+
+
+def walks() -> str:
+    """The sections of the architecture page that follow one picture and one caption."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    return page.partition("## One picture through")[2].partition("\n## Contracts")[0]
+
+
+def defines(module: str, name: str) -> bool:
+    """Whether a module, such as `shards/run`, defines a function or class."""
+    files = [ROOT / package / f"{module}.py" for package in ("beam_pipeline", "training")]
+    sources = [file.read_text(encoding="utf-8") for file in files if file.exists()]
+    return any(re.search(rf"^ *(def|class) {name}\b", source, re.MULTILINE) for source in sources)
+
+
 def test_no_page_installs_captionbeam_from_an_index():
     pages = [*PAGES, ROOT / "CHANGELOG.md"]
     assert [page for page in pages if "captionbeam[" in page.read_text(encoding="utf-8")] == []
