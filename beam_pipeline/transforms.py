@@ -11,8 +11,8 @@ What both transforms keep to:
 - An element that cannot be read or decoded gives a record too: `rejected` says why and is "" in all others.
 - A record depends on its element alone, not on the elements beside it.
 - Records have a Beam schema, so SQL, BigQuery and other sinks take them as rows.
-- UserError is raised where the transform is constructed. Afterwards only what no other element would survive either
-  fails the pipeline, such as weights that a worker cannot load.
+- A wrong argument raises UserError where the transform is constructed. When the pipeline runs, no element makes it
+  fail; weights or a captioner that a worker cannot load do.
 """
 
 from __future__ import annotations

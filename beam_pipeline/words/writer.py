@@ -65,10 +65,11 @@ class ResultWriter:
         path = storage.join(self.output, SUMMARY)
         earlier = json.loads(storage.read_bytes(path))["made_with"] if storage.exists(path) else self.made_with
         for name, value in self.made_with.items():
-            if earlier.get(name) != value:
+            if (other := earlier.get(name)) != value:
+                setting = name.replace("_", " ")
                 raise UserError(
-                    f"--output {self.output}: holds captions made with {name} {earlier.get(name)}, this run has "
-                    f"{value}; choose another --output"
+                    f"--output {self.output}: holds captions made with {setting} {_or_none(other)}, and this run has "
+                    f"{_or_none(value)}; choose another --output"
                 )
         self.load_reference()
 
@@ -114,6 +115,10 @@ class ResultWriter:
     def _write_summary(self, **content: Any) -> None:
         document = {"made_with": self.made_with, **content}
         self._write(SUMMARY, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _or_none(value: Any) -> Any:
+    return "none" if value is None else value
 
 
 def is_of_words(name: str) -> bool:

@@ -222,7 +222,7 @@ def test_features_of_another_encoder_are_refused(run, run_extract, weights, capt
 
 def test_another_beam_width_is_refused_in_the_same_output(run, good):
     run(images=str(good))
-    with pytest.raises(UserError, match=r"made with beam_width 3, this run has 2; choose another --output"):
+    with pytest.raises(UserError, match=r"made with beam width 3, and this run has 2; choose another --output"):
         run(images=str(good), beam_width=2)
 
 
@@ -233,7 +233,7 @@ def test_alternatives_come_beside_the_same_captions(run, good, tmp_path):
     assert [row["caption"] for row in alone.values()] == [row["caption"] for row in more.values()]
     assert {len(row["alternatives"]) for row in more.values()} == {2}
     assert words_of(tmp_path / "captions") == words_of(tmp_path / "more")
-    with pytest.raises(UserError, match="made with alternatives 2, this run has 1; choose another --output"):
+    with pytest.raises(UserError, match="made with alternatives 2, and this run has 1; choose another --output"):
         run("more", images=str(good), alternatives=1)
 
 
@@ -345,7 +345,7 @@ def test_captions_of_low_confidence_are_kept_flagged_counted_and_left_out_of_exp
         assert some[sha256] == row | {"flags": row["flags"] + low}
     assert words_of(tmp_path / "some") == words_of(tmp_path / "every")
     assert export(ExportOptions(str(tmp_path / "some"), "csv", str(tmp_path / "out.csv")))[WITHHELD] == few
-    with pytest.raises(UserError, match=f"made with min_confidence {least}, this run has None; choose another"):
+    with pytest.raises(UserError, match=f"made with min confidence {least}, and this run has none; choose another"):
         run("some", images=str(good))
 
 
@@ -363,5 +363,5 @@ def test_a_captioner_without_confidence_captions_and_says_how_to_get_it(run, cap
 def test_captions_with_and_without_confidence_do_not_mix(run, judged, good):
     run(images=str(good))
     os.remove(os.path.join(judged, CONFIDENCE))
-    with pytest.raises(UserError, match=r"made with confidence \w{12}, this run has None; choose another --output"):
+    with pytest.raises(UserError, match=r"made with confidence \w{12}, and this run has none; choose another --output"):
         run(images=str(good))

@@ -4,12 +4,11 @@ from collections import defaultdict
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_pipeline.runtime import grouping as packed_grouping
+from beam_pipeline.runtime import grouping
 from beam_pipeline.runtime.grouping import (
     CoGroupInBuckets,
     Pack,
@@ -21,7 +20,6 @@ from beam_pipeline.runtime.grouping import (
 )
 
 KEYED = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers()))
-LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def packer(*options):
@@ -62,7 +60,7 @@ def test_every_value_comes_with_its_key_once(files, lines):
 
 @pytest.mark.parametrize("number", [0, 1, 5, 6, 14])
 def test_no_more_are_held_than_may_be(monkeypatch, number):
-    monkeypatch.setattr(packed_grouping, "_HELD", 5)
+    monkeypatch.setattr(grouping, "_HELD", 5)
     blocks = packed_all(Pack(IN_MEMORY), range(number))
     assert [len(unpack(block)) for block in blocks] == [5] * (number // 5) + [number % 5] * bool(number % 5)
     assert [element for block in blocks for element in unpack(block)] == list(range(number))
@@ -96,12 +94,12 @@ def test_every_key_has_a_bucket(key, buckets):
 
 
 @pytest.mark.parametrize("spill", [False, True])
-def test_in_a_pipeline(spill, tmp_path):
+def test_in_a_pipeline(spill, tmp_path, local_pipeline):
     def check(groups):
         assert sorted(groups) == [(b"a", {"x": [1, 3], "y": []}), (b"b", {"x": [2], "y": [4]})]
 
     options = PipelineOptions(["--buckets=3", *([f"--spill_directory={tmp_path}"] if spill else [])])
-    with TestPipeline(runner=LOCAL, options=options) as pipeline:
+    with local_pipeline(options=options) as pipeline:
         x = pipeline | "X" >> beam.Create([(b"a", 1), (b"b", 2), (b"a", 3)])
         y = pipeline | "Y" >> beam.Create([(b"b", 4)])
         grouped = {"x": x, "y": y} | CoGroupInBuckets()

@@ -105,6 +105,19 @@ def test_the_presence_tail_of_the_captioner_is_added_for_pictures_that_do_not_me
     assert (rows["cat"]["estimate"], rows["cat"]["interval"]) == (1.0, "wilson"), "its presence is not known"
 
 
+def test_settings_of_one_directory_do_not_mix(tmp_path):
+    def writer(**made_with):
+        return ResultWriter(str(tmp_path), str(tmp_path / "captioner"), None, made_with)
+
+    writer(beam_width=3).check()  # an empty directory takes any
+    writer(beam_width=3, confidence=None).begin()
+    writer(beam_width=3, confidence=None).check()
+    with pytest.raises(UserError, match=r"holds captions made with beam width 3, and this run has 2; choose another"):
+        writer(beam_width=2).check()
+    with pytest.raises(UserError, match=r"holds captions made with confidence none, and this run has c1; choose"):
+        writer(beam_width=3, confidence="c1").check()
+
+
 def test_statistics_are_sorted_by_kind_of_term():
     statistics = WordStatistics(WordSums(1, 1))
     terms = [((WORD, "dogs"), statistics), ((LEMMA, "dog"), statistics)]
