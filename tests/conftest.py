@@ -7,6 +7,8 @@ jpeg, noisy_jpeg, colours, good
                 bytes of drawn pictures; a folder of twenty of them
 weights, encoder, mean_colour, load_encoder
                 a stand-in weight file, and an encoder that gives a picture's mean colour
+extract_settings
+                options of `extract` on the folder, all but the output
 run_extract     runs `extract` on the folder with that encoder
 pyexiv2         the metadata library; the test is skipped without it
 captions, results, word_tables
@@ -194,20 +196,25 @@ def weights(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run_extract(good, weights, tmp_path, encoder, load_encoder):
+def extract_settings(good, weights):
+    """Options of `extract` on the good folder, all but the output: five pooled float32 features a shard."""
+    return {
+        "images": str(good),
+        "weights": str(weights),
+        "feature_kind": "pooled",
+        "precision": "float32",
+        "shard_size": 5,
+    }
+
+
+@pytest.fixture
+def run_extract(extract_settings, tmp_path, encoder, load_encoder):
     """Runs `extract` on the good folder into tmp_path/OUTPUT with the stand-in encoder; options can be overridden."""
 
     def run(output="features", **options):
         encoder.calls = 0
-        settings = {
-            "images": str(good),
-            "weights": str(weights),
-            "feature_kind": "pooled",
-            "precision": "float32",
-            "shard_size": 5,
-            "output": str(tmp_path / output),
-        }
-        return extract(ExtractOptions(**{**settings, **options}), PipelineOptions([]), load_encoder)
+        settings = {**extract_settings, "output": str(tmp_path / output), **options}
+        return extract(ExtractOptions(**settings), PipelineOptions([]), load_encoder)
 
     return run
 

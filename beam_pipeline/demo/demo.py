@@ -122,15 +122,15 @@ def training_options(features: str, captioner: str, collection: str, seed: int) 
         output=captioner,
         train_list=os.path.join(collection, "train.txt"),
         dev_list=os.path.join(collection, "dev.txt"),
+        min_count=2,
+        embedding_size=64,
+        hidden_size=256,
+        presence=PresenceOptions(members=2, hidden_size=128, min_count=2),
         seed=seed,
         epochs=16,
         self_critical_epochs=0,
         batch_size=16,
-        embedding_size=64,
-        hidden_size=256,
-        min_count=2,
         patience=8,
-        presence=PresenceOptions(members=2, hidden_size=128, min_count=2),
     )
 
 

@@ -20,6 +20,8 @@ def fails(capsys, *argv) -> tuple[int, str]:
     return status, error
 
 
+EXTRACT = ("extract", "--images", "x", "--output", "y")
+TRAIN = ("train", "--features", "x", "--output", "y")
 SPLIT = ("--features", "x", "--list", "l", "--output", "o")
 
 
@@ -32,38 +34,26 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         (["--verison"], "unknown option --verison, did you mean --version?"),
         (["extract", "--image", "x", "--output", "y"], "unknown option --image, did you mean --images?"),
         (["extract", "--image=x", "--output", "y"], "unknown option --image=x, did you mean --images?"),
+        ([*EXTRACT, "--layer", "mixed8"], "mixed8 is not mixed9 or mixed10, did you"),
         (
-            ["extract", "--images", "x", "--output", "y", "--layer", "mixed8"],
-            "mixed8 is not mixed9 or mixed10, did you",
-        ),
-        (
-            ["train", "--features", "x", "--output", "y", "--model", "atention"],
+            [*TRAIN, "--model", "atention"],
             "argument --model: atention is not attention or merge, did you mean attention?",
         ),
         (
-            ["extract", "--images", "x", "--output", "y", "--direct_running_mode", "multi_procesing"],
+            [*EXTRACT, "--direct_running_mode", "multi_procesing"],
             "multi_procesing is not in_memory, multi_threading or multi_processing, did you mean multi_processing?",
         ),
-        (["extract", "--images", "x", "--output", "y", "z"], "unexpected argument z"),
+        ([*EXTRACT, "z"], "unexpected argument z"),
         (["extract", "--images", "x"], "required: --output"),
-        (["extract", "--images", "x", "--output", "y", "--max-reject-rate", "2"], "2 is not between 0 and 1"),
-        (["extract", "--images", "x", "--output", "y", "--shard-size", "0"], "0 is not a positive whole number"),
-        (["extract", "--images", "x", "--output", "y", "--shard-size", "many"], "--shard-size"),
-        (["extract", "--images", "x", "--output", "y", "--max-seconds", "0"], "0 is not a number above 0"),
-        (["extract", "--images", "x", "--output", "y", "--max-megapixels", "nan"], "nan is not a number above 0"),
-        (["extract", "--images", "x", "--output", "y", "--max-bytes", "-1"], "-1 is not a positive whole number"),
-        (
-            ["extract", "--images", "x", "--output", "y", "--shardsize", "9"],
-            "unknown option --shardsize, did you mean --shard-size?",
-        ),
-        (
-            ["extract", "--images", "x", "--output", "y", "--direct_num_worker", "2"],
-            "did you mean --direct_num_workers?",
-        ),
-        (
-            ["train", "--features", "x", "--output", "y", "--epoch", "2"],
-            "unknown option --epoch, did you mean --epochs?",
-        ),
+        ([*EXTRACT, "--max-reject-rate", "2"], "2 is not between 0 and 1"),
+        ([*EXTRACT, "--shard-size", "0"], "0 is not a positive whole number"),
+        ([*EXTRACT, "--shard-size", "many"], "--shard-size"),
+        ([*EXTRACT, "--max-seconds", "0"], "0 is not a number above 0"),
+        ([*EXTRACT, "--max-megapixels", "nan"], "nan is not a number above 0"),
+        ([*EXTRACT, "--max-bytes", "-1"], "-1 is not a positive whole number"),
+        ([*EXTRACT, "--shardsize", "9"], "unknown option --shardsize, did you mean --shard-size?"),
+        ([*EXTRACT, "--direct_num_worker", "2"], "did you mean --direct_num_workers?"),
+        ([*TRAIN, "--epoch", "2"], "unknown option --epoch, did you mean --epochs?"),
         (
             ["caption", "--images", "x", "--captioner", "y", "--output", "z", "--engine", "openvino"],
             "--engine: caption uses the encoder that its captioner was trained with; the option is one of extract",
@@ -96,16 +86,8 @@ def test_a_wrong_call_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, ar
 
 def test_an_output_that_cannot_be_written_is_status_1(capsys, tmp_path, good, weights):
     (tmp_path / "file").write_text("in the way")
-    status, error = fails(
-        capsys,
-        "extract",
-        "--images",
-        str(good),
-        "--weights",
-        str(weights),
-        "--output",
-        str(tmp_path / "file" / "features"),
-    )
+    argv = ["extract", "--images", str(good), "--weights", str(weights)]
+    status, error = fails(capsys, *argv, "--output", str(tmp_path / "file" / "features"))
     assert status == 1
     assert "cannot be written (Not a directory)" in error
 
@@ -122,18 +104,8 @@ def test_weights_that_are_none_are_one_line(capsys, tmp_path, good):
 def test_a_caption_file_with_the_wrong_columns_is_named(capsys, tmp_path, good, weights):
     captions = tmp_path / "captions.csv"
     captions.write_text("picture,text\na.jpg,a dog\n")
-    status, error = fails(
-        capsys,
-        "extract",
-        "--images",
-        str(good),
-        "--weights",
-        str(weights),
-        "--output",
-        str(tmp_path / "f"),
-        "--captions",
-        str(captions),
-    )
+    argv = ["extract", "--images", str(good), "--weights", str(weights), "--output", str(tmp_path / "f")]
+    status, error = fails(capsys, *argv, "--captions", str(captions))
     assert status == 2
     assert str(captions) in error and "image" in error and "caption" in error
 

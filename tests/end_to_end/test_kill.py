@@ -43,14 +43,8 @@ def encoded(process: subprocess.Popen) -> int:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_run_repeats_only_the_shard_in_flight(good, weights, tmp_path, contents_of):
-    options = {
-        "images": str(good),
-        "weights": str(weights),
-        "feature_kind": "pooled",
-        "precision": "float32",
-        "shard_size": 4,
-    }
+def test_a_killed_run_repeats_only_the_shard_in_flight(extract_settings, tmp_path, contents_of):
+    options = {**extract_settings, "shard_size": 4}
     assert encoded(start({**options, "output": str(tmp_path / "whole")}, 0)) == 20
     killed = tmp_path / "killed"
     process = start({**options, "output": str(killed)}, 0.5)

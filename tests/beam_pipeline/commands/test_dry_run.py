@@ -21,20 +21,13 @@ def everything_below(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.fixture
-def look(good, weights, tmp_path, load_encoder):
+def look(extract_settings, tmp_path, load_encoder):
     """Runs `extract --dry-run` on the good folder; returns its rows, and makes sure that nothing was written."""
 
     def look(**options):
-        settings = {
-            "images": str(good),
-            "weights": str(weights),
-            "feature_kind": "pooled",
-            "precision": "float32",
-            "shard_size": 5,
-            "output": str(tmp_path / "features"),
-        }
+        settings = {**extract_settings, "output": str(tmp_path / "features"), **options}
         before = everything_below(tmp_path)
-        rows = dry_run_extract(ExtractOptions(**{**settings, **options}), PipelineOptions([]), load_encoder)
+        rows = dry_run_extract(ExtractOptions(**settings), PipelineOptions([]), load_encoder)
         assert everything_below(tmp_path) == before
         return dict(rows)
 

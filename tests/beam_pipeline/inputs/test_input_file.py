@@ -50,21 +50,21 @@ def test_containers_are_known_by_their_endings():
 
 
 @pytest.mark.parametrize(
-    ("path", "in_folder", "named"),
+    ("path", "kinds"),
     [
-        ("a/b.jpg", "", ""),
-        ("a/B.HEIC", "", ""),
-        ("a/0123abcd", "", ""),
-        ("a/notes.md", "other", ""),
-        ("a/b.tar", "container", ""),
-        ("a/._b.jpg", "shadow", "shadow"),
-        ("__MACOSX/b.jpg", "shadow", "shadow"),
-        ("a/.DS_Store", "shadow", "shadow"),
-        ("a/.tmp-b.jpg", "shadow", "shadow"),
+        ("a/b.jpg", ("", "")),
+        ("a/B.HEIC", ("", "")),
+        ("a/0123abcd", ("", "")),
+        ("a/notes.md", ("other", "")),
+        ("a/b.tar", ("container", "")),
+        ("a/._b.jpg", ("shadow", "shadow")),
+        ("__MACOSX/b.jpg", ("shadow", "shadow")),
+        ("a/.DS_Store", ("shadow", "shadow")),
+        ("a/.tmp-b.jpg", ("shadow", "shadow")),
     ],
 )
-def test_names_rule_files_out_in_a_folder_and_hardly_where_the_user_named_them(path, in_folder, named):
-    assert (ignored_kind(path, by_suffix=True), ignored_kind(path, by_suffix=False)) == (in_folder, named)
+def test_names_rule_files_out_in_a_folder_and_hardly_where_the_user_named_them(path, kinds):
+    assert (ignored_kind(path, by_suffix=True), ignored_kind(path, by_suffix=False)) == kinds
 
 
 @pytest.mark.parametrize(

@@ -119,56 +119,54 @@ def test_worker_processes_end_with_a_job_that_was_killed(in_the_midst, tmp_path)
     assert wait_for(lambda: not processes_of(marker), 10)
 
 
+def run_script(script: str) -> tuple[int, str, str]:
+    """Runs a Python script -> its exit status, standard output and standard error."""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_a_second_signal_ends_it_at_once():
-    script = (
-        "import os, signal, time\n"
-        "from beam_pipeline.runtime.interrupts import stoppable\n"
-        "with stoppable('stopped', silent=False):\n"
-        "    try:\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "        time.sleep(60)\n"
-        "    finally:\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "        time.sleep(60)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (143, "stopped\n")
+    script = """
+import os, signal, time
+from beam_pipeline.runtime.interrupts import stoppable
+with stoppable("stopped", silent=False):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+"""
+    assert run_script(script) == (143, "", "stopped\n")
 
 
 def test_what_does_not_end_by_itself_is_ended():
-    script = (
-        "import os, signal, time\n"
-        "from beam_pipeline.runtime import interrupts\n"
-        "interrupts.GRACE_SECONDS = 0.2\n"
-        "with interrupts.stoppable('stopped'):\n"
-        "    try:\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "        time.sleep(60)\n"
-        "    finally:\n"
-        "        time.sleep(60)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (143, "stopped\n")
+    script = """
+import os, signal, time
+from beam_pipeline.runtime import interrupts
+interrupts.GRACE_SECONDS = 0.2
+with interrupts.stoppable("stopped"):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    finally:
+        time.sleep(60)
+"""
+    assert run_script(script) == (143, "", "stopped\n")
 
 
 def test_a_signal_that_is_ignored_stays_ignored():
     """As in a script's background job: Ctrl-C there is not meant for it."""
-    script = (
-        "import os, signal\n"
-        "from beam_pipeline.runtime.interrupts import stoppable\n"
-        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "with stoppable('stopped') as stop:\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "print(stop.status)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], preexec_fn=take_ctrl_c, cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "None\n", "")
+    script = """
+import os, signal
+from beam_pipeline.runtime.interrupts import stoppable
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+with stoppable("stopped") as stop:
+    os.kill(os.getpid(), signal.SIGINT)
+print(stop.status)
+"""
+    assert run_script(script) == (0, "None\n", "")
 
 
 def test_outside_of_it_signals_are_as_they_were():

@@ -212,17 +212,10 @@ extract(ExtractOptions(**json.loads(sys.argv[1])), PipelineOptions(sys.argv[2:])
         pytest.param(["--direct_running_mode=multi_processing", "--direct_num_workers=2"], id="multi_processing"),
     ],
 )
-def test_a_whole_run_counts_what_its_ledgers_say(good, weights, tmp_path, beam_options):
+def test_a_whole_run_counts_what_its_ledgers_say(good, extract_settings, tmp_path, beam_options):
     (good / "copy.jpg").write_bytes((good / "00.jpg").read_bytes())
     (good / "broken.jpg").write_bytes(b"no picture")
-    options = {
-        "images": str(good),
-        "weights": str(weights),
-        "feature_kind": "pooled",
-        "precision": "float32",
-        "shard_size": 5,
-        "output": str(tmp_path / "features"),
-    }
+    options = {**extract_settings, "output": str(tmp_path / "features")}
     command = [sys.executable, "-c", EXTRACT, json.dumps(options), *beam_options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=300)
     assert done.returncode == 0, done.stderr

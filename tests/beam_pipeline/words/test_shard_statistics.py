@@ -39,14 +39,9 @@ def test_a_word_counts_once_a_picture_and_once_a_file():
 
 def test_a_looped_caption_adds_each_term_once():
     found = terms_of(picture("a", "red hat red hat red hat"), 1)
-    assert {term: statistics.pictures.captions for term, statistics in found.items()} == {
-        (WORD, "red"): 1,
-        (WORD, "hat"): 1,
-        (LEMMA, "red"): 1,
-        (LEMMA, "hat"): 1,
-        (BIGRAM, "red hat"): 1,
-        (BIGRAM, "hat red"): 1,
-    }
+    terms = [(kind, text) for kind in (WORD, LEMMA) for text in ("red", "hat")]
+    terms += [(BIGRAM, "red hat"), (BIGRAM, "hat red")]
+    assert {term: statistics.pictures.captions for term, statistics in found.items()} == dict.fromkeys(terms, 1)
     assert found[BIGRAM, "red hat"].pictures.mentions == 3
 
 
@@ -58,21 +53,12 @@ def test_two_forms_in_one_picture_are_one_picture_of_their_lemma():
 def test_evidence_is_summed_in_millionths():
     evidence = {"dog": {"presence": 0.9, "grounding": 1.5, "expected": 1.2}, "sea": {"presence": 0.25}}
     found = terms_of(picture("a", "dog runs", -0.5, evidence), 2)
-    assert found[WORD, "dog"].pictures == WordSums(
-        mentions=1,
-        captions=1,
-        with_presence=1,
-        captions_with_presence=1,
-        presence=900_000,
-        presence_squared=810_000_000_000,
-        with_expected=1,
-        expected=1_200_000,
-        with_grounding=1,
-        grounding=1_500_000,
-        score=-500_000,
-    )
+    said = WordSums(mentions=1, captions=1, score=-500_000)
+    presence = WordSums(with_presence=1, captions_with_presence=1, presence=900_000, presence_squared=810_000_000_000)
+    others = WordSums(with_expected=1, expected=1_200_000, with_grounding=1, grounding=1_500_000)
+    assert found[WORD, "dog"].pictures == said.plus(presence).plus(others)
     assert found[WORD, "sea"].files == WordSums(with_presence=2, presence=500_000, presence_squared=125_000_000_000)
-    assert found[WORD, "runs"].pictures == WordSums(mentions=1, captions=1, score=-500_000)
+    assert found[WORD, "runs"].pictures == said
 
 
 probabilities = st.floats(0, 1)

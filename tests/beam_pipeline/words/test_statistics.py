@@ -50,19 +50,9 @@ def test_a_picture_counts_once_and_each_of_its_files_once():
     picture = CaptionedPicture("a", "/a", "dog sees dog", -0.5)
     builder.add(DOG, picture, 3, -500_000, 2, {"expected": 1.5, "presence": 0.1, "grounding": -2.0})
     example = (picture.sha256, picture.uri, picture.caption, 100_000, -2_000_000)
-    once = WordSums(
-        mentions=2,
-        captions=1,
-        with_presence=1,
-        captions_with_presence=1,
-        presence=100_000,
-        presence_squared=10_000_000_000,
-        with_expected=1,
-        expected=1_500_000,
-        with_grounding=1,
-        grounding=-2_000_000,
-        score=-500_000,
-    )
+    said = WordSums(mentions=2, captions=1, score=-500_000, with_grounding=1, grounding=-2_000_000)
+    presence = WordSums(with_presence=1, captions_with_presence=1, presence=100_000, presence_squared=10_000_000_000)
+    once = said.plus(presence).plus(WordSums(with_expected=1, expected=1_500_000))
     assert builder.build() == WordStatistics(
         pictures=once,
         files=once.times(3),
