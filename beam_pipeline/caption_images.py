@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
@@ -18,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.caption_features import CaptionFromFeatures, features_for, pictures_left
 from beam_pipeline.caption_shard import CaptionShard
 from beam_pipeline.captions.decoder import Captioning, DecoderSpec, encoder_of_captioner, resolve_captioning
-from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.base import EncoderSpec, LoadEncoder
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.sources import Source, resolve_source
 from beam_pipeline.options.caption import CaptionOptions
@@ -44,9 +43,7 @@ log = logging.getLogger("captionbeam")
 WORDS = f"{TABLES[WORD]}.csv"
 
 
-def caption(
-    options: CaptionOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
-) -> dict[str, Any]:
+def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEncoder = load_encoder) -> dict[str, Any]:
     """Captions a collection of images or a feature set; what the output already holds is not done again.
 
     Args:
@@ -146,11 +143,11 @@ class CaptionFromImages(beam.PTransform):
         decoder: DecoderSpec,
         options: CaptionOptions,
         run: Run,
-        load: Callable[[EncoderSpec], Encoder] = load_encoder,
+        load: LoadEncoder = load_encoder,
     ):
         super().__init__()
         self.plan_shards = PlanShards(source, run.standing, options, live_counts=run.live_counts)
-        self.caption_shard = CaptionShard(encoder, load, decoder, run.output, options.decode_limits, run.live_counts)
+        self.caption_shard = CaptionShard(encoder, decoder, load, run.output, options.decode_limits, run.live_counts)
 
     def expand(self, pipeline: beam.Pipeline) -> Outputs:
         plan = pipeline | "PlanShards" >> self.plan_shards

@@ -8,7 +8,7 @@ from functools import partial
 
 from beam_pipeline.captions.decoder import DecoderSpec
 from beam_pipeline.captions.shard import write_captions
-from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.base import Encoder, EncoderSpec, LoadEncoder
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.once_per_process import OncePerProcess
 from beam_pipeline.shards.encoding import encode_pictures
@@ -28,8 +28,8 @@ class CaptionShard(MakeShard):
 
     Args:
       encoder: which encoder to load, once per process.
-      load: loads it on the worker.
       decoder: how to caption; loaded once per process.
+      load: loads the encoder on the worker.
       output: directory of the captions.
       limits: what decoding one picture may cost.
       live_counts: counters for the progress display.
@@ -38,17 +38,17 @@ class CaptionShard(MakeShard):
     def __init__(
         self,
         encoder: EncoderSpec,
-        load: Callable[[EncoderSpec], Encoder],
         decoder: DecoderSpec,
+        load: LoadEncoder,
         output: str,
         limits: DecodeLimits,
         live_counts: LiveCounts,
     ):
-        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
-        self.decoder = OncePerProcess(decoder.load, decoder)
         self.output = output
         self.limits = limits
         self.live_counts = live_counts
+        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
+        self.decoder = OncePerProcess(decoder.load, decoder)
 
     def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[ShardKey, list[LedgerLine]]:
         key, pictures = element

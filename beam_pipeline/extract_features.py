@@ -6,13 +6,12 @@ list -> join captions -> minus ledger -> fingerprint -> distinct pictures -> sha
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.base import LoadEncoder
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.sources import resolve_source
 from beam_pipeline.options.extract import ExtractOptions
@@ -37,9 +36,7 @@ from training.text.plurals import counted
 log = logging.getLogger("captionbeam")
 
 
-def extract(
-    options: ExtractOptions, beam_options: PipelineOptions, load: Callable[[EncoderSpec], Encoder] = load_encoder
-) -> FeatureSet:
+def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEncoder = load_encoder) -> FeatureSet:
     """Extracts features of a collection into a feature set; what it already holds is not done again.
 
     Args:

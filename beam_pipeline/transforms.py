@@ -29,7 +29,7 @@ from apache_beam.pvalue import PCollection
 
 from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, encoder_of_captioner
 from beam_pipeline.captions.shard import DECODER_BATCH, caption_features
-from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderRequest, EncoderSpec
+from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderRequest, EncoderSpec, LoadEncoder
 from beam_pipeline.encoders.int8 import is_int8_encoder
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import UnreadableImage
@@ -119,7 +119,7 @@ class ExtractFeatures(beam.PTransform):
         precision: str = "auto",
         engine: str = "tensorflow",
         decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS,
-        load: Callable[[EncoderSpec], Encoder] = load_encoder,
+        load: LoadEncoder = load_encoder,
     ):
         super().__init__()
 
@@ -166,7 +166,7 @@ class CaptionImages(beam.PTransform):
         min_words: int | None = None,
         guidance: float | None = None,
         decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS,
-        load: Callable[[EncoderSpec], Encoder] = load_encoder,
+        load: LoadEncoder = load_encoder,
     ):
         super().__init__()
         loaded = load_captioner(captioner)
@@ -183,7 +183,7 @@ class CaptionImages(beam.PTransform):
 class EncodePictures(beam.DoFn):
     """Batch of Elements -> Feature each; the encoder is loaded once per process."""
 
-    def __init__(self, encoder: EncoderSpec, limits: DecodeLimits, load: Callable[[EncoderSpec], Encoder]):
+    def __init__(self, encoder: EncoderSpec, limits: DecodeLimits, load: LoadEncoder):
         self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
         self.limits = limits
 
@@ -203,7 +203,7 @@ class CaptionPictures(beam.DoFn):
         encoder: EncoderSpec,
         decoder: DecoderSpec,
         limits: DecodeLimits,
-        load: Callable[[EncoderSpec], Encoder],
+        load: LoadEncoder,
     ):
         self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
         self.decoder = OncePerProcess(decoder.load, decoder)

@@ -23,7 +23,7 @@ from beam_pipeline.caption_features import pictures_left
 from beam_pipeline.caption_images import resolve_options
 from beam_pipeline.captions.decoder import encoder_of_captioner
 from beam_pipeline.captions.shard import DECODER_BATCH, caption_features, caption_line
-from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.base import Encoder, LoadEncoder
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Source, resolve_source
@@ -53,7 +53,7 @@ from training.decoding.decoder import CaptionDecoder
 MEASURED = 32  # new pictures that extract tries; caption tries as many as its decoder takes at once
 
 Row = tuple[str, str]
-Load = Callable[[EncoderSpec], Encoder]
+Load = LoadEncoder
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ again and compared with what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.commands.directories import CAPTIONER, FEATURES, kind_of
@@ -18,12 +17,12 @@ from training.errors import JobFailed, UserError
 from training.text.plurals import counted
 
 if TYPE_CHECKING:
-    from beam_pipeline.encoders.base import Encoder, EncoderSpec
+    from beam_pipeline.encoders.base import LoadEncoder
 
 PROBLEMS_SHOWN = 20
 
 
-def verify(options: VerifyOptions, load: Callable[[EncoderSpec], Encoder] | None = None) -> Findings:
+def verify(options: VerifyOptions, load: LoadEncoder | None = None) -> Findings:
     """Checks a directory; prints a line for each problem and one for the result; writes nothing.
 
     Args:
@@ -74,7 +73,7 @@ def _verify(
     options: VerifyOptions,
     summary: dict[str, Any] | None,
     findings: Findings,
-    load: Callable[[EncoderSpec], Encoder] | None,
+    load: LoadEncoder | None,
 ) -> str:
     """Verifies features, or captions if there is a summary of them -> what the directory contains, in words."""
     with first_import("tensorflow"):  # only now, when the call is known to be right

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.captions.shard import DECODER_BATCH, captioned_picture
 from beam_pipeline.commands.verify_findings import Findings, check_ledger, check_totals, done_contents, draw_sample
 from beam_pipeline.commands.verify_pixels import read_pixels
-from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
+from beam_pipeline.encoders.base import ENCODER_BATCH, LoadEncoder
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.threads import batched
@@ -26,9 +26,7 @@ from training.models.captioner import load_captioner
 from training.text.plurals import counted
 
 
-def verify_captions(
-    options: VerifyOptions, summary: dict[str, Any], findings: Findings, load: Callable[[EncoderSpec], Encoder]
-) -> str:
+def verify_captions(options: VerifyOptions, summary: dict[str, Any], findings: Findings, load: LoadEncoder) -> str:
     """Checks the files of captions, and captions a sample of the pictures again.
 
     Args:
@@ -80,7 +78,7 @@ class _Recaption:
       UserError: the captioner or the encoder cannot be had, or is another one.
     """
 
-    def __init__(self, options: VerifyOptions, made_with: dict[str, Any], load: Callable[[EncoderSpec], Encoder]):
+    def __init__(self, options: VerifyOptions, made_with: dict[str, Any], load: LoadEncoder):
         self._options = options
         path = options.captioner or ""
         captioner = load_captioner(path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from beam_pipeline.commands.verify_findings import Findings, check_ledger, check_totals, done_contents, draw_sample
 from beam_pipeline.commands.verify_pixels import read_pixels
-from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderSpec
+from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, LoadEncoder
 from beam_pipeline.encoders.registry import resolve_identity
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.options.limits import DecodeLimits
@@ -26,7 +26,7 @@ from training.text.plurals import counted
 LEAST_COSINE = 0.999  # another processor rounds differently; another picture or encoder is far below
 
 
-def verify_features(options: VerifyOptions, findings: Findings, load: Callable[[EncoderSpec], Encoder]) -> str:
+def verify_features(options: VerifyOptions, findings: Findings, load: LoadEncoder) -> str:
     """Checks the files of a feature set, and computes a sample of its features again.
 
     Args:
@@ -85,7 +85,7 @@ def _check_file(features: FeatureSet, shard: ShardId) -> None:
         raise JobFailed(f"{path}: its checksum is not that of the manifest; remove it, and {REPAIR}")
 
 
-def _encoder_of(features: FeatureSet, weights: str | None, load: Callable[[EncoderSpec], Encoder]) -> Encoder:
+def _encoder_of(features: FeatureSet, weights: str | None, load: LoadEncoder) -> Encoder:
     missing = f"{features.path}: the statistics of its random encoder weights are missing"
     spec = resolve_identity(features.encoder, weights, features.path, missing)
     if spec.identity.id != features.encoder.id:

@@ -74,6 +74,9 @@ class EncoderSpec:
     identity: EncoderIdentity
 
 
+LoadEncoder = Callable[[EncoderSpec], Encoder]  # makes an encoder on a worker
+
+
 class Architecture(ABC):
     """A network without its classifier, for pictures of 299 pixels a side.
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from beam_pipeline.encoders.base import Encoder, EncoderSpec
+from beam_pipeline.encoders.base import Encoder, EncoderSpec, LoadEncoder
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.once_per_process import OncePerProcess
@@ -37,7 +37,7 @@ class EncodeShard(MakeShard):
     def __init__(
         self,
         encoder: EncoderSpec,
-        load: Callable[[EncoderSpec], Encoder],
+        load: LoadEncoder,
         output: str,
         limits: DecodeLimits,
         live_counts: LiveCounts,
