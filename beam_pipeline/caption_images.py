@@ -18,6 +18,7 @@ from beam_pipeline.caption_features import CaptionFromFeatures, features_for, pi
 from beam_pipeline.caption_shard import CaptionShard
 from beam_pipeline.captions.decoder import Captioning, DecoderSpec, encoder_of_captioner, resolve_captioning
 from beam_pipeline.encoders.base import EncoderSpec, LoadEncoder
+from beam_pipeline.encoders.once import encoder_once
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.sources import Source, resolve_source
 from beam_pipeline.options.caption import CaptionOptions
@@ -147,7 +148,9 @@ class CaptionFromImages(beam.PTransform):
     ):
         super().__init__()
         self.plan_shards = PlanShards(source, run.standing, options, live_counts=run.live_counts)
-        self.caption_shard = CaptionShard(encoder, decoder, load, run.output, options.decode_limits, run.live_counts)
+        self.caption_shard = CaptionShard(
+            encoder_once(encoder, load), decoder, run.output, options.decode_limits, run.live_counts
+        )
 
     def expand(self, pipeline: beam.Pipeline) -> Outputs:
         plan = pipeline | "PlanShards" >> self.plan_shards

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable
-from functools import partial
 
 from beam_pipeline.captions.decoder import DecoderSpec
 from beam_pipeline.captions.shard import write_captions
-from beam_pipeline.encoders.base import Encoder, EncoderSpec, LoadEncoder
+from beam_pipeline.encoders.base import Encoder
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.once_per_process import OncePerProcess
 from beam_pipeline.shards.encoding import encode_pictures
@@ -27,9 +26,8 @@ class CaptionShard(MakeShard):
     """(ShardKey, Pictures) -> ShardKey, the shard's captions and then its ledger written; counts every outcome.
 
     Args:
-      encoder: which encoder to load, once per process.
+      encoder: gives the encoder, loaded once per process.
       decoder: how to caption; loaded once per process.
-      load: loads the encoder on the worker.
       output: directory of the captions.
       limits: what decoding one picture may cost.
       live_counts: counters for the progress display.
@@ -37,9 +35,8 @@ class CaptionShard(MakeShard):
 
     def __init__(
         self,
-        encoder: EncoderSpec,
+        encoder: OncePerProcess[Encoder],
         decoder: DecoderSpec,
-        load: LoadEncoder,
         output: str,
         limits: DecodeLimits,
         live_counts: LiveCounts,
@@ -47,7 +44,7 @@ class CaptionShard(MakeShard):
         self.output = output
         self.limits = limits
         self.live_counts = live_counts
-        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
+        self.encoder = encoder
         self.decoder = OncePerProcess(decoder.load, decoder)
 
     def make(self, element: tuple[ShardKey, Iterable[Picture]]) -> tuple[ShardKey, list[LedgerLine]]:

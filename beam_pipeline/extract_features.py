@@ -12,6 +12,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.encoders.base import LoadEncoder
+from beam_pipeline.encoders.once import encoder_once
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.sources import resolve_source
 from beam_pipeline.options.extract import ExtractOptions
@@ -70,7 +71,7 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
             log.info("new pictures are stored without captions, unlike those of earlier runs: no --captions given")
         with run.pipeline() as pipeline:
             limits = replace(options.decode_limits, views=options.augment)
-            encode = EncodeShard(encoder, load, output, limits, run.live_counts)
+            encode = EncodeShard(encoder_once(encoder, load), output, limits, run.live_counts)
             plan = pipeline | "PlanShards" >> PlanShards(source, run.standing, options, captions, run.live_counts)
             encoded = plan.main | "EncodeShards" >> MakeShards(encode)
             summarized = (

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -31,6 +30,7 @@ from beam_pipeline.captions.decoder import DecoderSpec, decoder_of_captioner, en
 from beam_pipeline.captions.shard import DECODER_BATCH, caption_features
 from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderRequest, EncoderSpec, LoadEncoder
 from beam_pipeline.encoders.int8 import is_int8_encoder
+from beam_pipeline.encoders.once import encoder_once
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import UnreadableImage
 from beam_pipeline.images.decoder_pool import decoder_pool
@@ -184,7 +184,7 @@ class EncodePictures(beam.DoFn):
     """Batch of Elements -> Feature each; the encoder is loaded once per process."""
 
     def __init__(self, encoder: EncoderSpec, limits: DecodeLimits, load: LoadEncoder):
-        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
+        self.encoder = encoder_once(encoder, load)
         self.limits = limits
 
     def process(self, batch: Sequence[Element]) -> Iterator[Feature]:
@@ -205,7 +205,7 @@ class CaptionPictures(beam.DoFn):
         limits: DecodeLimits,
         load: LoadEncoder,
     ):
-        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
+        self.encoder = encoder_once(encoder, load)
         self.decoder = OncePerProcess(decoder.load, decoder)
         self.limits = limits
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import tensorflow as tf
 
-from beam_pipeline.encoders.base import Encoder, EncoderSpec, LoadEncoder
+from beam_pipeline.encoders.base import Encoder
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.once_per_process import OncePerProcess
@@ -27,22 +26,14 @@ class EncodeShard(MakeShard):
     """(ShardKey, Pictures) -> Shard, its features and then its ledger written; counts every outcome.
 
     Args:
-      encoder: which encoder to load, once per process.
-      load: loads it on the worker.
+      encoder: gives the encoder, loaded once per process.
       output: directory of the feature set.
       limits: what decoding one picture may cost.
       live_counts: counters for the progress display.
     """
 
-    def __init__(
-        self,
-        encoder: EncoderSpec,
-        load: LoadEncoder,
-        output: str,
-        limits: DecodeLimits,
-        live_counts: LiveCounts,
-    ):
-        self.encoder = OncePerProcess(partial(load, encoder), encoder.identity.id)
+    def __init__(self, encoder: OncePerProcess[Encoder], output: str, limits: DecodeLimits, live_counts: LiveCounts):
+        self.encoder = encoder
         self.output = output
         self.limits = limits
         self.live_counts = live_counts
