@@ -16,6 +16,7 @@ from training.data.feature_set import MANIFEST
 from training.errors import UserError
 from training.files import LOCK
 from training.models.captioner_files import CONFIG
+from training.text.plurals import counted
 
 FEATURES, CAPTIONS, CAPTIONER = "feature set", "captions", "captioner"
 
@@ -82,6 +83,12 @@ def newest_lines(directory: str, committed: Iterable[ShardId]) -> Iterator[Ledge
                 yield line
             if older_to_come:
                 this_run.append(key)
+
+
+def missing_shards(run: UnfinishedRun) -> str:
+    """Unfinished run -> how many of its shards are missing, in words."""
+    missing = len(run.missing)
+    return f"{missing:,} of {counted(run.count, 'shard')} {'is' if missing == 1 else 'are'} missing"
 
 
 def is_locked(directory: str) -> bool | None:

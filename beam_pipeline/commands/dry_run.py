@@ -1,7 +1,7 @@
-"""`--dry-run` of extract and caption: what would be done, in what time, and how large it would be. Writes nothing.
+"""`--dry-run` of extract and caption: what would be done, how long it would take and how much it would write.
 
-What is new comes from the same steps as in a run, on Beam's local runner. Time and size are those of a few pictures,
-drawn by the hash of their addresses and really read, encoded and captioned.
+What is new is found by the same steps as in a run, on Beam's local runner. Time and size are estimated from a few
+pictures, chosen by a hash of their addresses, which are really read, encoded and captioned. The output is not touched.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from beam_pipeline.caption_features import pictures_left
 from beam_pipeline.caption_images import resolve_options
 from beam_pipeline.captions.decoder import encoder_of_captioner
 from beam_pipeline.captions.shard import DECODER_BATCH, caption_features, caption_line
+from beam_pipeline.commands.directories import missing_shards
+from beam_pipeline.commands.entries import Entry, print_entries
 from beam_pipeline.encoders.base import Encoder, LoadEncoder
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.input_file import InputFile
@@ -49,102 +51,108 @@ from beam_pipeline.words.shard_statistics import files_of_pictures, shard_statis
 from training.data.feature_records import serialize
 from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, load_feature_set
 from training.decoding.decoder import CaptionDecoder
+from training.text.plurals import counted
 
-MEASURED = 32  # new pictures that extract tries; caption tries as many as its decoder takes at once
-
-Row = tuple[str, str]
-Load = LoadEncoder
+MEASURED = 32  # new pictures that extract tries; caption tries a batch of its decoder
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a run would find.
+    """What a run would find to do.
 
     Attributes:
-      counts: listed, earlier_OUTCOME and the like, as a run counts them.
-      new: inputs that no ledger accounts for.
-      drawn: some of them.
+      counts: what a run counts: "listed", and "earlier_OUTCOME" for each outcome.
+      new: number of inputs that are in no ledger.
+      sample: some of them.
     """
 
     counts: dict[str, int]
     new: int
-    drawn: list[InputFile]
+    sample: list[InputFile]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of some pictures that were tried.
+    """What it took to process a few pictures.
 
     Attributes:
-      pictures: how many there were.
-      rejected: how many of them cannot be used.
-      loading: seconds before the first.
-      seconds: for all of them.
-      size_bytes: of what they would have written.
+      pictures: number of pictures.
+      rejected: number of those that gave no result: they cannot be read, or are duplicates.
+      loading_seconds: until the models were loaded.
+      seconds: for all the pictures.
+      size_bytes: of what a run would have written of them.
     """
 
     pictures: int
     rejected: int
-    loading: float
+    loading_seconds: float
     seconds: float
     size_bytes: int
 
 
-def dry_run_extract(options: ExtractOptions, beam_options: PipelineOptions, load: Load = load_encoder) -> list[Row]:
+def dry_run_extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEncoder = load_encoder) -> list[Entry]:
     """Prints and returns what `extract` would do.
 
+    Args:
+      load: makes the encoder.
+
     Raises:
-      UserError: a wrong option, as in a run.
+      UserError: an option is wrong, as in a run.
     """
     storage.use_options(beam_options)
     source = resolve_source(options.images, options.remote_lists)
     output = storage.absolute(options.output)
     earlier = earlier_features(options, output)
-    state = read_standing(output)
-    work = find_work(source, state.ledgers, options.retry_rejected, MEASURED)
+    standing = read_standing(output)
+    work = find_work(source, standing.ledgers, options.retry_rejected, MEASURED)
     trial = None
     with tempfile.TemporaryDirectory(prefix="captionbeam-") as scratch:
-        there = any(storage.exists(storage.join(output, name)) for name in (RANDOM_STATISTICS, INT8_ENCODER))
-        spec = encoder_of_options(options, source, earlier, output if there else scratch)
-        if work.drawn:
+        has_encoder = any(storage.exists(storage.join(output, name)) for name in (RANDOM_STATISTICS, INT8_ENCODER))
+        spec = encoder_of_options(options, source, earlier, output if has_encoder else scratch)
+        if work.sample:
             limits = replace(options.decode_limits, views=options.augment)
-            trial = try_pictures(work.drawn, lambda: load(spec), limits, _size_of_features)
-    return _tell("extract", output, _of_listing(work, state, options.shard_size) + _of_trial(trial, work.new))
+            trial = try_pictures(work.sample, lambda: load(spec), limits, _size_of_features)
+    return _print("extract", output, _of_work(work, standing, options.shard_size) + _of_trial(trial, work.new))
 
 
-def dry_run_caption(options: CaptionOptions, beam_options: PipelineOptions, load: Load = load_encoder) -> list[Row]:
+def dry_run_caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEncoder = load_encoder) -> list[Entry]:
     """Prints and returns what `caption` would do.
 
+    Args:
+      load: makes the encoder.
+
     Raises:
-      UserError: a wrong option, as in a run.
+      UserError: an option is wrong, as in a run.
     """
     storage.use_options(beam_options)
     captioning, writer = resolve_options(options)
-    state = read_standing(writer.output)
+    standing = read_standing(writer.output)
     if options.features:
         captioning.captioner.require_encoder(load_feature_set(options.features).encoder)
-        rows = _of_features(options.features, state, captioning.decoder.load)
-        return _tell("caption", writer.output, rows)
+        entries = _of_features(options.features, standing, captioning.decoder.load)
+        return _print("caption", writer.output, entries)
     assert options.images
     source = resolve_source(options.images, options.remote_lists)
     spec = encoder_of_captioner(captioning.captioner, options.captioner, options.weights)
-    work = find_work(source, state.ledgers, options.retry_rejected, DECODER_BATCH)
+    work = find_work(source, standing.ledgers, options.retry_rejected, DECODER_BATCH)
     trial = None
-    if work.drawn:
+    if work.sample:
         decoder = captioning.decoder.load()
 
         def size_of(encoded: list[EncodedPicture]) -> int:
             return _size_of_captions(decoder, list(_to_caption(encoded)))
 
-        trial = try_pictures(work.drawn, lambda: load(spec), options.decode_limits, size_of)
-    return _tell("caption", writer.output, _of_listing(work, state, options.shard_size) + _of_trial(trial, work.new))
+        trial = try_pictures(work.sample, lambda: load(spec), options.decode_limits, size_of)
+    entries = _of_work(work, standing, options.shard_size) + _of_trial(trial, work.new)
+    return _print("caption", writer.output, entries)
 
 
-def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, drawn: int) -> Work:
-    """Lists a source and takes away what the ledgers account for.
+def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, sample_size: int) -> Work:
+    """Source and paths of ledgers -> what is in the source and not in the ledgers.
 
     Args:
-      drawn: how many of the new inputs to give.
+      retry_rejected: whether inputs that were rejected count as new.
+      sample_size: how many of the new inputs to choose for a trial.
     """
     with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
         path = os.path.join(directory, "work")
@@ -157,21 +165,22 @@ def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, draw
             new = (
                 work.main | "CountNew" >> beam.combiners.Count.Globally() | "NameNew" >> beam.Map(lambda n: ("new", n))
             )
-            some = work.main | "Draw" >> beam.combiners.Top.Of(drawn, key=_place, reverse=True)
-            results = some | "GatherResults" >> GatherResults(listed, work, Outputs(some, (new,)))
+            sample = work.main | "Draw" >> beam.combiners.Top.Of(sample_size, key=_place, reverse=True)
+            results = sample | "GatherResults" >> GatherResults(listed, work, Outputs(sample, (new,)))
             _ = results | "Keep" >> beam.Map(_keep, path)
         with open(path, "rb") as file:
-            counts, some = pickle.load(file)
-    return Work(counts, counts.pop("new"), some)
+            counts, files = pickle.load(file)
+    return Work(counts, counts.pop("new"), files)
 
 
-def _place(captioned: InputWithCaptions) -> bytes:
-    return hashlib.sha256(uri_key(captioned.file.uri)).digest()
+def _place(element: InputWithCaptions) -> bytes:
+    return hashlib.sha256(uri_key(element.file.uri)).digest()
 
 
 def _keep(results: Results, path: str) -> None:
+    files = [element.file for sample in results.elements for element in sample]
     with open(path, "wb") as file:
-        pickle.dump((results.counts, [captioned.file for some in results.elements for captioned in some]), file)
+        pickle.dump((results.counts, files), file)
 
 
 def try_pictures(
@@ -180,15 +189,16 @@ def try_pictures(
     limits: DecodeLimits,
     size_of: Callable[[list[EncodedPicture]], int],
 ) -> Trial:
-    """Reads and encodes pictures as a run does, and measures it.
+    """Reads and encodes pictures as a run does, and measures what it takes.
 
     Args:
+      files: the pictures, at least one.
       load: makes the encoder.
-      size_of: does the rest with what was encoded, and tells how many bytes would be written of it.
+      size_of: processes encoded pictures further -> bytes that a run would write of them.
     """
 
-    def pictures(some: list[InputFile]) -> Iterator[Picture]:
-        for file in some:
+    def pictures(inputs: list[InputFile]) -> Iterator[Picture]:
+        for file in inputs:
             yield fingerprint_file(InputWithCaptions(file, ()), limits.max_bytes)[1]
 
     began = time.monotonic()
@@ -197,20 +207,21 @@ def try_pictures(
     size_of(list(encode_pictures(pictures(files[:1]), lambda: encoder, limits)))
     loaded = time.monotonic()
     encoded = list(encode_pictures(pictures(files), lambda: encoder, limits))
-    size = size_of(encoded) + len(to_jsonl(line for one in encoded for line in one.read.lines))
-    rejected = sum(one.feature is None for one in encoded)
+    size = size_of(encoded) + len(to_jsonl(line for picture in encoded for line in picture.read.lines))
+    rejected = sum(picture.feature is None for picture in encoded)
     return Trial(len(files), rejected, loaded - began, time.monotonic() - loaded, size)
 
 
 def _size_of_features(encoded: list[EncodedPicture]) -> int:
     framing = 16  # bytes of a TFRecord around what it holds
-    return sum(len(serialize(feature_record(one))) + framing for one in encoded if one.feature is not None)
+    records = (feature_record(picture) for picture in encoded if picture.feature is not None)
+    return sum(len(serialize(record)) + framing for record in records)
 
 
 def _to_caption(encoded: list[EncodedPicture]) -> Iterator[PictureFeature]:
-    for one in encoded:
-        if one.feature is not None:
-            yield PictureFeature(one.read.picture.sha256, one.read.picture.files[0].uri, one.feature)
+    for picture in encoded:
+        if picture.feature is not None:
+            yield PictureFeature(picture.read.picture.sha256, picture.read.picture.files[0].uri, picture.feature)
 
 
 def _size_of_captions(decoder: CaptionDecoder, pictures: list[PictureFeature]) -> int:
@@ -222,71 +233,74 @@ def _size_of_captions(decoder: CaptionDecoder, pictures: list[PictureFeature]) -
     return sum(len(caption_line(row)) for row in rows) + len(to_words(shard_statistics(rows, files_of_pictures(lines))))
 
 
-def _of_features(path: str, state: Standing, load: Callable[[], CaptionDecoder]) -> list[Row]:
+def _of_features(path: str, standing: Standing, load: Callable[[], CaptionDecoder]) -> list[Entry]:
+    """Feature set -> what captioning it would take."""
     features = load_feature_set(path)
-    left = pictures_left(features, state)
-    rows = [("pictures", f"{features.records:,} in {len(features.shards):,} shards")]
-    rows += [("done already", f"{features.records - left:,}"), ("new", f"{left:,}")]
-    done = set(state.committed)
+    left = pictures_left(features, standing)
+    entries = [
+        ("pictures", f"{features.records:,} in {counted(len(features.shards), 'shard')}"),
+        ("done already", f"{features.records - left:,}"),
+        ("new", f"{left:,}"),
+    ]
+    committed = set(standing.committed)
     missing = [
-        entry.name for entry in features.shards if entry.records and parse_shard(entry.name, "features") not in done
+        entry.name
+        for entry in features.shards
+        if entry.records and parse_shard(entry.name, "features") not in committed
     ]
     if not missing:
-        return rows + _of_trial(None, 0)
+        return entries + _of_trial(None, 0)
     began = time.monotonic()
     decoder = load()
-    some = list(islice(read_features(storage.join(features.path, missing[0])), DECODER_BATCH))
-    _size_of_captions(decoder, some[:1])
+    sample = list(islice(read_features(storage.join(features.path, missing[0])), DECODER_BATCH))
+    _size_of_captions(decoder, sample[:1])
     loaded = time.monotonic()
-    size = _size_of_captions(decoder, some)
-    return rows + _of_trial(Trial(len(some), 0, loaded - began, time.monotonic() - loaded, size), left)
+    size = _size_of_captions(decoder, sample)
+    return entries + _of_trial(Trial(len(sample), 0, loaded - began, time.monotonic() - loaded, size), left)
 
 
-def _of_listing(work: Work, state: Standing, shard_size: int) -> list[Row]:
+def _of_work(work: Work, standing: Standing, shard_size: int) -> list[Entry]:
     earlier = {outcome: work.counts.get(f"earlier_{outcome}", 0) for outcome in OUTCOMES}
-    done = ", ".join(f"{number:,} {outcome}" for outcome, number in earlier.items())
-    rows = [
-        ("listed", f"{work.counts.get('listed', 0):,} inputs"),
-        ("done already", f"{sum(earlier.values()):,}: {done}"),
+    outcomes = ", ".join(f"{number:,} {outcome}" for outcome, number in earlier.items())
+    entries = [
+        ("listed", counted(work.counts.get("listed", 0), "input")),
+        ("done already", f"{sum(earlier.values()):,}: {outcomes}"),
     ]
     lines: Counter[int] = Counter()
-    for shard, path in zip(state.committed, state.ledgers, strict=True):
+    for shard, path in zip(standing.committed, standing.ledgers, strict=True):
         lines[shard.run] += sum(1 for _ in read_ledger(path))
-    rows += [(f"  run {run}", f"{number:,} inputs in its ledgers") for run, number in sorted(lines.items())]
-    rows.append(("new", f"{work.new:,}; duplicates among them show only when they are read"))
-    for run in state.unfinished:
-        rows.append(
-            (f"  run {run.run}", f"is finished first: {len(run.missing):,} of {run.count:,} shards are missing")
-        )
+    entries += [(f"  run {run}", f"{counted(number, 'input')} in its ledgers") for run, number in sorted(lines.items())]
+    entries.append(("new", f"{work.new:,}; duplicates among them show only when they are read"))
+    for run in standing.unfinished:
+        entries.append((f"  run {run.run}", f"is finished first: {missing_shards(run)}"))
     if work.new:
-        shards = shard_count(work.new, shard_size)
-        rows.append((f"  run {state.next_run}", f"takes what is left, in {shards:,} shard{'s' * (shards > 1)} at most"))
-    return rows
+        shards = counted(shard_count(work.new, shard_size), "shard")
+        entries.append((f"  run {standing.next_run}", f"takes what is left, in at most {shards}"))
+    return entries
 
 
-def _of_trial(trial: Trial | None, new: int) -> list[Row]:
-    """Estimates for `new` pictures from a few."""
+def _of_trial(trial: Trial | None, new: int) -> list[Entry]:
+    """What a trial of a few pictures took -> estimates for all `new` ones."""
     if trial is None:
         return [("time", "nothing new to do"), ("size", "nothing new to write")]
     speed = trial.pictures / trial.seconds
-    needed = duration(trial.loading + new / speed)
+    needed = duration(trial.loading_seconds + new / speed)
     each = trial.size_bytes / trial.pictures
-    rows = [
+    pictures = counted(trial.pictures, "picture")
+    entries = [
         (
             "time",
-            f"about {needed}: {speed:.1f} img/s, measured on {trial.pictures} of them in this process, and "
-            f"{duration(trial.loading)} to begin",
+            f"about {needed}: {speed:.1f} img/s, measured on {pictures}, and {duration(trial.loading_seconds)} "
+            "to load the models",
         ),
-        ("size", f"about {size_in_words(each * new)}: {size_in_words(each)} a picture, by the same {trial.pictures}"),
+        ("size", f"about {size_in_words(each * new)}: {size_in_words(each)} per picture, measured on the same"),
     ]
     if trial.rejected:
-        rows.append(("rejected", f"{trial.rejected} of those {trial.pictures} give nothing new or cannot be read"))
-    return rows
+        entries.append(("rejected", f"{trial.rejected:,} of the {pictures}, as duplicates or because of their content"))
+    return entries
 
 
-def _tell(stage: str, output: str, rows: list[Row]) -> list[Row]:
-    rows = [("dry run", f"{stage} into {output}; nothing is written"), *rows]
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        print(f"{name:<{width}}  {text}")
-    return rows
+def _print(stage: str, output: str, entries: list[Entry]) -> list[Entry]:
+    entries = [("dry run", f"{stage} into {output}; nothing is written"), *entries]
+    print_entries(entries)
+    return entries

@@ -8,7 +8,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, Ledgers, is_locked, kind_of, read_ledgers
+from beam_pipeline.commands.directories import (
+    CAPTIONER,
+    CAPTIONS,
+    FEATURES,
+    Ledgers,
+    is_locked,
+    kind_of,
+    missing_shards,
+    read_ledgers,
+)
 from beam_pipeline.commands.entries import Entry, print_entries
 from beam_pipeline.commands.parser import options_of
 from beam_pipeline.options.directories import StatusOptions
@@ -16,7 +25,6 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.shards.manifest import read_manifest
-from beam_pipeline.shards.shard_id import UnfinishedRun
 from beam_pipeline.words.summary import SUMMARY
 from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
@@ -146,14 +154,8 @@ def _of_ledgers(ledgers: Ledgers) -> list[Entry]:
         entries.append(("  rejected", f"{number:,} for {counted(len(others), 'other reason')}"))
     entries.append(("shards", f"{len(ledgers.committed):,} finished"))
     for run in ledgers.unfinished:
-        entries.append(("  unfinished", missing_shards(run)))
+        entries.append(("  unfinished", f"run {run.run}: {missing_shards(run)}"))
     return entries
-
-
-def missing_shards(run: UnfinishedRun) -> str:
-    """What a run lacks, in words."""
-    missing = len(run.missing)
-    return f"run {run.run}: {missing:,} of {counted(run.count, 'shard')} {'is' if missing == 1 else 'are'} missing"
 
 
 def train_arguments(trained_with: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables as people and programs take them: CSV that no spreadsheet runs, and Parquet with exact values."""
+"""Tables as files: CSV in which no spreadsheet finds a formula, and Parquet with exact values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Row = Mapping[str, Any]  # column name -> value, None where there is none
 
 
 def to_csv(columns: Iterable[Column], rows: Iterable[Row]) -> bytes:
-    """Rows -> CSV in UTF-8. A missing value is an empty cell, a truth value 0 or 1."""
+    """Columns and rows -> CSV in UTF-8, in which a missing value is an empty cell and a truth value is 0 or 1."""
     columns = list(columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -55,7 +55,7 @@ def _cell(column: Column, value: Any) -> str:
 
 
 def escape_cell(text: str) -> str:
-    """Text -> CSV cell that no spreadsheet runs as a formula: an apostrophe is put before = + - @ tab, return and '.
+    """Text -> CSV cell that no spreadsheet takes for a formula: an apostrophe goes before = + - @ tab, return and '.
 
     `unescape_cell` undoes it.
     """
@@ -68,7 +68,7 @@ def unescape_cell(cell: str) -> str:
 
 
 def to_parquet(columns: Iterable[Column], rows: Iterable[Row]) -> bytes:
-    """Rows -> Parquet; texts exactly as they are, but a lone surrogate is spelt \\udcXX, since Parquet holds UTF-8."""
+    """Columns and rows -> Parquet, values exact; a lone surrogate is spelt \\udcXX, since Parquet holds UTF-8."""
     import pyarrow
     import pyarrow.parquet
 
@@ -87,7 +87,7 @@ def _exact(value: Any) -> Any:
 
 
 def read_parquet(data: bytes) -> list[dict[str, Any]]:
-    """What `to_parquet` gave -> rows."""
+    """Parquet file -> its rows, as dictionaries."""
     import pyarrow.parquet
 
     # `pyarrow.parquet.read_table` would import pandas: 0.3 s and 45 MB.

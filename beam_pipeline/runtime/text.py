@@ -1,4 +1,4 @@
-"""Text for people and keys for Beam: what every room words alike."""
+"""Errors, durations and sizes in words, and file names as Beam and UTF-8 can hold them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import os
 
 
 def reason(error: OSError) -> str:
-    """Why a file cannot be read, for a person."""
+    """Error of a file -> why it cannot be read, in words."""
     return error.strerror.lower() if error.strerror else str(error)
 
 
 def utf8(text: str) -> str:
-    """The same text, but a lone surrogate, which stands for a byte of a name that is not UTF-8, is spelt \\udcXX."""
+    """Text -> the same, but each lone surrogate, which stands for a byte that is not UTF-8, is spelt \\udcXX."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def uri_key(uri: str) -> bytes:
-    """A uri as Beam can group by it: names that are not UTF-8 have no place in its coder of strings."""
+    """Uri -> bytes that Beam can group by; its coder of strings does not take names that are not UTF-8."""
     return uri.encode(errors="surrogatepass")
 
 
 def uri_of(key: bytes) -> str:
-    """The inverse of `uri_key`."""
+    """Bytes that `uri_key` gave -> the uri."""
     return key.decode(errors="surrogatepass")
 
 
 def duration(seconds: float) -> str:
-    """Seconds -> text for a person, to two units."""
+    """Seconds -> text in two units, such as "12 min 21 s"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -37,7 +37,7 @@ def duration(seconds: float) -> str:
 
 
 def size_in_words(size: float) -> str:
-    """Bytes -> text for a person, in powers of 1000."""
+    """Bytes -> text in powers of 1000, such as "1.9 GB"."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 999.5:
             return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.5 else f"{size:.1f} {unit}"
@@ -46,12 +46,12 @@ def size_in_words(size: float) -> str:
 
 
 def why(error: Exception) -> str:
-    """What a page could not be written for, in a line."""
+    """Error -> what went wrong, in one line."""
     if isinstance(error, OSError):
         return reason(error)
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def stem(uri: str) -> str:
-    """Address of a file -> the same without the ending of its name."""
+    """Address of a file -> the address without the ending of the name: photos/a.jpg -> photos/a."""
     return os.path.splitext(uri)[0]

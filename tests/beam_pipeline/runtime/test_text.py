@@ -1,6 +1,6 @@
 import pytest
 
-from beam_pipeline.runtime.text import duration
+from beam_pipeline.runtime.text import duration, size_in_words, uri_key, uri_of, utf8, why
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,29 @@ from beam_pipeline.runtime.text import duration
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (262770, "263 kB"), (1.863e9, "1.9 GB"), (5e13, "50.0 TB")],
+)
+def test_sizes_in_words(size, text):
+    assert size_in_words(size) == text
+
+
+def test_a_name_that_is_not_utf_8_can_be_shown_and_grouped():
+    name = "caf\udce9.jpg"
+    assert utf8(name) == "caf\\udce9.jpg"
+    assert uri_of(uri_key(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (PermissionError(13, "Permission denied"), "permission denied"),
+        (ValueError("two\n  lines"), "two lines"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_an_error_says_why_in_a_line(error, text):
+    assert why(error) == text
