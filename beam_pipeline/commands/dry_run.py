@@ -90,7 +90,9 @@ class Trial:
     size_bytes: int
 
 
-def dry_run_extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEncoder = load_encoder) -> list[Entry]:
+def dry_run_extract(
+    options: ExtractOptions, beam_options: PipelineOptions, load: LoadEncoder = load_encoder
+) -> list[Entry]:
     """Prints and returns what `extract` would do.
 
     Args:
@@ -115,7 +117,9 @@ def dry_run_extract(options: ExtractOptions, beam_options: PipelineOptions, load
     return _print("extract", output, _of_work(work, standing, options.shard_size) + _of_trial(trial, work.new))
 
 
-def dry_run_caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEncoder = load_encoder) -> list[Entry]:
+def dry_run_caption(
+    options: CaptionOptions, beam_options: PipelineOptions, load: LoadEncoder = load_encoder
+) -> list[Entry]:
     """Prints and returns what `caption` would do.
 
     Args:

@@ -76,10 +76,10 @@ _STAGES = {
         ),
         Stage("export", "Convert captions for other programs.", ExportOptions, "beam_pipeline.exports.export"),
     ),
-    "To look at what is there": (
+    "To look at a directory": (
         Stage(
             "status",
-            "Show what is done, what is missing and how to go on.",
+            "Show what is done, what is missing and how to continue.",
             StatusOptions,
             "beam_pipeline.commands.status",
         ),
@@ -91,7 +91,7 @@ _STAGES = {
             "beam_pipeline.commands.verify",
         ),
     ),
-    "To try it, and to type less": (
+    "To get started": (
         Stage(
             "demo",
             "Draw a collection and run every stage on it.",
@@ -120,7 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"captionbeam {__version__}", help="show it and exit")
+    parser.add_argument("--version", action="version", version=f"captionbeam {__version__}", help="show the version")
     subparsers = parser.add_subparsers(
         dest="stage", metavar="STAGE", required=True, prog="captionbeam", parser_class=Parser, help=argparse.SUPPRESS
     )
@@ -176,7 +176,7 @@ def _add_stage(subparsers: argparse._SubParsersAction, stage: Stage) -> None:
         groups["run"].add_argument(
             "--dry-run",
             action="store_true",
-            help="only say what would be done, how long it would take and how much it would write",
+            help="only show what would be done, how long it would take and how much it would write",
         )
 
 
