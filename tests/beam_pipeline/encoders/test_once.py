@@ -7,9 +7,13 @@ from training.data.feature_set import EncoderIdentity
 calls = []
 
 
+class LoadedEncoder:
+    pass
+
+
 def load(spec):
     calls.append(spec)
-    return object()
+    return LoadedEncoder()
 
 
 def test_an_encoder_is_loaded_once_however_often_it_travels():
