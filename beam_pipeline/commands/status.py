@@ -118,10 +118,8 @@ def _of_captioner(directory: str) -> _State:
     entries = [("model", trained_with["model"])]
     finished = storage.exists(storage.join(directory, METRICS))
     if state := _finished_state(directory) if finished else read_state(directory):
-        epochs = (
-            f"{state.epoch} done, of at most {trained_with['epochs']} and {trained_with['self_critical_epochs']} "
-            "self-critical"
-        )
+        cross_entropy, self_critical = trained_with["epochs"], trained_with["self_critical_epochs"]
+        epochs = f"{state.epoch} done, of at most {cross_entropy} and then {self_critical} self-critical"
         if state.step:
             epochs += f"; {counted(state.step, 'step')} of the next"
         entries.append(("epochs", epochs))

@@ -70,7 +70,7 @@ def test_progress_of_a_training(copy):
     state = TrainingState(epoch=4, step=1, stage=Stage.CROSS_ENTROPY, best=0.5123, best_epoch=3, history=[0.1] * 4)
     state.save(str(directory))
     entries = dict(status(StatusOptions(str(directory))))
-    assert entries["epochs"] == "4 done, of at most 7 and 0 self-critical; 1 step of the next"
+    assert entries["epochs"] == "4 done, of at most 7 and then 0 self-critical; 1 step of the next"
     assert entries["best"] == "epoch 3, validation CIDEr 51.2"
     assert entries["word-presence head"] == "not yet, or made by an earlier captionbeam"
 
@@ -80,7 +80,7 @@ def test_a_finished_training_is_told_by_its_metrics(copy):
     metrics = {"dev_cider": 0.6471, "best_epoch": 6, "epochs": 7}
     (directory / "metrics.json").write_text(json.dumps(metrics))
     entries = dict(status(StatusOptions(str(directory))))
-    assert entries["epochs"] == "7 done, of at most 7 and 0 self-critical"
+    assert entries["epochs"] == "7 done, of at most 7 and then 0 self-critical"
     assert entries["best"] == "epoch 6, validation CIDEr 64.7"
     assert entries["finished"].startswith("trained by captionbeam train ")
     (directory / "metrics.json").write_text("[]")
