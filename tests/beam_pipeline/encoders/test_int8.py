@@ -199,7 +199,9 @@ def test_int8_and_other_features_do_not_mix(run_extract, run_int8, quantized, tm
 def test_tensorflow_and_transforms_have_no_int8(run_extract, quantized, weights, tmp_path):
     with pytest.raises(UserError, match="--precision int8: goes with --engine openvino only"):
         run_extract(precision="int8")
-    with pytest.raises(UserError, match=r"int8 encoder is fitted to a collection; .*give the path of its int8_encoder.npz"):
+    with pytest.raises(
+        UserError, match=r"int8 encoder is fitted to a collection; .*give the path of its int8_encoder.npz"
+    ):
         ExtractFeatures(str(weights), precision="int8", engine="openvino")
     path = quantized(tmp_path / "features")
     assert ExtractFeatures(path, "pooled", precision="int8", engine="openvino")._encoder.weights_path == path
