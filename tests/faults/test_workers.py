@@ -29,7 +29,7 @@ def test_the_same_bytes_on_every_runner(undisturbed, files_of, tmp_path, beam_op
     """Workers know nothing of the main program but what was sent to them."""
     (tmp_path / "empty").mkdir()
     chosen = undisturbed.options["caption of features"]
-    command = [sys.executable, "-m", "beam_pipeline.cli", "caption", "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "beam_pipeline.cli", "caption", "--no-report", "--output", str(tmp_path / "out")]
     command += ["--features", chosen["features"], "--captioner", chosen["captioner"], *beam_options]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, timeout=600)
