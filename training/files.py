@@ -10,8 +10,10 @@ import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from training.errors import JobFailed, UserError
 
@@ -24,6 +26,40 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 def is_local(path: str) -> bool:
     """True for a plain path, False for `scheme://...`."""
     return _REMOTE.match(path) is None
+
+
+_IS_LINK = "{}: a link, and links in a directory of captionbeam are not followed; put the file itself in its place"
+_NO_FILE = "{}: a folder or a device where a file is expected; remove it, and put the file in its place"
+
+
+def open_own(path: str) -> BinaryIO:
+    """Opens a local file of a directory that captionbeam made, for reading bytes: a regular file, and no link.
+
+    A stranger may have made the directory, and a link in it may lead anywhere.
+
+    Raises:
+      UserError: it is a link, a folder or a device.
+      OSError: it cannot be opened.
+    """
+    try:
+        # Without blocking, since to open a pipe would wait for somebody who writes into it.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            require_own(path)
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise UserError(_NO_FILE.format(path))
+    return open(handle, "rb")
+
+
+def require_own(path: str) -> int:
+    """Local file of a directory that captionbeam made -> its size in bytes; raises as `open_own` does."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError((_IS_LINK if stat.S_ISLNK(status.st_mode) else _NO_FILE).format(path))
+    return status.st_size
 
 
 @contextlib.contextmanager

@@ -13,12 +13,14 @@ import posixpath
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, TypeVar
 
-from training import files
+from training import documents, files
 from training.errors import UserError
 from training.files import is_local
+
+T = TypeVar("T")
 
 _BLOCK = 1 << 20
 _TENSORFLOW_IO = ("s3", "az", "hdfs", "viewfs", "http", "https")  # file systems that importing it adds to TensorFlow
@@ -89,6 +91,38 @@ def read_bytes(path: str) -> bytes:
 def read_json(path: str) -> Any:
     """Path -> parsed JSON; raises OSError as `reading` does, and ValueError if the file is not JSON in UTF-8."""
     return json.loads(read_bytes(path).decode())
+
+
+@contextlib.contextmanager
+def reading_own(path: str) -> Iterator[BinaryIO]:
+    """Opens a file of a directory that captionbeam made, for reading bytes; a link is not followed.
+
+    Raises:
+      UserError: it is a link, a folder or a device.
+      OSError: as `reading` does.
+    """
+    with files.open_own(path) if is_local(path) else reading(path) as file:
+        yield file
+
+
+def read_own(path: str) -> bytes:
+    """Path of a file of a directory that captionbeam made -> the whole file; raises as `reading_own` does."""
+    with reading_own(path) as file:
+        return file.read()
+
+
+def read_document(path: str, kind: type[T], mend: str, version: int | None = None) -> T | None:
+    """Path of a JSON document -> what it holds, as `documents.parse_document` reads it; None if there is no file.
+
+    Raises:
+      UserError: it is damaged, of another schema version, or no file.
+      OSError: it cannot be read.
+    """
+    try:
+        data = read_own(path)
+    except FileNotFoundError:
+        return None
+    return documents.parse_document(data, kind, path, mend, version)
 
 
 def exists(path: str) -> bool:
@@ -176,6 +210,15 @@ def write_json(path: str, document: Any) -> None:
       ValueError: the document holds a NaN, which has no JSON form; the old file stays.
     """
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_document(path: str, content: Mapping[str, Any]) -> None:
+    """Replaces the file at `path` by a JSON document with its checksum, in one step; `read_document` reads it.
+
+    Raises:
+      ValueError: the content holds a NaN, which has no JSON form; the old file stays.
+    """
+    write_bytes(path, documents.to_document(content))
 
 
 def copy_file(source: str, target: str) -> None:

@@ -10,18 +10,20 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from beam_pipeline.runtime.extras import require
-from training import files
+from training import documents, files
 from training.errors import JobFailed
 from training.files import TEMPORARY_PREFIX, is_local
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
+
+T = TypeVar("T")
 
 _BLOCK = 1 << 20  # bytes
 
@@ -92,6 +94,43 @@ def read_bytes(path: str) -> bytes:
     """Path -> the whole file; raises OSError if it cannot be read."""
     with open_file(path) as file:
         return file.read()
+
+
+def open_own(path: str) -> BinaryIO:
+    """Opens a file of a directory that captionbeam made, for reading bytes; a link is not followed.
+
+    Raises:
+      UserError: it is a link, a folder or a device.
+      OSError: it cannot be opened.
+    """
+    return files.open_own(path) if is_local(path) else open_file(path)
+
+
+def read_own(path: str) -> bytes:
+    """Path of a file of a directory that captionbeam made -> the whole file; raises as `open_own` does."""
+    with open_own(path) as file:
+        return file.read()
+
+
+def read_document(path: str, kind: type[T], mend: str, version: int | None = None) -> T | None:
+    """Path of a JSON document -> what it holds, as `documents.parse_document` reads it; None if there is no file.
+
+    Raises:
+      UserError: it is damaged, of another schema version, or no file.
+      OSError: it cannot be read.
+    """
+    if not is_local(path) and not exists(path):
+        return None
+    try:
+        data = read_own(path)
+    except FileNotFoundError:
+        return None
+    return documents.parse_document(data, kind, path, mend, version)
+
+
+def write_document(path: str, content: Mapping[str, Any]) -> None:
+    """Replaces the file at `path` by a JSON document with its checksum, in one step; `read_document` reads it."""
+    write_atomic(path, documents.to_document(content))
 
 
 def sha256(path: str) -> str:
