@@ -53,7 +53,7 @@ stamp() { printf '%s\n' "$venv/captionbeam${1:+-$1}.stamp"; }
 
 # What stands in the stamps of an environment that is up to date: this checkout's place (the install points to it) and
 # its needs.
-wanted() { printf '%s %s\n' "$root" "$(cksum <"$root/setup.py")"; }
+wanted() { printf '%s %s\n' "$root" "$(cat -- "$root/setup.py" "$root/requirements/"*.txt | cksum)"; }
 
 is_installed() {
     local stamp
@@ -72,6 +72,8 @@ make_venv() {
         fail "$base cannot make a virtual environment in $venv; on Debian or Ubuntu install python3-venv"
 }
 
+pip_install() { "$python" -m pip install --quiet --disable-pip-version-check "$@"; }
+
 install() {
     local extra=$1 level
     is_installed "$extra" && return # another call did it while this one waited
@@ -83,8 +85,13 @@ install() {
     fi
     say "installing captionbeam and what it needs${extra:+, with the extra $extra,} into $venv (some minutes) ..."
     : >"$unfinished"
-    "$python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}" >&2 ||
-        fail "the installation failed; pip's message is above. Call this script again to retry"
+    # Everything that is downloaded must have a hash of requirements/. The package itself is this checkout.
+    {
+        pip_install --require-hashes --requirement "$root/requirements/installers.txt" &&
+            pip_install --no-build-isolation --no-deps --editable "$root" &&
+            pip_install --no-build-isolation --require-hashes --constraint "$root/requirements/constraints.txt" \
+                "captionbeam${extra:+[$extra]}"
+    } >&2 || fail "the installation failed; pip's message is above. Call this script again to retry"
     for level in "" "$extra"; do
         wanted >"$(stamp "$level")"
     done

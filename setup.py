@@ -18,7 +18,10 @@ INSTALL = [  # captioning and training
     f"tensorflow-io==0.37.1; {TFIO}",  # s3://, az://, hdfs:// and http(s):// for tf.data
     f"tensorflow>=2.20,<3; {NO_TFIO}",  # first release with wheels for Python 3.13
     "apache-beam>=2.70,<3",  # the two pipelines, on one machine or on a cluster
-    "budoux>=0.10,<0.11",  # words of Chinese, Japanese and Thai captions; another version may cut otherwise
+    # Words of Chinese, Japanese and Thai captions; another version may cut otherwise, as that for Python 3.10 does in
+    # Japanese.
+    "budoux>=0.10,<0.11; python_version >= '3.11'",
+    "budoux>=0.9,<0.10; python_version < '3.11'",
     "jinja2>=3.1,<4",  # pages, with every text escaped
     "h5py>=3.10,<4",  # tells the layouts of weight files apart; keras brings it
     "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3
