@@ -17,10 +17,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from beam_pipeline.commands.argument_parser import Parser, closest
+from beam_pipeline.commands.foreign_options import answer_to
 from beam_pipeline.commands.parser import STAGES, Stage, build_parser, fill, stage_parser
 from beam_pipeline.runtime.interrupts import stoppable
 from beam_pipeline.runtime.logs import set_up_logging
 from beam_pipeline.runtime.memory import first_import
+from beam_pipeline.runtime.streams import set_up_streams
+from beam_pipeline.runtime.text import escaped
 from training.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +68,7 @@ def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
         sys.stdout.flush()
     except UserError as error:
         logging.getLogger("captionbeam").debug("stack trace", exc_info=True)
-        print(f"captionbeam {stage}: {error}", file=sys.stderr)
+        print(escaped(f"captionbeam {stage}: {error}", kept=""), file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
@@ -74,7 +77,7 @@ def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
 
 def _may_be_beams(stage: str, option: str) -> bool:
     """Whether an option that a stage does not know may be one of Beam's, which only Beam can tell."""
-    return option.startswith("-") and not _is_of_encoder(stage, option)
+    return option.startswith("-") and not _is_of_encoder(stage, option) and not answer_to(stage, option)
 
 
 def _is_of_encoder(stage: str, option: str) -> bool:
@@ -107,6 +110,8 @@ def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
         return f"{option}: caption uses the encoder that its captioner was trained with; the option is one of extract"
     if not option.startswith("-"):
         return f"unexpected argument {option} (see captionbeam {stage} --help)"
+    if answer := answer_to(stage, option.replace("_", "-")):  # Beam's own have underscores, and other tools' may
+        return answer
     ours = [flag for action in stage_parser(stage)._actions for flag in action.option_strings]
     close = closest(option.partition("=")[0], ours + beam_flags)
     return f"unknown option {option}" + (close or f" (see captionbeam {stage} --help)")
@@ -121,6 +126,7 @@ def _function(stage: Stage, dry_run: bool) -> Callable[..., object]:
 
 def command() -> NoReturn:
     """The installed command: `main`, and an exit with its status."""
+    set_up_streams()
     status = main()
     # What Python does at its end is done here, but for two things. A process that was told to stop does not wait for
     # threads that are in the midst of something. And to take down every module takes two seconds with TensorFlow and

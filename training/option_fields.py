@@ -44,6 +44,7 @@ class Option:
       positional: whether it is given by its place, without a flag.
       flag: its name, where that is not the field's; `--no-...` is a switch that turns the field off.
       alias: a second option for the same field.
+      when_missing: what to say where a required option is missing, if its name alone would not help.
     """
 
     help: str
@@ -56,6 +57,7 @@ class Option:
     positional: bool = False
     flag: str | None = None
     alias: Alias | None = None
+    when_missing: str | None = None
 
 
 def option(

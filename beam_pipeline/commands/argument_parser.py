@@ -7,6 +7,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from beam_pipeline.commands.foreign_options import answer_to
+from beam_pipeline.runtime.text import escaped
+
 
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are one line, with a suggestion for a misspelt stage, option or choice."""
@@ -24,14 +27,35 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the process with exit status 2 and a line that names the problem."""
         # A required option that seems to be missing may be misspelt.
-        if "required" in message and (misspelt := self._misspelt()):
-            message = misspelt
+        if "required" in message:
+            message = self._misspelt() or self._what_is_missing() or message
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(escaped(message), file)
+
+    def _what_is_missing(self) -> str:
+        """What the first missing option says of itself; "" if none does."""
+        given = {argument.partition("=")[0] for argument in self._arguments}
+        for action in self._actions:
+            if (text := getattr(action, "when_missing", None)) and not given.intersection(self._set_of(action)):
+                return str(text)
+        return ""
+
+    def _set_of(self, action: argparse.Action) -> list[str]:
+        """The flags of an option and of those that may stand in its place."""
+        groups = (group._group_actions for group in self._mutually_exclusive_groups)
+        together: Iterable[argparse.Action] = next((group for group in groups if action in group), [action])
+        return [flag for one in together for flag in one.option_strings]
+
     def _misspelt(self) -> str:
-        """The first unknown option that resembles a known one, in words; "" if there is none."""
+        """What to do about the first unknown option that other tools have, or that resembles one of ours; else ""."""
         for option in self._arguments:
-            if option.startswith("--") and option.partition("=")[0] not in self._option_string_actions:
+            if option.startswith("-") and option.partition("=")[0] not in self._option_string_actions:
+                if answer := answer_to(self.prog.rpartition(" ")[2], option):
+                    return answer
+                if not option.startswith("--"):
+                    continue
                 close = closest(option.partition("=")[0], self._option_string_actions, cutoff=0.8)
                 if close:
                     return f"unknown option {option}{close}"

@@ -204,7 +204,8 @@ def _add_option(place: Any, field: Field, option: Option) -> None:
     if field.default is MISSING and not option.one_of:
         settings["required"] = True
     flag = option.flag or f"--{field.name.replace('_', '-')}"
-    place.add_argument(flag, dest=field.name, **settings)
+    action = place.add_argument(flag, dest=field.name, **settings)
+    action.when_missing = option.when_missing
     if alias := option.alias:
         place.add_argument(alias.flag, dest=field.name, type=option.type, metavar=alias.metavar, help=alias.help)
 

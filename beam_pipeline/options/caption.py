@@ -17,7 +17,10 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
     `report` is off where Python code asks for captions, and on in the command.
     """
 
-    captioner: str = captioner_option()
+    captioner: str = captioner_option(
+        when_missing="give --captioner, a directory that `captionbeam train` made; captionbeam ships none: train one "
+        "on images with captions, as docs/tutorials/flickr8k.md shows, or use one that others trained with captionbeam"
+    )
     output: str = option("directory to write the captions, the ledger and word_importance.csv to", "DIR")
     images: str | None = option(IMAGES_HELP, IMAGES_METAVAR, one_of="source", default=None)
     features: str | None = option(

@@ -7,6 +7,15 @@ import os
 import sys
 import warnings
 
+from beam_pipeline.runtime.text import escaped
+
+
+class _Escaped(logging.Formatter):
+    """A message as one line that no terminal obeys; a stack trace stays below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return escaped(super().formatMessage(record), kept="")
+
 
 def set_up_logging(verbose: bool) -> None:
     """Shows messages of captionbeam; has to be called before Beam and TensorFlow are imported.
@@ -27,7 +36,9 @@ def set_up_logging(verbose: bool) -> None:
     own.setLevel(logging.DEBUG if verbose else logging.INFO)
     own.propagate = False
     if not own.handlers:
-        own.addHandler(logging.StreamHandler())
+        shown = logging.StreamHandler()
+        shown.setFormatter(_Escaped())
+        own.addHandler(shown)
 
 
 def is_verbose() -> bool:

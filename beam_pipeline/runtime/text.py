@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+
+# What a terminal obeys: control characters, and marks that turn the direction of the text around them.
+_OBEYED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
 def reason(error: OSError) -> str:
     """Error of a file -> why it cannot be read, in words."""
     return error.strerror.lower() if error.strerror else str(error)
+
+
+def escaped(text: str, kept: str = "\n\t") -> str:
+    """Text -> the same with control characters, marks of direction and lone surrogates spelt \\x1b, \\u202e, \\udcXX.
+
+    Args:
+      kept: control characters that stay as they are.
+    """
+    return _OBEYED.sub(lambda found: found[0] if found[0] in kept else ascii(found[0])[1:-1], text)
 
 
 def utf8(text: str) -> str:

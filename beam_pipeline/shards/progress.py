@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -28,6 +26,7 @@ from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.live_counts import HASHED, LISTED, NEW, SHARDS, LiveCounts
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
+from training.fitting.progress_bar import can_redraw
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
@@ -124,14 +123,6 @@ def progress_line(state: ProgressState, speed: float | None) -> str:
     return ", ".join(parts)
 
 
-def _can_redraw() -> bool:
-    """Whether a line on standard error can be redrawn; not where the terminal has no size, as in some CI systems."""
-    try:
-        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > 0
-    except (OSError, ValueError):
-        return sys.stderr.isatty()
-
-
 class ProgressDisplay:
     """Shows the progress of a pipeline for as long as it is entered; an error in here never fails the job.
 
@@ -185,7 +176,7 @@ class ProgressDisplay:
 
     def _watch(self) -> None:
         try:
-            if _can_redraw():
+            if can_redraw():
                 with (
                     logging_redirect_tqdm(loggers=[log]),
                     tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True) as self._bar,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tqdm import tqdm
@@ -23,6 +24,16 @@ class _Lines:
         sys.stderr.flush()
 
 
+def can_redraw() -> bool:
+    """Whether a line on standard error can be redrawn; not on a terminal without a size, as some CI systems have it."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).lines > 0
+    except (OSError, ValueError):
+        return True
+
+
 def progress_bar(total: int, title: str, unit: str, initial: int = 0) -> tqdm:
     """Makes a progress bar on standard error.
 
@@ -32,7 +43,7 @@ def progress_bar(total: int, title: str, unit: str, initial: int = 0) -> tqdm:
       unit: noun in the singular.
       initial: units that were done before.
     """
-    if sys.stderr.isatty():
+    if can_redraw():
         return tqdm(total=total, initial=initial, desc=title, unit=unit, mininterval=0.5, dynamic_ncols=True)
     return tqdm(
         total=total,

@@ -1,6 +1,6 @@
 import pytest
 
-from beam_pipeline.runtime.text import duration, size_in_words, uri_key, uri_of, utf8, why
+from beam_pipeline.runtime.text import duration, escaped, size_in_words, uri_key, uri_of, utf8, why
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,21 @@ def test_a_name_that_is_not_utf_8_can_be_shown_and_grouped():
 )
 def test_an_error_says_why_in_a_line(error, text):
     assert why(error) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, K\u00e4se, \u732b", "plain, K\u00e4se, \u732b"),
+        ("a\x1b[31m\x07\r\x9b", "a\\x1b[31m\\x07\\r\\x9b"),
+        ("two\nlines\tand", "two\nlines\tand"),
+        ("\u202egpj.exe\u2066\u2028", "\\u202egpj.exe\\u2066\\u2028"),
+        ("caf\udce9", "caf\\udce9"),
+    ],
+)
+def test_text_that_a_terminal_obeys_is_escaped(text, shown):
+    assert escaped(text) == shown
+
+
+def test_line_ends_are_escaped_where_none_are_kept():
+    assert escaped("a\nb", kept="") == "a\\nb"

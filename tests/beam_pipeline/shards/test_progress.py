@@ -179,6 +179,7 @@ def test_a_terminal_gets_a_live_line(tmp_path, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(module, "LIVE_SECONDS", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
     with ProgressDisplay("caption", str(tmp_path), [], pictures=8) as progress:
         progress.live_counts.add("done", 2)
         while "2 of 8" not in terminal.getvalue():

@@ -39,6 +39,12 @@ def test_what_is_done_at_once_says_little(steps):
     assert len(steps(io.StringIO()).splitlines()) <= 1
 
 
-def test_a_terminal_gets_a_bar(steps):
+def test_a_terminal_gets_a_bar(steps, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     said = steps(Terminal())
     assert "\r" in said and "100/100" in said
+
+
+def test_a_terminal_that_cannot_go_back_gets_lines(steps, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\r" not in steps(Terminal())
