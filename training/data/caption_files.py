@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,17 +21,14 @@ from typing import Literal
 
 from training.errors import UserError
 from training.storage import reading
+from training.text.lines import MAX_LINE_BYTES, TOO_LONG, Line, csv_rows, numbered_lines
 
 COLUMNS = ("image", "caption")
 FORMS = "a CSV file with the columns image,caption or Flickr8k's lines name.jpg#0<TAB>caption"
 
 MAX_PROBLEMS = 100  # described; others are only counted, so that a damaged file of any size needs little memory
 _SNIFFED_LINES = 100  # a token file may begin with bad lines
-_MAX_ROW_LINES = 50  # in a longer quoted CSV field, the closing quote is missing
-_CHUNK_BYTES = 1 << 20
 _TOKEN_LINE = re.compile(r"(?P<image>.*)#\d+\s*\t(?P<text>.*)", re.DOTALL)
-
-_Line = tuple[int, bytes]  # number (the first is 1), bytes without the line end
 
 
 @dataclass(frozen=True)
@@ -147,10 +143,13 @@ def normalized_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _parse_token_lines(lines: Iterator[_Line]) -> Iterator[CaptionRow | tuple[int, str]]:
+def _parse_token_lines(lines: Iterator[Line]) -> Iterator[CaptionRow | tuple[int, str]]:
     """Lines -> rows, or (line number, reason)."""
     for number, raw in lines:
         if not raw.strip():
+            continue
+        if len(raw) > MAX_LINE_BYTES:
+            yield number, TOO_LONG
             continue
         try:
             match = _TOKEN_LINE.fullmatch(raw.decode())
@@ -165,89 +164,18 @@ def _parse_token_lines(lines: Iterator[_Line]) -> Iterator[CaptionRow | tuple[in
             yield number, "no #number before the tab; expected name.jpg#0<TAB>caption"
 
 
-def _parse_csv(lines: Iterator[_Line]) -> Iterator[CaptionRow | tuple[int, str]]:
-    """Lines -> rows, or (line number, reason); the first line that is not blank is the header.
-
-    The lines of a quoted field are joined here and not by `csv.reader`, which would read the rest of the file into a
-    field whose closing quote is missing. Here only that line is lost.
-    """
-    source = _PushBack(lines)
-    columns: list[str] = []
-    for number, raw in source:
-        if not raw.strip():
-            continue
-        if not columns:
-            columns = _header(raw)
-            continue
-        try:
-            fields = _csv_fields(raw, source)
-        except UnicodeDecodeError:
-            yield number, "not UTF-8 text"
-        except csv.Error as error:
-            yield number, str(error)
+def _parse_csv(lines: Iterator[Line]) -> Iterator[CaptionRow | tuple[int, str]]:
+    """Lines -> rows, or (line number, reason); the first line that is not blank is the header."""
+    columns = next((_header(raw) for _, raw in lines if raw.strip()), [])
+    for number, fields in csv_rows(lines):
+        if isinstance(fields, str):
+            yield number, fields
+        elif len(fields) == len(columns):
+            record = dict(zip(columns, fields, strict=True))
+            yield _row(record["image"], record["caption"], number)
         else:
-            if len(fields) == len(columns):
-                record = dict(zip(columns, fields, strict=True))
-                yield _row(record["image"], record["caption"], number)
-            else:
-                count = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
-                yield number, f"{count} where the header has {len(columns)}; quote a caption that holds commas"
-
-
-def _csv_fields(first: bytes, source: _PushBack) -> list[str]:
-    """First line of a row -> its fields; takes from `source` only the lines that belong to the row.
-
-    Raises:
-      csv.Error: a quote is misplaced or never closed; the lines after the first one are put back.
-      UnicodeDecodeError: the bytes are not UTF-8; the lines after the first one are put back.
-    """
-    taken: list[_Line] = []
-    row = first
-    try:
-        # In a row's text every quote opens or closes a field or is half of a pair, so an odd number means "goes on".
-        while _ends_inside_quotes(row):
-            line = next(source, None)
-            if line is None or len(taken) == _MAX_ROW_LINES:
-                taken += [line] if line else []
-                raise csv.Error("a quote is opened and never closed")
-            taken.append(line)
-            row += b"\n" + line[1].removesuffix(b"\r")
-        try:
-            return next(csv.reader([row.decode()], strict=True))
-        except csv.Error as error:
-            raise csv.Error(f"misplaced quote ({error})") from None
-    except (csv.Error, UnicodeDecodeError):
-        source.put_back(taken)
-        raise
-
-
-def _ends_inside_quotes(row: bytes) -> bool:
-    """Bytes of a row so far -> whether a quoted field is still open at their end."""
-    inside = False
-    at_start = True  # of a field: only there does a quote open one; elsewhere it is a plain character
-    for char in row:
-        if inside:
-            inside = char != 0x22  # a doubled quote closes here and opens again at once
-            at_start = not inside
-        else:
-            inside = at_start and char == 0x22
-            at_start = char == 0x2C
-    return inside
-
-
-class _PushBack(Iterator[_Line]):
-    """An iterator that takes lines back."""
-
-    def __init__(self, lines: Iterator[_Line]):
-        self._lines = lines
-        self._waiting: deque[_Line] = deque()
-
-    def __next__(self) -> _Line:
-        return self._waiting.popleft() if self._waiting else next(self._lines)
-
-    def put_back(self, lines: list[_Line]) -> None:
-        """These come next, in this order."""
-        self._waiting.extendleft(reversed(lines))
+            count = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
+            yield number, f"{count} where the header has {len(columns)}; quote a caption that holds commas"
 
 
 def _row(image: str, text: str, number: int) -> CaptionRow | tuple[int, str]:
@@ -273,31 +201,18 @@ def _shortened(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _read_lines(path: str) -> Iterator[_Line]:
-    """Path -> numbered lines as bytes, without line ends and byte order marks.
+def _read_lines(path: str) -> Iterator[Line]:
+    """Path -> what `numbered_lines` gives.
 
-    TensorFlow drops every carriage return of a remote line, also those inside it; hence the splitting here.
+    TensorFlow drops every carriage return of a remote line, also those inside it; hence the splitting there.
 
     Raises:
       UserError: the file cannot be read.
     """
-    number = 0
-    tail = b""
     try:
         with reading(path) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                *lines, tail = (tail + chunk).split(b"\n")
-                for line in lines:
-                    number += 1
-                    yield number, _stripped(line)
+            yield from numbered_lines(file)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); expected a readable text file") from error
-    if tail:
-        yield number + 1, _stripped(tail)
-
-
-def _stripped(line: bytes) -> bytes:
-    # Not only at the head of the file: files with a mark of their own are often joined with `cat`.
-    return line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\r")

@@ -140,7 +140,7 @@ def test_a_name_may_hold_number_signs_and_spaces(written):
         (b"\n \n", "the file is empty"),
         (b"", "the file is empty"),
         (b"image,caption\na.jpg,\n", "not one usable caption in it; line 2: the caption is empty"),
-        ("image,caption\na.jpg,A dog .\n".encode("utf-16"), "bytes that are not UTF-8 text"),
+        ("image,caption\na.jpg,A dog .\n".encode("utf-16-le"), "found the columns"),
         (b"\xff\xd8\xff\xe0 a photo", "bytes that are not UTF-8 text"),
     ],
 )
@@ -190,7 +190,7 @@ def test_rows_come_before_the_file_has_been_read_to_its_end(written):
 
 
 def test_lines_are_whole_where_chunks_meet(written, monkeypatch):
-    monkeypatch.setattr("training.data.caption_files._CHUNK_BYTES", 7)
+    monkeypatch.setattr("training.text.lines._CHUNK_BYTES", 7)
     assert pairs(written(CSV.replace(b"\n", b"\r\n"))) == PAIRS
 
 
