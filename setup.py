@@ -25,6 +25,7 @@ INSTALL = [  # captioning and training
     "jinja2>=3.1,<4",  # pages, with every text escaped
     "h5py>=3.10,<4",  # tells the layouts of weight files apart; keras brings it
     "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3
+    "lxml>=6,<7",  # XMP in sidecars and pictures, changed in place; ElementTree would rename its prefixes
     "msgspec>=0.20,<1",  # checks JSON that was written before against types with bounds, without other dependencies
     "numpy>=1.26,<3",  # features between Beam and TensorFlow; TensorFlow 2.16 narrows it to below 2
     "pillow>=11.3,<14",  # decodes pictures; 11.3 brings AVIF; apache-beam 2.77 holds it below 13

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from beam_pipeline.inputs.archives import list_tar, list_zip, tar_blocks, zip_blocks
 from beam_pipeline.inputs.input_file import COMPRESSED_SUFFIXES, InputFile, TooLarge, UnreadableMember
+from beam_pipeline.inputs.written_mark import MarkSearch, states_before
 from beam_pipeline.runtime import storage
 
 _BLOCK = 1 << 20
@@ -114,3 +115,18 @@ def fingerprint(input_file: InputFile, max_bytes: int) -> str:
     for block in read_blocks(input_file, max_bytes):
         digest.update(block)
     return digest.hexdigest()
+
+
+def fingerprint_and_states(input_file: InputFile, max_bytes: int) -> tuple[str, tuple[str, ...]]:
+    """Input of `max_bytes` at most -> its `fingerprint`, and what `written_mark.states_before` finds in it.
+
+    A file that may carry a mark, which few do, is read a second time, whole.
+
+    Raises:
+      OSError: it cannot be read.
+      TooLarge: it has more bytes.
+    """
+    search, digest = MarkSearch(), hashlib.sha256()
+    for block in search.watch(read_blocks(input_file, max_bytes)):
+        digest.update(block)
+    return digest.hexdigest(), states_before(read_input(input_file, max_bytes)) if search.found else ()

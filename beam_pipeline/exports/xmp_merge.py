@@ -1,0 +1,183 @@
+"""Our words into XMP that may hold a person's, and out of it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from beam_pipeline.exports.mark import (
+    DESCRIPTION,
+    HIERARCHY,
+    SUBJECT,
+    TAGS_LIST,
+    XMP_LISTS,
+    Change,
+    Field,
+    Mark,
+    next_states,
+)
+from beam_pipeline.exports.xmp import DEFAULT_LANGUAGE, Packet, valid
+from beam_pipeline.options.results import APPEND, OVERWRITE
+
+_SEPARATORS: dict[Field, str] = {TAGS_LIST: "/", HIERARCHY: "|"}
+# Texts of a person beside dc:description: where one is, `skip` adds no description.
+_OTHER_TEXTS = ("exif:UserComment", "photoshop:Headline")
+_OTHER_WORDS = ("MicrosoftPhoto:LastKeywordXMP",)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What to write into a file, and how.
+
+    Attributes:
+      caption: for the description. A person's description stays (skip), gets the caption after it (append), or is
+        replaced (overwrite) in the language of the caption; in other languages it stays.
+      keywords: added to a person's, which stay.
+      mode: one of `options.results.MODES`.
+      model_id: of the captioner.
+      sha256: of the picture, as the captions have it.
+    """
+
+    caption: str
+    keywords: tuple[str, ...]
+    mode: str
+    model_id: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a person wrote into a picture outside its XMP.
+
+    Attributes:
+      description: "" for none.
+      other_text: a title, headline or comment; "" for none.
+      keywords: in their order.
+    """
+
+    description: str = ""
+    other_text: str = ""
+    keywords: tuple[str, ...] = ()
+
+
+def merge_sidecar(data: bytes | None, words: Words) -> bytes | None:
+    """Content of an .xmp file, None for a new one -> its new content; None where it stays as it is.
+
+    What an earlier export wrote is replaced; what a person wrote stays, as `Words` says.
+
+    Raises:
+      UnreadableXmp: it is no XMP.
+    """
+    packet = Packet(data)
+    before = packet.to_bytes()
+    earlier = packet.mark()
+    take_back(packet, earlier)
+    changes = merge(packet, words, Elsewhere())
+    if changes:
+        created = data is None or bool(earlier and earlier.created)
+        packet.set_mark(Mark(words.model_id, next_states(earlier, "", words.sha256), "", changes, created))
+    after = packet.to_bytes()
+    return None if after == before else after
+
+
+def take_back_sidecar(data: bytes) -> bytes | None:
+    """Content of an .xmp file -> the same without what our mark says; None if it has no mark, b"" if nothing is left.
+
+    Raises:
+      UnreadableXmp: it is no XMP.
+    """
+    packet = Packet(data)
+    mark = packet.mark()
+    if mark is None:
+        return None
+    take_back(packet, mark)
+    return b"" if mark.created and packet.is_empty() else packet.to_bytes()
+
+
+def merge(packet: Packet, words: Words, elsewhere: Elsewhere) -> tuple[Change, ...]:
+    """Writes our words into a packet that holds none of ours; returns what was written."""
+    return (*_describe(packet, words, elsewhere), *_add_keywords(packet, words.keywords, elsewhere))
+
+
+def take_back(packet: Packet, mark: Mark | None) -> None:
+    """Takes what a mark says out of its packet, and the mark; what was changed since stays."""
+    if mark is None:
+        return
+    for change in mark.changes:
+        if change.field in XMP_LISTS:
+            packet.remove_words(change.field, change.wrote)
+        elif change.field == DESCRIPTION:
+            found = packet.texts(DESCRIPTION).get(change.language.lower())
+            if found == valid(change.wrote[0]):
+                packet.set_text(DESCRIPTION, change.before, change.language)
+    packet.set_mark(None)
+
+
+def new_description(existing: str, caption: str, mode: str) -> str | None:
+    """Existing description and caption -> the new description; None where it stays."""
+    if not existing:
+        return caption
+    if mode == OVERWRITE:
+        return None if existing == caption else caption
+    return f"{existing} {caption}" if mode == APPEND and caption not in existing else None
+
+
+def _describe(packet: Packet, words: Words, elsewhere: Elsewhere) -> Iterator[Change]:
+    texts = {language: text for language, text in packet.texts(DESCRIPTION).items() if text.strip()}
+    existing = next(iter(texts.values()), "") or elsewhere.description
+    if not existing and words.mode not in (APPEND, OVERWRITE):
+        existing = elsewhere.other_text or next((text for name in _OTHER_TEXTS for text in packet.words(name)), "")
+    caption = valid(words.caption)
+    text = new_description(existing, caption, words.mode)
+    before = packet.texts(DESCRIPTION).get(DEFAULT_LANGUAGE)
+    if text is None or text == before:
+        return
+    packet.set_text(DESCRIPTION, text)
+    yield Change(DESCRIPTION, (text,), before, DEFAULT_LANGUAGE)
+
+
+def persons_words(packet: Packet, elsewhere: Elsewhere) -> list[str]:
+    """All keywords of a picture, those of every standard, each once."""
+    flat = [*packet.words(SUBJECT), *elsewhere.keywords]
+    flat += [word for name in _OTHER_WORDS for word in packet.words(name)]
+    flat += [path.split(separator)[-1] for name, separator in _SEPARATORS.items() for path in packet.words(name)]
+    return distinct(flat)
+
+
+def distinct(words: Iterable[str]) -> list[str]:
+    """Words -> the same, of words that differ only in case the first."""
+    return list({word.casefold(): word for word in reversed(list(words))}.values())[::-1]
+
+
+def new_words(keywords: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Keywords -> those that are not among known words, whatever their case."""
+    folded = {word.casefold() for word in known}
+    return [word for word in distinct(map(valid, keywords)) if word.casefold() not in folded]
+
+
+def _add_keywords(packet: Packet, keywords: Iterable[str], elsewhere: Elsewhere) -> Iterator[Change]:
+    known = persons_words(packet, elsewhere)
+    added = new_words(keywords, known)
+    if not added:
+        return
+    # Many programs read one of the lists and then no other: a new list has a person's words too.
+    persons = {name: [] if packet.words(name) else _persons_list(name, packet, known) for name in XMP_LISTS}
+    for name, words in persons.items():
+        if words is None:
+            continue
+        wrote = [*words, *(word for word in added if _SEPARATORS.get(name, "\0") not in word)]
+        if wrote:
+            packet.add_words(name, wrote)
+            yield Change(name, tuple(wrote))
+
+
+def _persons_list(name: Field, packet: Packet, known: list[str]) -> list[str] | None:
+    """A list that is not there, and a person's words -> what it would hold; None if it cannot hold them as they are."""
+    if name not in _SEPARATORS:
+        return known
+    paths = [path.split(separator) for other, separator in _SEPARATORS.items() for path in packet.words(other)]
+    placed = {part.casefold() for path in paths for part in path}
+    paths += [[word] for word in known if word.casefold() not in placed]
+    if any(_SEPARATORS[name] in part for path in paths for part in path):
+        return None
+    return [_SEPARATORS[name].join(path) for path in paths]
