@@ -23,6 +23,7 @@ from beam_pipeline.runtime.interrupts import stoppable
 from beam_pipeline.runtime.logs import set_up_logging
 from beam_pipeline.runtime.memory import first_import
 from beam_pipeline.runtime.streams import set_up_streams
+from beam_pipeline.runtime.surroundings import settle_surroundings
 from beam_pipeline.runtime.text import escaped
 from training.errors import UserError
 
@@ -127,6 +128,11 @@ def _function(stage: Stage, dry_run: bool) -> Callable[..., object]:
 def command() -> NoReturn:
     """The installed command: `main`, and an exit with its status."""
     set_up_streams()
+    try:
+        settle_surroundings()
+    except UserError as error:
+        print(f"captionbeam: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
     status = main()
     # What Python does at its end is done here, but for two things. A process that was told to stop does not wait for
     # threads that are in the midst of something. And to take down every module takes two seconds with TensorFlow and

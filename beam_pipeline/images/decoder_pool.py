@@ -47,7 +47,7 @@ class ImageDecoderPool:
 
         Raises:
           UnreadableImage: the decoder says so, took too long, or died of it.
-          RuntimeError: decoder processes cannot be started at all.
+          JobFailed: decoder processes cannot be started at all.
         """
         process = self._slots.get()
         try:

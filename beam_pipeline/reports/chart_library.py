@@ -11,20 +11,24 @@ import hashlib
 import logging
 import os
 import stat
-import subprocess
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 
+from beam_pipeline.runtime.isolated_process import Handler, IsolatedProcess, ProcessDied, Refused, RequestLimits
+from training.errors import JobFailed
 from training.files import new_file
 
 log = logging.getLogger("captionbeam")
 
-_MAKE = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;'))"
+_LIMITS = RequestLimits(processor_seconds=300, clock_seconds=600, memory_bytes=1 << 45)  # V8 reserves terabytes
 
 
 def chart_library() -> str:
-    """The script, JavaScript; waits for it if it is still being made."""
+    """The script, JavaScript; waits for it if it is still being made.
+
+    Raises:
+      JobFailed: it cannot be made.
+    """
     return begin_chart_library().result()
 
 
@@ -35,53 +39,72 @@ def begin_chart_library() -> Future[str]:
 
 
 def cache_directory() -> str:
-    """The user's cache directory for captionbeam: `$XDG_CACHE_HOME/captionbeam`, by default `~/.cache/captionbeam`."""
+    """The user's cache directory for captionbeam: `$XDG_CACHE_HOME/captionbeam`, by default `~/.cache/captionbeam`.
+
+    Raises:
+      FileNotFoundError: the user has no home directory.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG specification has relative paths ignored
         base = os.path.join(os.path.expanduser("~"), ".cache")
+    if not os.path.isabs(base):
+        raise FileNotFoundError("no home directory")
     return os.path.join(base, "captionbeam")
 
 
 def _cached_library() -> str:
-    path = os.path.join(cache_directory(), f"charts-{version('vl-convert-python')}.js")
-    if (kept := _read(path)) is not None:
+    name = f"charts-{version('vl-convert-python')}.js"
+    if (kept := _read(name)) is not None:
         return kept
     script = _make()
     try:
-        _write(path, script)
+        _write(name, script)
     except OSError as error:  # costs the next page the time to make it again, no more
-        log.debug("%s: the chart library is not kept (%s)", path, error)
+        log.debug("%s: the chart library is not kept (%s)", name, error)
     return script
 
 
 def _make() -> str:
     """Makes the script in a process of its own: the package starts a JavaScript engine, whose memory would stay."""
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-c", _MAKE]
-    return subprocess.run(command, env=environment, check=True, capture_output=True).stdout.decode()
-
-
-def _read(path: str) -> str | None:
-    """Path of a kept script -> the script; None if there is none, it is damaged or somebody else can write there."""
+    process = IsolatedProcess(f"{__name__}:{start_maker.__name__}", [], _LIMITS)
     try:
-        if not _is_private(os.path.dirname(path)):
+        (script,) = process.request()
+    except (ProcessDied, Refused) as error:
+        raise JobFailed(f"the charts of the page cannot be made: vl-convert ended ({error})") from error
+    finally:
+        process.close()
+    return script.decode()
+
+
+def start_maker() -> Handler:
+    """Handler of the isolated process: nothing -> the script, in UTF-8."""
+    import vl_convert
+
+    return lambda: [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode()]
+
+
+def _read(name: str) -> str | None:
+    """Name of a kept script -> the script; None if there is none, it is damaged or somebody else can write there."""
+    try:
+        directory = cache_directory()
+        if not _is_private(directory):
             return None
-        with open(path, "rb") as file:
+        with open(os.path.join(directory, name), "rb") as file:
             digest, _, data = file.read().partition(b"\n")
     except OSError:
         return None
     return data.decode() if digest == _digest(data) else None
 
 
-def _write(path: str, script: str) -> None:
+def _write(name: str, script: str) -> None:
     """Keeps a script: the digest of its bytes in the first line, then the bytes."""
-    directory = os.path.dirname(path)
+    directory = cache_directory()
     os.makedirs(os.path.dirname(directory), exist_ok=True)
     os.makedirs(directory, mode=0o700, exist_ok=True)
     if not _is_private(directory):
         raise PermissionError("others can read or write there")
     data = script.encode()
-    with new_file(path) as temporary, open(temporary, "wb") as file:
+    with new_file(os.path.join(directory, name)) as temporary, open(temporary, "wb") as file:
         file.write(_digest(data) + b"\n" + data)
 
 

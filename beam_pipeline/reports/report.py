@@ -96,7 +96,7 @@ def write_report(directory: str, summary: dict[str, Any], page: str, limits: Dec
     wanted = [Wanted(picture.sha256, picture.uri) for picture in pictures]
     try:
         update_thumbnails(directory, wanted, limits, remote)
-    except (OSError, UserError, RuntimeError) as error:  # a directory that is read-only, or no decoder process
+    except (OSError, UserError) as error:  # a directory that is read-only, or no decoder process
         log.warning("%s: no new thumbnails (%s)", directory, error)
     folder = os.path.dirname(page) if storage.is_local(page) else page.rpartition("/")[0]
     rejected = read_rejected(directory, summary["totals"]["rejected"])

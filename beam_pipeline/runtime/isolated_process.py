@@ -8,8 +8,8 @@ and no handler should: so a process starts in a fraction of a second and stays s
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
-import json
 import os
 import resource
 import signal
@@ -20,20 +20,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
+from beam_pipeline.runtime.clock import time_limit
+from beam_pipeline.runtime.python_process import end_with_parent, python_command
+from training.errors import JobFailed
+
 # Serves one request: parts of it -> parts of the answer. Raises `Refused` where it cannot.
 Handler = Callable[..., Sequence[bytes]]
-
-_START = """
-import json, sys
-path, module, *arguments = json.loads(sys.argv[1])
-sys.path[:] = path
-import importlib
-importlib.import_module(module).main(*arguments)
-"""
 
 # To glibc, in bytes: what one request frees is kept for the next. To return it to the system and get it again takes a
 # quarter of the time of a small picture.
 _KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
+
+# All that such a process learns of the environment: nothing that would be worth stealing.
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ", "LANG", "LANGUAGE")
+
+_START_SECONDS = 120.0  # after which a process that has not said that it is ready never will
 
 # A message: its kind and the number of its parts, then each part after its size in bytes.
 _HEADER = struct.Struct("<cB")
@@ -42,8 +43,7 @@ _REQUEST = b"Q"
 _READY, _BROKEN = b"R", b"B"  # first message of the process: it has started, or why it cannot
 _ANSWER, _REFUSED = b"A", b"X"  # a request has been served, or why it cannot be
 
-# By these signals a process ends whose request took too long, by processor time or by the clock.
-_TIMERS = {signal.ITIMER_PROF: signal.SIGPROF, signal.ITIMER_REAL: signal.SIGALRM}
+_PR_SET_NO_NEW_PRIVS = 38  # <linux/prctl.h>
 
 # Isolated work takes what the encoder leaves of the processors: at equal rights its threads would wait for one another
 # while one of them is off. When it waits for pictures instead, isolated work has everything.
@@ -61,12 +61,16 @@ class ProcessDied(Exception):
       too_slow: whether it ended because the request took too long.
     """
 
-    def __init__(self, status: int):
-        if status >= 0:
-            super().__init__(f"exit status {status}")
-        else:
-            super().__init__(f"signal {-status}, {signal.strsignal(-status)}".lower())
-        self.too_slow = -status in _TIMERS.values()
+    def __init__(self, status: int, overdue: bool = False):
+        super().__init__(cause_of_death(status))
+        self.too_slow = overdue or status == -signal.SIGPROF
+
+
+def cause_of_death(status: int) -> str:
+    """Exit status of a process, negative for a signal -> what it died of, for a person."""
+    if status >= 0:
+        return f"exit status {status}"
+    return f"signal {-status}, {signal.strsignal(-status)}".lower()
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class RequestLimits:
 
     Attributes:
       processor_seconds: processor time. A busy machine does not count against it.
-      clock_seconds: time by the clock, which ends a process that sleeps.
+      clock_seconds: time by the clock, which ends a process that sleeps or is stopped. Time in which the whole job is
+        stopped does not count.
       memory_bytes: memory beyond what the process has when it has started.
       memory_per_byte: bytes of memory for each byte of the request, in addition.
     """
@@ -95,29 +100,33 @@ class IsolatedProcess:
       limits: of each request.
 
     Raises:
-      RuntimeError: the process cannot be started.
+      JobFailed: the process cannot be started.
     """
 
     def __init__(self, handler: str, arguments: Sequence[Any], limits: RequestLimits):
-        command = [sys.executable, "-c", _START, json.dumps([sys.path, __name__, handler, arguments, asdict(limits)])]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # libraries complain there about every odd file
-            env={**_KEEP_FREED_MEMORY, **os.environ},
-        )
+        self._limits = limits
+        try:
+            self._process = subprocess.Popen(
+                python_command(f"{__name__}:{main.__name__}", [handler, arguments, asdict(limits), os.getpid()]),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # libraries complain there about every odd file
+                cwd="/",
+                env=_environment(),
+            )
+        except OSError as error:  # no more processes, memory or file descriptors
+            raise JobFailed(f"a process for {handler} cannot be started: {error.strerror}") from error
         assert self._process.stdin and self._process.stdout
         self._requests: BinaryIO = self._process.stdin  # type: ignore[assignment]
         self._answers: BinaryIO = self._process.stdout  # type: ignore[assignment]
         try:
-            kind, parts = self._receive()
+            kind, parts = self._exchange(_START_SECONDS)
             problem = parts[0].decode() if kind == _BROKEN else ""
         except ProcessDied as death:
             problem = f"{death} at its start"
         if problem:
             self.close()
-            raise RuntimeError(f"a process for {handler} cannot be started: {problem}")
+            raise JobFailed(f"a process for {handler} cannot be started: {problem}")
 
     @property
     def pid(self) -> int:
@@ -132,11 +141,7 @@ class IsolatedProcess:
           ProcessDied: it has ended.
         """
         try:
-            try:
-                _send(self._requests, _REQUEST, parts)
-            except BrokenPipeError:
-                raise ProcessDied(self._reap()) from None
-            kind, answer = self._receive()
+            kind, answer = self._exchange(self._limits.clock_seconds, parts)
         except BaseException:  # interrupted while an answer was on its way: nobody else may read it
             self.close()
             raise
@@ -144,10 +149,17 @@ class IsolatedProcess:
             raise Refused(answer[0].decode())
         return answer
 
-    def _receive(self) -> tuple[bytes, list[bytes]]:
-        message = _receive(self._answers)
+    def _exchange(self, seconds: float, request: Sequence[bytes] | None = None) -> tuple[bytes, list[bytes]]:
+        """Sends a request, if there is one, and waits for the next message -> its kind and its parts."""
+        with time_limit(seconds, self._process.kill) as limit:
+            message = None
+            with contextlib.suppress(BrokenPipeError):
+                if request is not None:
+                    _send(self._requests, _REQUEST, request)
+                message = _receive(self._answers)
+            status = self._reap() if message is None else 0
         if message is None:
-            raise ProcessDied(self._reap())
+            raise ProcessDied(status, limit.is_over)
         return message
 
     def _reap(self) -> int:
@@ -161,6 +173,12 @@ class IsolatedProcess:
         """Ends the process, which holds nothing that could be lost; may be called again."""
         self._process.kill()
         self._reap()
+
+
+def _environment() -> dict[str, str]:
+    passed_on = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("LC_")}
+    # No handler multiplies matrices, but numpy would start as many threads for it as there are processors.
+    return {**_KEEP_FREED_MEMORY, **passed_on, "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _send(stream: BinaryIO, kind: bytes, parts: Sequence[bytes]) -> None:
@@ -193,8 +211,10 @@ def _receive(stream: BinaryIO) -> tuple[bytes, list[bytes]] | None:
 # What follows runs in the process.
 
 
-def main(handler: str, arguments: list[Any], limits: dict[str, Any]) -> None:
-    """Serves requests until the input ends; the arguments are those of `IsolatedProcess`."""
+def main(handler: str, arguments: list[Any], limits: dict[str, Any], parent: int) -> None:
+    """Serves requests until the input ends; the arguments are those of `IsolatedProcess`, and the id of its process."""
+    _renounce_privileges()
+    end_with_parent(parent)
     requests, answers = sys.stdin.buffer, _take_standard_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here and leaves nothing behind
@@ -216,22 +236,21 @@ def _serve(requests: BinaryIO, answers: BinaryIO, handle: Handler, limits: Reque
         _, parts = message
         size = sum(map(len, parts))
         _limit_memory(own_memory + limits.memory_bytes + limits.memory_per_byte * size)
-        _set_timers(limits.processor_seconds, limits.clock_seconds)
+        _limit_processor_time(limits.processor_seconds)
         try:
             kind, answer = _ANSWER, handle(*parts)
         except Refused as refusal:
             kind, answer = _REFUSED, [_text(str(refusal))]
         except MemoryError:
             kind, answer = _REFUSED, [b"does not fit in memory"]
-        _set_timers(0, 0)
+        _limit_processor_time(0)
         del message, parts
         _send(answers, kind, answer)
 
 
-def _set_timers(processor_seconds: float, clock_seconds: float) -> None:
-    # Their default action ends the process even inside a C loop, and also when nobody waits for it any more.
-    signal.setitimer(signal.ITIMER_PROF, processor_seconds)
-    signal.setitimer(signal.ITIMER_REAL, clock_seconds)
+def _limit_processor_time(seconds: float) -> None:
+    # The signal's default action ends the process even inside a C loop, and also when nobody waits for it any more.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _text(reason: str) -> bytes:
@@ -243,6 +262,13 @@ def _take_standard_output() -> BinaryIO:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
+
+
+def _renounce_privileges() -> None:
+    """Has the system give this process, and what it may start, no right that it has not yet: no set-user-ID program."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux only
+        zero = ctypes.c_ulong(0)
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero)
 
 
 def _offer_to_the_oom_killer() -> None:

@@ -1,47 +1,166 @@
-"""Beam's local runner, with worker processes that are quiet and never outlive their job."""
+"""Beam's local runner, with worker processes that are quiet, never outlive their job, and end it when they die."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import shlex
-import shutil
-import sys
-import tempfile
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
 
+import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import python_urns
-from apache_beam.portability.api import beam_runner_api_pb2 as RunnerApi
+from apache_beam.portability.api import beam_fn_api_pb2, beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner, RunnerResult
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    ControlFuture,
+    GrpcWorkerHandler,
+    WorkerHandler,
+)
+from google.protobuf import json_format, text_format
 
+from beam_pipeline.runtime.clock import time_limit
 from beam_pipeline.runtime.interrupts import on_stop
+from beam_pipeline.runtime.isolated_process import cause_of_death
 from beam_pipeline.runtime.logs import is_verbose
-
-# A worker imports what its job imports. `python -m` would look in the current folder first, whatever lies there.
-_START = """
-import json, sys
-sys.path[:], *arguments = json.loads(sys.argv[1])
+from beam_pipeline.runtime.python_process import python_command
 from beam_pipeline.runtime.worker_process import main
-main(*arguments)
-"""
+from training.errors import JobFailed
+
+_URN = "captionbeam:worker_process"
+_PAUSE_SECONDS = 0.5
+STOPPED_SECONDS = 30.0  # that a worker may be stopped while its job is not
+_END_SECONDS = 5.0  # for a worker to end once its job is over
+
+
+_deaths: dict[bytes, str] = {}  # what happened to the first worker of a job that died
 
 
 class LocalRunner(FnApiRunner):
     """Runs a pipeline on this machine, its worker processes started by a command of our own."""
 
-    def run_via_runner_api(self, pipeline_proto: RunnerApi.Pipeline, options: PipelineOptions) -> RunnerResult:
-        """Runs a pipeline to its end; its worker processes end with it, however it ends."""
-        job = tempfile.mkdtemp(prefix="captionbeam-job-")
+    def run_via_runner_api(
+        self, pipeline_proto: beam_runner_api_pb2.Pipeline, options: PipelineOptions
+    ) -> RunnerResult:
+        """Runs a pipeline to its end; its worker processes end with it, however it ends.
 
-        def end_job() -> None:
-            shutil.rmtree(job, ignore_errors=True)
-
-        command = [sys.executable, "-c", _START, json.dumps([sys.path, job, os.getpid(), is_verbose()])]
+        Raises:
+          JobFailed: a worker process died.
+        """
+        job = uuid.uuid4().bytes
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
-                environment.payload = shlex.join(command).encode()
+                environment.urn, environment.payload = _URN, job
         try:
-            with on_stop(end_job):
+            with _quiet_threads():
                 return super().run_via_runner_api(pipeline_proto, options)
+        except Exception as error:
+            if why := _deaths.get(job):
+                raise JobFailed(f"{why}; run again to continue from the finished shards") from error
+            raise
         finally:
-            end_job()
+            _deaths.pop(job, None)
+
+
+@WorkerHandler.register_environment(_URN, bytes)
+class _WorkerProcess(GrpcWorkerHandler):
+    """What Beam's `SubprocessSdkWorkerHandler` does, without a shell, and with an end where the process has one.
+
+    Beam's waits for ever for the answer of a worker that was killed.
+    """
+
+    def __init__(self, job: bytes, *arguments: Any):
+        super().__init__(*arguments)
+        self._job, self._unwanted = job, False
+
+    def start_worker(self) -> None:
+        options = self.provision_info.provision_info.pipeline_options
+        environment = {
+            **os.environ,
+            "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.control_api_service_descriptor()),
+            "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.logging_api_service_descriptor()),
+            "PIPELINE_OPTIONS": json_format.MessageToJson(options),
+            "WORKER_ID": self.worker_id,
+        }
+        command = python_command(f"{main.__module__}:{main.__name__}", [os.getpid(), is_verbose()])
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
+        self._watcher = threading.Thread(target=self._watch, name="watch_worker", daemon=True)
+        self._watcher.start()
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:  # also where the connection to it is broken
+            self.stop_worker()
+
+    def stop_worker(self) -> None:
+        with time_limit(_END_SECONDS, self._end):
+            self._watcher.join()
+
+    def _end(self) -> None:
+        self._unwanted = True
+        self._process.kill()
+
+    def _watch(self) -> None:
+        """Waits for the end of the process; after a death, answers in its place."""
+        with on_stop(self._end):
+            stopped = 0.0
+            while self._process.poll() is None:
+                time.sleep(_PAUSE_SECONDS)  # which lasts longer where the whole job is stopped, and counts the same
+                stopped = stopped + _PAUSE_SECONDS if _is_stopped(self._process.pid) else 0.0
+                if stopped >= STOPPED_SECONDS:
+                    self._process.kill()
+                    self._process.wait()
+        if self._process.returncode == 0 or self._unwanted:
+            return
+        cause = cause_of_death(self._process.returncode)
+        why = f"was stopped for {STOPPED_SECONDS:g} s" if stopped >= STOPPED_SECONDS else f"ended ({cause})"
+        self._fail(_deaths.setdefault(self._job, f"a worker process {why}"))
+
+    def _fail(self, why: str) -> None:
+        """Answers all that Beam has asked the worker, and will ask it, with an error."""
+        connection = self.control_conn
+        push = connection.push
+
+        def push_in_vain(request: Any) -> ControlFuture | None:
+            future = push(request)
+            if future is not None:
+                _answer(future, why)
+            return future
+
+        connection.push = push_in_vain
+        for future in list(connection._futures_by_id.values()):
+            _answer(future, why)
+
+
+def _answer(future: ControlFuture, error: str) -> None:
+    future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=future.instruction_id, error=error))
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """While entered, threads of Beam that lose their connection to a worker print no stack trace."""
+    shown = threading.excepthook
+
+    def show(failure: threading.ExceptHookArgs) -> None:
+        if is_verbose() or not issubclass(failure.exc_type, grpc.RpcError):
+            shown(failure)
+
+    threading.excepthook = show
+    try:
+        yield
+    finally:
+        threading.excepthook = shown
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process has been stopped by a signal; False where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False

@@ -23,11 +23,11 @@ def set_up_logging(verbose: bool) -> None:
     Args:
       verbose: whether to show debug messages, and those of Beam and TensorFlow too.
     """
+    # Whatever PYTHONWARNINGS says: turned into errors, warnings of Beam and TensorFlow would end the job.
+    warnings.simplefilter("default" if verbose else "ignore")
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-        if not sys.warnoptions:
-            warnings.simplefilter("ignore")
     others = logging.StreamHandler(sys.stderr)
     # On the handler too: Beam's workers set the level of the root logger anew.
     others.setLevel(logging.INFO if verbose else logging.CRITICAL)

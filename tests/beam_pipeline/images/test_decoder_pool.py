@@ -15,6 +15,7 @@ from PIL import Image
 from beam_pipeline.images.decode import UnreadableImage, decode_image
 from beam_pipeline.images.decoder_pool import ImageDecoderPool
 from beam_pipeline.options.limits import DecodeLimits
+from training.errors import JobFailed
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_picture_does_not_pay_for_the_one_before(start_pool):
 
 
 def test_a_decoder_that_is_not_there_is_no_fault_of_the_picture(start_pool):
-    with pytest.raises(RuntimeError, match=r"cannot be started: .*no_such_decoder"):
+    with pytest.raises(JobFailed, match=r"cannot be started: .*no_such_decoder"):
         start_pool("no_such_decoder").decode(b"x")
 
 
@@ -111,6 +112,7 @@ KILLED_PARENT = """
 import os, signal, threading
 from beam_pipeline.images.decoder_pool import ImageDecoderPool
 from beam_pipeline.options.limits import DecodeLimits
+from training.errors import JobFailed
 pool = ImageDecoderPool(DecodeLimits(decoder="hostile_decoders:obey", max_seconds=1), processes=1)
 print(pool.decode(b"pid").width, flush=True)
 if os.environ["THEN"] != "idle":

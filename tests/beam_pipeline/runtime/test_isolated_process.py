@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.runtime.isolated_process import IsolatedProcess, ProcessDied, Refused, RequestLimits
+from training.errors import JobFailed
 
 LIMITS = RequestLimits(processor_seconds=20, clock_seconds=60, memory_bytes=256 << 20, memory_per_byte=1 << 20)
 
@@ -50,7 +51,7 @@ def test_what_a_library_prints_is_no_answer(start):
     ("word", "limits", "cause", "too_slow"),
     [
         (b"exit", LIMITS, "exit status 3", False),
-        (b"sleep", RequestLimits(60, 0.1, 1 << 28), f"signal {signal.SIGALRM:d}, alarm clock", True),
+        (b"sleep", RequestLimits(60, 0.1, 1 << 28), "signal 9, killed", True),
         (b"loop", RequestLimits(0.1, 60, 1 << 28), f"signal {signal.SIGPROF:d}, profiling timer expired", True),
     ],
 )
@@ -78,7 +79,7 @@ def test_memory_is_limited_by_the_size_of_the_request(start):
 
 
 def test_what_cannot_be_started_says_why(start):
-    with pytest.raises(RuntimeError, match=r"isolated_handlers:nowhere cannot be started: .*nowhere"):
+    with pytest.raises(JobFailed, match=r"isolated_handlers:nowhere cannot be started: .*nowhere"):
         start("nowhere")
 
 

@@ -1,50 +1,27 @@
-"""A worker process ends with the job that it works for, and with the process that runs it."""
+"""A worker process asks no proxy for the way to its job."""
 
-import subprocess
-import sys
-from pathlib import Path
+import os
 
 import pytest
 
-SCRIPT = """
-import sys
-from beam_pipeline.runtime.worker_process import _end_with
-_end_with(sys.argv[1], int(sys.argv[2]))
-"""
+from beam_pipeline.runtime.worker_process import _bypass_proxy
+
+LOOPBACK = "localhost,127.0.0.1,::1"
 
 
-@pytest.fixture
-def start(tmp_path):
-    processes = []
-
-    def start(launcher: int) -> subprocess.Popen:
-        processes.append(subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / "job"), str(launcher)]))
-        return processes[-1]
-
-    (tmp_path / "job").mkdir()
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
-def launcher():
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield process
-        process.kill()
-
-
-def test_it_works_on_while_the_job_runs_and_ends_with_it(start, launcher, tmp_path):
-    worker = start(launcher.pid)
-    with pytest.raises(subprocess.TimeoutExpired):
-        worker.wait(1)
-    Path(tmp_path / "job").rmdir()
-    assert worker.wait(60) == 0
-
-
-def test_it_ends_with_the_process_that_runs_the_job(start, launcher):
-    worker = start(launcher.pid)
-    launcher.kill()
-    launcher.wait()
-    assert worker.wait(60) == 0
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ({}, LOOPBACK),
+        ({"no_proxy": "a.org"}, f"a.org,{LOOPBACK}"),
+        ({"no_proxy": "a.org", "no_grpc_proxy": "b.org"}, f"b.org,{LOOPBACK}"),
+    ],
+)
+def test_the_loopback_is_added_to_what_is_reached_without_a_proxy(monkeypatch, given, used):
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.setenv(name, "")  # so that the fixture restores it
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    _bypass_proxy()
+    assert os.environ["no_grpc_proxy"] == used
