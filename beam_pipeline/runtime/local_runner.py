@@ -14,7 +14,8 @@ from typing import Any
 import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import python_urns
-from apache_beam.portability.api import beam_fn_api_pb2, beam_runner_api_pb2
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.portability.api import beam_runner_api_pb2 as RunnerApi
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner, RunnerResult
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     ControlFuture,
@@ -43,9 +44,7 @@ _deaths: dict[bytes, str] = {}  # what happened to the first worker of a job tha
 class LocalRunner(FnApiRunner):
     """Runs a pipeline on this machine, its worker processes started by a command of our own."""
 
-    def run_via_runner_api(
-        self, pipeline_proto: beam_runner_api_pb2.Pipeline, options: PipelineOptions
-    ) -> RunnerResult:
+    def run_via_runner_api(self, pipeline_proto: RunnerApi.Pipeline, options: PipelineOptions) -> RunnerResult:
         """Runs a pipeline to its end; its worker processes end with it, however it ends.
 
         Raises:
@@ -123,7 +122,7 @@ class _WorkerProcess(GrpcWorkerHandler):
 
     def _fail(self, why: str) -> None:
         """Answers all that Beam has asked the worker, and will ask it, with an error."""
-        connection = self.control_conn
+        connection: Any = self.control_conn
         push = connection.push
 
         def push_in_vain(request: Any) -> ControlFuture | None:

@@ -8,6 +8,7 @@ import signal
 from beam_pipeline.runtime.logs import set_up_logging
 from beam_pipeline.runtime.python_process import end_with_parent
 
+_WITHOUT_PROXY = "no_grpc_proxy"  # gRPC's variable, which goes before no_proxy
 _LOOPBACK = "localhost,127.0.0.1,::1"
 
 
@@ -29,5 +30,5 @@ def main(launcher: int, verbose: bool) -> None:
 
 def _bypass_proxy() -> None:
     """Has gRPC speak to the launching process directly; it would ask a proxy that `http_proxy` names even for that."""
-    without_proxy = os.environ.get("no_grpc_proxy", os.environ.get("no_proxy", ""))
-    os.environ["no_grpc_proxy"] = ",".join(filter(None, (without_proxy, _LOOPBACK)))
+    without_proxy = os.environ.get(_WITHOUT_PROXY, os.environ.get("no_proxy", ""))
+    os.environ[_WITHOUT_PROXY] = ",".join(filter(None, (without_proxy, _LOOPBACK)))

@@ -2,11 +2,13 @@
 
 local_pipeline  makes a TestPipeline on Beam's local runner, for `with`
 captioner       an untrained captioner of features such as `run_extract` makes; returns its directory
+hostile_folder  a folder of modules that say when they are executed, as anybody may put where a command is called
 split_outputs   what a function yields -> (elements, {name: sum of counts}, notes)
 """
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,26 @@ from training.models.captioner import save_weights, write_config
 from training.text.vocabulary import Vocabulary
 
 LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+HOSTILE = """
+    json pickle struct threading subprocess signal ctypes logging importlib multiprocessing site sitecustomize
+    usercustomize encodings numpy PIL pillow_heif pyexiv2 vl_convert apache_beam grpc tensorflow keras
+    beam_pipeline/__init__ training/__init__
+"""
+
+
+@pytest.fixture
+def hostile_folder(tmp_path):
+    """A folder with modules of the names that our processes import; its attribute `executed` lists those that ran."""
+    folder = tmp_path / "hostile"
+    ran = tmp_path / "executed"
+    ran.touch()
+    for name in HOSTILE.split():
+        path = folder / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"with open({str(ran)!r}, 'a') as file:\n    file.write(__file__ + '\\n')\n")
+    return SimpleNamespace(path=folder, executed=lambda: ran.read_text().split())
 
 
 @pytest.fixture

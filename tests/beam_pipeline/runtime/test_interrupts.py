@@ -71,7 +71,7 @@ def in_the_midst(good, weights, tmp_path):
     def start(*beam_options: str) -> subprocess.Popen:
         command = [sys.executable, "-c", COMMAND, "extract", "--images", str(good), "--output", str(output)]
         command += ["--weights", str(weights), "--feature-kind", "pooled", "--shard-size", "4", *beam_options]
-        environment = {**os.environ, "CAPTIONBEAM_TEST": str(tmp_path), "TMPDIR": str(temporary)}
+        environment = {**os.environ, "TMPDIR": str(temporary)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=take_ctrl_c, **pipes
@@ -81,7 +81,7 @@ def in_the_midst(good, weights, tmp_path):
         return process
 
     yield start
-    for left in processes_of(f"CAPTIONBEAM_TEST={tmp_path}"):
+    for left in processes_of(f"TMPDIR={tmp_path}"):
         os.kill(left, signal.SIGKILL)
 
 
@@ -105,13 +105,13 @@ def test_told_to_stop_it_says_how_to_go_on_and_leaves_nothing(
     assert process.returncode == status
     assert [line for line in err.splitlines() if not line.startswith(("encoder ", "extract: "))] == [SAID]
     assert out == ""
-    assert wait_for(lambda: not processes_of(f"CAPTIONBEAM_TEST={tmp_path}"), 10)
+    assert wait_for(lambda: not processes_of(f"TMPDIR={tmp_path}"), 10)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @LINUX
 def test_worker_processes_end_with_a_job_that_was_killed(in_the_midst, tmp_path):
-    marker = f"CAPTIONBEAM_TEST={tmp_path}"
+    marker = f"TMPDIR={tmp_path}"
     process = in_the_midst(*IN_PROCESSES)
     assert len(processes_of(marker)) >= 3
     process.kill()

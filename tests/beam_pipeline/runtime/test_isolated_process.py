@@ -83,6 +83,29 @@ def test_what_cannot_be_started_says_why(start):
         start("nowhere")
 
 
+def test_a_process_that_is_stopped_is_ended_when_its_time_is_over(start):
+    process = start(limits=RequestLimits(60, 0.1, 1 << 28))
+    os.kill(process.pid, signal.SIGSTOP)
+    with pytest.raises(ProcessDied) as raised:
+        process.request(bytes(1 << 20))
+    assert raised.value.too_slow
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_a_process_learns_no_secret_and_gets_no_new_right(start, monkeypatch):
+    for name in ("AWS_SECRET_ACCESS_KEY", "HOME", "LD_PRELOAD", "http_proxy", "LC_TIME", "PYTHONPATH"):
+        monkeypatch.setenv(name, "")
+    proc = Path(f"/proc/{start().pid}")
+    names = {line.split(b"=")[0].decode() for line in (proc / "environ").read_bytes().split(b"\0") if line}
+    assert names <= {
+        *("PATH", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_TIME"),
+        *("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "OPENBLAS_NUM_THREADS"),
+    }
+    assert {"PATH", "LC_TIME"} <= names
+    assert "NoNewPrivs:\t1\n" in (proc / "status").read_text()
+    assert os.readlink(proc / "cwd") == "/"
+
+
 def test_closing_ends_the_process(start):
     process = start()
     process.close()

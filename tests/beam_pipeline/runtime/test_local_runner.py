@@ -20,6 +20,7 @@ from beam_pipeline.runtime import local_runner
 from beam_pipeline.runtime.runner import run_pipeline
 
 local_runner.STOPPED_SECONDS = 1.0
+sys.path += ["", os.getcwd()]  # as an empty entry of PYTHONPATH adds them
 
 
 def work(number, what):
@@ -50,17 +51,19 @@ AGAIN = "run again to continue from the finished shards"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_a_worker_that_dies_ends_the_job_with_its_reason_and_none_asks_a_proxy(tmp_path):
+def test_a_worker_that_dies_ends_the_job_and_none_asks_a_proxy_or_looks_into_the_folder(tmp_path, hostile_folder):
     path = os.pathsep.join(place for place in sys.path if place)
+    script = tmp_path / "script.py"
+    script.write_text(JOB)
     done = subprocess.run(
-        [sys.executable, "-c", JOB, "kill", "idle", "stop", "nothing"],
-        cwd=tmp_path,
+        [sys.executable, str(script), "kill", "idle", "stop", "nothing"],
+        cwd=hostile_folder.path,
         env={**os.environ, "PYTHONPATH": path, "http_proxy": PROXY, "https_proxy": PROXY, "no_proxy": "example.org"},
         capture_output=True,
         text=True,
         timeout=240,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr, hostile_folder.executed()) == (0, "", [])
     assert done.stdout.splitlines() == [
         f"a worker process ended (signal 9, killed); {AGAIN}",
         f"a worker process ended (signal 9, killed); {AGAIN}",
@@ -69,4 +72,4 @@ def test_a_worker_that_dies_ends_the_job_with_its_reason_and_none_asks_a_proxy(t
     ]
     for number in (1, 2):
         with pytest.raises(ProcessLookupError):
-            os.kill(int((tmp_path / f"{number}.txt").read_text()), 0)
+            os.kill(int((hostile_folder.path / f"{number}.txt").read_text()), 0)

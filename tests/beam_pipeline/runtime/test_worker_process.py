@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from beam_pipeline.runtime.worker_process import _bypass_proxy
+from beam_pipeline.runtime.worker_process import _WITHOUT_PROXY, _bypass_proxy
 
 LOOPBACK = "localhost,127.0.0.1,::1"
 
@@ -24,4 +24,4 @@ def test_the_loopback_is_added_to_what_is_reached_without_a_proxy(monkeypatch, g
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     _bypass_proxy()
-    assert os.environ["no_grpc_proxy"] == used
+    assert os.environ[_WITHOUT_PROXY] == used
