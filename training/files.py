@@ -29,7 +29,46 @@ def is_local(path: str) -> bool:
 
 
 _IS_LINK = "{}: a link, and links in a directory of captionbeam are not followed; put the file itself in its place"
+_SPECIAL = "a pipe, socket or device, not a file"
 _NO_FILE = "{}: a folder or a device where a file is expected; remove it, and put the file in its place"
+
+
+class NotAFile(OSError):
+    """A path names a pipe, a socket, a device or a folder, which might never end; the message says which."""
+
+
+def open_regular(path: str, flags: int = 0) -> BinaryIO:
+    """Opens a local file for reading bytes if it is a regular file, which is asked once it is open.
+
+    Args:
+      flags: of `os.open`, in addition.
+
+    Raises:
+      NotAFile: it is none.
+      OSError: it cannot be opened.
+    """
+    # Without blocking, since to open a pipe would wait for somebody who writes into it.
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise NotAFile(error.errno, _SPECIAL, path) from error
+        raise
+    try:
+        kind = not_a_file(os.fstat(handle).st_mode)
+        if kind:
+            raise NotAFile(errno.EINVAL, kind, path)
+        return open(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def not_a_file(mode: int) -> str:
+    """Mode of a file -> "" of a regular one; of another what it is, for a person."""
+    if stat.S_ISREG(mode):
+        return ""
+    return "a folder, not a file" if stat.S_ISDIR(mode) else _SPECIAL
 
 
 def open_own(path: str) -> BinaryIO:
@@ -42,16 +81,13 @@ def open_own(path: str) -> BinaryIO:
       OSError: it cannot be opened.
     """
     try:
-        # Without blocking, since to open a pipe would wait for somebody who writes into it.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(path, os.O_NOFOLLOW)
+    except NotAFile as error:
+        raise UserError(_NO_FILE.format(path)) from error
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
+        if error.errno == errno.ELOOP:
             require_own(path)
         raise
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise UserError(_NO_FILE.format(path))
-    return open(handle, "rb")
 
 
 def require_own(path: str) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
-from beam_pipeline.inputs.archives import list_tar, list_zip, tar_blocks, zip_blocks
 from beam_pipeline.inputs.input_file import COMPRESSED_SUFFIXES, InputFile, TooLarge, UnreadableMember
+from beam_pipeline.inputs.tar import list_tar, tar_blocks
+from beam_pipeline.inputs.zip import list_zip, zip_blocks
 from beam_pipeline.inputs.written_mark import MarkSearch, states_before
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.text import reason
 
 _BLOCK = 1 << 20
 
@@ -31,9 +36,23 @@ def list_container(container: InputFile, ignored: Counter[str]) -> Iterator[Inpu
     else:
         list_members, _ = _functions_of_form(name.rpartition(".")[2])
         try:
-            yield from list_members(container, ignored)
+            yield from _with_distinct_addresses(list_members(container, ignored))
         except OSError as error:
-            yield container.with_problem(error.strerror or str(error))
+            yield container.with_problem(reason(error))
+
+
+def _with_distinct_addresses(members: Iterable[InputFile]) -> Iterator[InputFile]:
+    """Members -> the same; one whose address an earlier one has gets a number, as in "a (2).jpg": none is lost."""
+    seen: set[int] = set()  # hashes take a tenth of the memory of addresses
+    again: Counter[str] = Counter()
+    for member in members:
+        uri = member.uri
+        while member.member and hash(uri) in seen:
+            again[member.uri] += 1
+            stem, suffix = os.path.splitext(member.uri)
+            uri = f"{stem} ({again[member.uri] + 1}){suffix}"
+        seen.add(hash(uri))
+        yield member if uri == member.uri else replace(member, uri=uri)
 
 
 def read_blocks(input_file: InputFile, max_bytes: int) -> Iterator[bytes]:
@@ -65,11 +84,18 @@ def read_blocks(input_file: InputFile, max_bytes: int) -> Iterator[bytes]:
 def _blocks(input_file: InputFile) -> Iterator[bytes]:
     with storage.open_file(input_file.file) as opened:
         if input_file.member is None:
-            while block := opened.read(_BLOCK):
-                yield block
+            yield from _file_blocks(opened, storage.is_local(input_file.uri))
         else:
             _, member_blocks = _functions_of_form(input_file.member.form)
             yield from member_blocks(opened, input_file)
+
+
+def _file_blocks(opened: BinaryIO, is_local: bool) -> Iterator[bytes]:
+    # A file of the system, as those of /proc, may give more than its size says, and may never end.
+    left = os.fstat(opened.fileno()).st_size if is_local else sys.maxsize
+    while left > 0 and (block := opened.read(min(_BLOCK, left))):
+        left -= len(block)
+        yield block
 
 
 ListMembers = Callable[[InputFile, Counter[str]], Iterator[InputFile]]

@@ -17,6 +17,8 @@ from beam_pipeline.runtime.text import uri_key
 UNKNOWN = -1  # size or modification time of a file that could not be asked
 _LOCALITIES = 4096
 _LOCALITY_BYTES = 64 << 20
+_LONGEST_NAME = 32 << 10  # characters of a member's name; paths have 4096 bytes, and zip ends at 65,535
+_NUL = "\0"  # ends a name, as everywhere on these systems
 # Between a container and the name of a member, as in Java's jar addresses: `//` occurs inside object names and in
 # paths that were joined carelessly, `#` and `::` inside file names.
 MEMBER_SEPARATOR = "!/"
@@ -75,8 +77,8 @@ class InputFile:
         return self.member.place
 
     def member_uri(self, name: str) -> str:
-        """Name of a member of this container -> the member's address."""
-        return f"{self.uri}{MEMBER_SEPARATOR}{name}"
+        """Name of a member of this container -> the member's address; of a name without bounds its end."""
+        return f"{self.uri}{MEMBER_SEPARATOR}{name.partition(_NUL)[0][-_LONGEST_NAME:]}"
 
     def with_problem(self, problem: str) -> InputFile:
         """The same input with a reason why it cannot be read, or not to its end."""

@@ -8,7 +8,6 @@ import io
 import itertools
 import json
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
 from beam_pipeline.runtime.text import reason
 from training.errors import UserError
+from training.files import not_a_file
 
 FOLDER, PATTERN, LIST = "folder", "pattern", "list"
 _LIST_SUFFIXES = (".txt", ".csv", ".tsv")
@@ -267,9 +267,8 @@ def stat_file(uri: str) -> InputFile:
     try:
         if storage.is_local(uri):
             status = os.stat(uri)
-            if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
-                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-                return InputFile(uri, UNKNOWN, UNKNOWN, f"{kind}, not a file")
+            if problem := not_a_file(status.st_mode):
+                return InputFile(uri, UNKNOWN, UNKNOWN, problem)
             return InputFile(uri, status.st_size, status.st_mtime)
         found = storage.find_remote(uri)
         if not found:

@@ -85,9 +85,9 @@ def open_file(path: str) -> BinaryIO:
     """Opens a file for reading bytes, as they are.
 
     Raises:
-      OSError: it cannot be opened.
+      OSError: it cannot be opened, or is a pipe or a device, which might never end.
     """
-    return open(path, "rb") if is_local(path) else _remote(path).open_file(path)
+    return files.open_regular(path) if is_local(path) else _remote(path).open_file(path)
 
 
 def read_bytes(path: str) -> bytes:

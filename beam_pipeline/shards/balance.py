@@ -30,6 +30,14 @@ _NOTICES = {
         "{} archive in the folder was not opened; name it in --images to read what it holds",
         "{} archives in the folder were not opened; name them in --images to read what they hold",
     ),
+    "ignored_member": (
+        "{} member that an archive says it holds was not found in it",
+        "{} members that archives say they hold were not found in them",
+    ),
+    "ignored_unended": (
+        "{} tar archive has no mark of its end; it may have been cut",
+        "{} tar archives have no mark of their end; they may have been cut",
+    ),
     "ignored_caption": (
         "{} caption in an archive could not be read",
         "{} captions in archives could not be read",

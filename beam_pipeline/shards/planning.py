@@ -173,7 +173,7 @@ class SubtractLedger(beam.PTransform):
 def keep_unaccounted(group: tuple[bytes, dict[str, Iterable[Any]]], retry_rejected: bool) -> Iterator[Any]:
     """Listed inputs and ledger lines of one uri -> the InputWithCaptions if it has to be done, and its counts."""
     _, grouped = group
-    # Of members of one name the last counts, as for tar and unzip.
+    # A list may name an input several times.
     listed = sorted(grouped["inputs"], key=lambda captioned: (_place(captioned.file), captioned.captions), reverse=True)
     if not listed:  # an earlier run did it, and the file is gone
         return

@@ -1,10 +1,13 @@
 """Listing and reading, whichever form of container an input lies in."""
 
 import hashlib
+import os
+import socket
 import subprocess
 import sys
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +33,40 @@ def test_a_file_that_grew_after_it_was_listed_is_cut_off(tmp_path):
     assert read_input(file, 8) == b"12345678"
     with pytest.raises(TooLarge, match="more than 7 bytes"):
         read_input(file, 7)
+
+
+def _fifo(path):
+    os.mkfifo(path)
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.tar", "a.zip", "a.parquet", "a.tfrecord"])
+@pytest.mark.parametrize("put", [_fifo, _socket, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_took_the_place_of_a_file_is_not_read(tmp_path, monkeypatch, name, put):
+    """It may never end, and whether it is a file can only be asked once it is open."""
+    monkeypatch.chdir(tmp_path)  # a socket's address is short
+    path = Path(name)
+    path.write_bytes(b"picture")
+    file = stat_file(name)
+    path.unlink()
+    put(path)
+    with pytest.raises(OSError, match="not a file"):
+        read_input(file, 1 << 20)
+    if name != "a.jpg":
+        ((listed,), ignored) = (list(list_container(file, Counter())), Counter())
+        assert "not a file" in listed.problem and not ignored
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/uptime"), reason="needs Linux's /proc")
+def test_no_more_is_read_than_a_file_of_the_system_says_it_has(tmp_path):
+    """Those of /proc say that they are empty; /proc/kmsg then never ends."""
+    (tmp_path / "a.jpg").symlink_to("/proc/uptime")
+    file = stat_file(str(tmp_path / "a.jpg"))
+    assert (file.size, read_input(file, 1 << 20)) == (0, b"")
 
 
 def test_a_fingerprint_is_the_digest_of_the_bytes(tmp_path):
