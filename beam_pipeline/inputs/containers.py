@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from beam_pipeline.inputs.input_file import COMPRESSED_SUFFIXES, InputFile, TooLarge, UnreadableMember
 from beam_pipeline.inputs.tar import list_tar, tar_blocks
-from beam_pipeline.inputs.zip import list_zip, zip_blocks
 from beam_pipeline.inputs.written_mark import MarkSearch, states_before
+from beam_pipeline.inputs.zip import list_zip, zip_blocks
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import reason
 
