@@ -65,7 +65,7 @@ def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
 
             check_inputs(options)
         beam_options = (_beam_options(stage, unknown),) if known.takes_beam else ()
-        _function(known, settings.get("dry_run", False))(options, *beam_options)
+        _function(known, known.has_dry_run and settings["dry_run"])(options, *beam_options)
         sys.stdout.flush()
     except UserError as error:
         logging.getLogger("captionbeam").debug("stack trace", exc_info=True)

@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from training.errors import JobFailed, UserError
@@ -147,10 +147,13 @@ def writing(path: str, kept: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_file(path: str) -> Iterator[str]:
+def new_file(path: str, finish: Callable[[str], None] | None = None) -> Iterator[str]:
     """Gives a temporary name to write to; on leaving without an exception the file is synced and appears at `path`.
 
     The name is unique to the writer: of two attempts at one file both may finish, and the last rename wins.
+
+    Args:
+      finish: gives the temporary file its rights and what else belongs to it; without it, it has those of a new file.
 
     Raises:
       OSError: the file cannot be written.
@@ -160,9 +163,12 @@ def new_file(path: str) -> Iterator[str]:
     os.close(handle)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
+        if finish:
+            finish(temporary)
+        else:
+            os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

@@ -14,6 +14,13 @@ _OPTION, _EMBEDDED = "option", "embedded"
 EMBEDDED = {_EMBEDDED: True}  # metadata of a field whose value is an options object: its options are the outer one's
 
 
+def given(text: str) -> str:
+    """Text -> the same, unless it is empty: so is a variable of the shell that is not set."""
+    if not text:
+        raise ArgumentTypeError("the value is empty; is a variable of the shell not set?")
+    return text
+
+
 @dataclass(frozen=True)
 class Alias:
     """A second option that sets the same field, such as `--ensemble` for `captioner`.
@@ -49,7 +56,7 @@ class Option:
 
     help: str
     metavar: str | None = None
-    type: Callable[[str], Any] = str
+    type: Callable[[str], Any] = given
     choices: tuple[str, ...] | None = None
     default_text: str | None = None
     group: str | None = None
@@ -61,7 +68,12 @@ class Option:
 
 
 def option(
-    help: str, metavar: str | None = None, type: Callable[[str], Any] = str, *, default: Any = MISSING, **settings: Any
+    help: str,
+    metavar: str | None = None,
+    type: Callable[[str], Any] = given,
+    *,
+    default: Any = MISSING,
+    **settings: Any,
 ) -> Any:
     """Field of an options class that is an option; see `Option` for the settings.
 
@@ -83,6 +95,13 @@ def embedded_options(field: Field) -> Any:
 
 
 # Types of values: text -> value. What they raise argparse shows behind the option's name.
+
+
+def folder(text: str) -> str:
+    """Text -> path of a folder to write; `-` names standard output, which is none."""
+    if text == "-":
+        raise ArgumentTypeError("- is standard output, and a folder is to be written; ./- names a folder")
+    return given(text)
 
 
 def positive(text: str) -> int:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from training.errors import UserError
-from training.option_fields import Alias, above_zero, natural, option, positive, share_below_one, weight, whole
+from training.option_fields import Alias, above_zero, folder, natural, option, positive, share_below_one, weight, whole
 
 BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
 GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/explanation/caption-quality.md)
@@ -102,7 +102,7 @@ class TrainOptions:
 
     # The order of the keys in `config.json`.
     features: str = option("feature set that extract made with --captions", "FEATURES")
-    output: str = option("directory to write the captioner to", "CAPTIONER")
+    output: str = option("directory to write the captioner to", "CAPTIONER", folder)
     model: str = option(
         "attention looks at the cells of the 8x8 feature grid, merge at their mean",
         choices=tuple(DEFAULTS),
@@ -214,7 +214,7 @@ class EvaluateOptions(DecodingOptions):
     )
     features: str = option("feature set that contains the pictures of the split and their captions", "FEATURES")
     list: str = option("names of the pictures to score, one per line", "FILE")
-    output: str = option("directory to write scores.json and captions.json to", "DIR")
+    output: str = option("directory to write scores.json and captions.json to", "DIR", folder)
     train_list: str | None = option(
         "names of the training pictures, one per line, for the baselines that need them",
         "FILE",

@@ -11,9 +11,9 @@ import numpy as np
 
 from beam_pipeline.options.results import CompareOptions
 from beam_pipeline.reports.comparison_page import comparison_page
-from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.named_output import named_output
 from beam_pipeline.runtime.tables import Column, Row, to_csv
-from beam_pipeline.runtime.text import why
+from beam_pipeline.runtime.text import reason, why
 from beam_pipeline.words.log_odds import exact_p_values, log_odds, q_values
 from beam_pipeline.words.reference import require_same_captioner
 from beam_pipeline.words.summary import read_summary, read_table
@@ -55,6 +55,8 @@ class WordTable:
 def compare(options: CompareOptions) -> list[Row]:
     """Compares two captions directories: writes the table and a page, prints the words that differ most -> its rows.
 
+    A stream takes the table alone.
+
     Raises:
       UserError: a directory contains no finished captions, or they are by different captioners.
       JobFailed: the output cannot be written.
@@ -64,12 +66,17 @@ def compare(options: CompareOptions) -> list[Row]:
     require_same_captioner(made_with, summaries[1]["made_with"], f"{options.first} and {options.second}")
     first, second = _read_words(options.first, summaries[0]), _read_words(options.second, summaries[1])
     rows = comparison(first, second)
-    try:
-        storage.write_atomic(storage.absolute(options.output), to_csv(COLUMNS, rows))
-    except OSError as error:
-        raise JobFailed(f"--output {options.output}: cannot be written ({error.strerror}); choose another") from error
-    _print_summary(rows, options)
-    _write_page(rows, options, made_with, (first.pictures, second.pictures))
+    output = named_output(options.output)
+    with output.alone():
+        try:
+            output.write(to_csv(COLUMNS, rows))
+        except OSError as error:
+            raise JobFailed(
+                f"--output {options.output}: cannot be written ({reason(error)}); choose another"
+            ) from error
+        _print_summary(rows, options)
+        if not output.is_stream:
+            _write_page(rows, options, made_with, (first.pictures, second.pictures))
     return rows
 
 
@@ -119,9 +126,7 @@ def _write_page(rows: list[Row], options: CompareOptions, made_with: dict[str, A
     """Writes the comparison as a page beside the table; a page that cannot be written costs a warning only."""
     page = page_beside(options.output)
     try:
-        storage.write_atomic(
-            storage.absolute(page), comparison_page(rows, (options.first, options.second), pictures, made_with)
-        )
+        named_output(page).write(comparison_page(rows, (options.first, options.second), pictures, made_with))
         print(f"{page}: the same comparison as a page")
     except Exception as error:
         log.debug("no page", exc_info=True)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from beam_pipeline.exports.outcomes import FAILED, TAKEN_BACK, UNCHANGED, WITHHELD, WRITTEN
 from beam_pipeline.exports.picture_metadata import MetadataWriter, UnwritableMetadata
-from beam_pipeline.exports.sidecars import add_line, relative_name, sidecar, xmp_packet
+from beam_pipeline.exports.places import Places
+from beam_pipeline.exports.sidecars import relative_name, sidecar, xmp_packet
 from beam_pipeline.exports.tables import write_coco, write_csv, write_parquet
+from beam_pipeline.exports.text_files import TextFiles
+from beam_pipeline.exports.text_journal import TextJournal
+from beam_pipeline.exports.texts import UnknownText
 from beam_pipeline.exports.webdataset import holds, shard_name, write_shard
-from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.inputs.reader import PictureReader, require_unchanged
 from beam_pipeline.options.results import (
     APPEND,
     COCO,
     CSV,
     FORMATS,
+    FULL,
     METADATA,
     MODES,
     PARQUET,
@@ -32,6 +37,7 @@ from beam_pipeline.options.results import (
 from beam_pipeline.results.caption_index import CaptionedFile, CaptionIndex
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.extras import require
+from beam_pipeline.runtime.named_output import STANDARD_OUTPUT, NamedOutput, named_output
 from beam_pipeline.runtime.text import reason, utf8
 from beam_pipeline.shards.ledger import DUPLICATE, REJECTED
 from beam_pipeline.shards.output_directory import exclusive
@@ -42,34 +48,39 @@ from training.text.plurals import counted
 log = logging.getLogger("captionbeam")
 
 TABLES = {CSV: write_csv, PARQUET: write_parquet, COCO: write_coco}
-SIDECARS = (TXT, XMP)
-_IN_ARCHIVE = "is in an archive, and archives are not changed; give --output"
-# What became of a file, or of a picture for webdataset.
-WRITTEN, UNCHANGED, FAILED = "written", "unchanged", "failed"
-WITHHELD = "without caption (low confidence)"
+_PICTURE_BYTES = 1 << 40  # no limit
+FILES = (TXT, XMP, METADATA)  # a file for each picture, beside it or in a mirror
 
 
 def export(options: ExportOptions) -> dict[str, int]:
     """Writes the captions of a directory in another format; returns and prints how many files had which outcome.
 
     Returns:
-      WRITTEN, UNCHANGED, FAILED or WITHHELD -> number of files (for webdataset: of pictures), where it is not 0.
+      WRITTEN, UNCHANGED, FAILED, WITHHELD or TAKEN_BACK -> number of files (for webdataset: of pictures), where it is
+      not 0. Of a dry run, what they would be.
 
     Raises:
       UserError: an invalid option, or no finished captions; nothing was written.
       JobFailed: the output cannot be written, or some files failed; the others were written.
     """
     _check(options)
+    output = named_output(options.output) if options.output and options.format in TABLES else None
     summary = read_summary(options.captions, "DIR")
     if options.min_confidence and not summary["made_with"].get("confidence"):
         raise UserError(
             f"--min-confidence {options.min_confidence:g}: the captions of {options.captions} carry no confidence; "
             "caption again with a captioner that has one"
         )
-    with CaptionIndex(options.captions, options.keyword_presence, options.min_confidence) as index:
+    with contextlib.ExitStack() as stack:
+        if output:
+            stack.enter_context(output.alone())
+        index = CaptionIndex(options.captions, options.keyword_presence, options.min_confidence)
+        stack.enter_context(index)
         root = index.common_folder() if options.root is None else _as_folder(options.root)
-        if options.format in TABLES:
-            done = _write_table(options, index, root)
+        if options.remove:
+            done = _take_back(options, index)
+        elif output:
+            done = _write_table(options, output, index, root)
         elif options.format == WEBDATASET:
             done = _write_webdataset(options, index)
         else:
@@ -86,12 +97,14 @@ def export(options: ExportOptions) -> dict[str, int]:
 
 def _check(options: ExportOptions) -> None:
     what = f"--format {options.format}"
-    if options.format not in FORMATS:
-        raise UserError(f"{what}: expected one of {', '.join(FORMATS)}")
+    if options.remove:
+        _check_remove(options)
+    elif options.format not in FORMATS:
+        raise UserError(f"{what}: expected one of {', '.join(FORMATS)}" if options.format else f"give {_FORMAT}")
     if bool(options.output) == options.in_place:
         raise UserError("export: expected either --output or --in-place")
-    takes_mode = options.format in (*SIDECARS, METADATA)
-    if options.in_place and not takes_mode:
+    takes_mode = options.format in FILES
+    if options.in_place and not (takes_mode or options.remove):
         raise UserError(f"--in-place: only for --format txt, xmp and metadata; {what} takes --output")
     if options.mode is not None and not takes_mode:
         raise UserError(f"--mode: only for --format txt, xmp and metadata; {what} replaces its file")
@@ -99,12 +112,24 @@ def _check(options: ExportOptions) -> None:
         raise UserError(f"--mode {options.mode}: expected one of {', '.join(MODES)}")
     if options.format == XMP and options.mode == APPEND:
         raise UserError("--mode append: not for --format xmp, whose files are not merged; give skip or overwrite")
+    if options.output == STANDARD_OUTPUT and options.format not in TABLES:
+        raise UserError(f"--output -: {what} writes a folder of files; name a folder")
     if options.output and options.format == WEBDATASET and not storage.is_local(options.output):
         raise UserError(f"--output {options.output}: WebDataset shards need a local folder; copy them from there")
-    if options.output and options.format in TABLES and os.path.isdir(options.output):
-        raise UserError(f"--output {options.output}: is a folder; {what} writes a file")
     if options.format == METADATA:
         require("pyexiv2", "metadata", "--format metadata")
+
+
+_FORMAT = f"--format, one of {', '.join(FORMATS)}"
+
+
+def _check_remove(options: ExportOptions) -> None:
+    if not options.in_place:
+        raise UserError("--remove: takes back what was written beside or into the pictures; give --in-place with it")
+    if options.format not in (None, *FILES):
+        raise UserError(f"--remove: only for --format {', '.join(FILES)}, or without --format for all of them")
+    if options.mode is not None:
+        raise UserError("--mode: says how to write, and --remove only takes back; leave one of them out")
 
 
 def _as_folder(root: str) -> str:
@@ -115,10 +140,13 @@ def _print_balance(options: ExportOptions, counts: dict[str, int], done: Counter
     files, rejected = sum(counts.values()), counts[REJECTED]
     duplicates = counted(counts[DUPLICATE], "duplicate")
     print(f"{counted(files, 'file')} = {files - rejected:,} captioned ({duplicates}) + {rejected:,} rejected")
-    names = (WRITTEN, UNCHANGED, FAILED, *((WITHHELD,) if done[WITHHELD] else ()))
+    first = TAKEN_BACK if options.remove else WRITTEN
+    names = (first, UNCHANGED, FAILED, *((WITHHELD,) if done[WITHHELD] else ()))
     parts = " + ".join(f"{done[name]:,} {name}" for name in names)
     unit = "distinct picture" if options.format == WEBDATASET else "captioned file"
-    print(f"{options.output or 'in place'}: {counted(done.total(), unit)} = {parts}")
+    place = "in place" if options.in_place else "standard output" if options.output == "-" else options.output
+    note = "; a dry run: nothing was changed" if options.dry_run else ""
+    print(f"{place}: {counted(done.total(), unit)} = {parts}{note}")
 
 
 def _failed(uri: str, why: str) -> str:
@@ -129,11 +157,14 @@ def _failed(uri: str, why: str) -> str:
 # One file.
 
 
-def _write_table(options: ExportOptions, index: CaptionIndex, root: str) -> Counter[str]:
-    assert options.output
+def _write_table(options: ExportOptions, output: NamedOutput, index: CaptionIndex, root: str) -> Counter[str]:
+    assert options.format
     try:
-        with storage.new_file(storage.absolute(options.output)) as local:
-            TABLES[options.format](local, index.files(), lambda uri: relative_name(uri, root))
+        if options.dry_run:
+            print(f"would {'change' if storage.exists(output.path) else 'make'} {utf8(output.path)}")
+        else:
+            with output.new_file() as local:
+                TABLES[options.format](local, index.files(), lambda uri: relative_name(uri, root))
     except OSError as error:
         raise JobFailed(f"--output {options.output}: cannot be written ({reason(error)}); choose another") from error
     counts, withheld = index.counts(), index.withheld()
@@ -145,104 +176,87 @@ def _write_table(options: ExportOptions, index: CaptionIndex, root: str) -> Coun
 
 def _write_beside(options: ExportOptions, index: CaptionIndex, root: str) -> Counter[str]:
     output = storage.absolute(options.output) if options.output else None
-
-    def place(uri: str) -> str:
-        """Path of a picture, or of its mirror in the output."""
-        return uri if output is None else storage.join(output, relative_name(uri, root))
+    places = Places(output, root, options.keep_times, options.dry_run)
+    mode = options.mode or SKIP
 
     def run(write: Callable[[CaptionedFile], str]) -> Counter[str]:
-        return Counter(_guarded(write, file) for file in index.files())
+        return Counter(WITHHELD if file.withheld else _guarded(write, file) for file in index.files())
 
-    mode = options.mode or SKIP
+    def full_name(file: CaptionedFile) -> bool:
+        return options.sidecar_names == FULL or index.shares_stem(file.uri)
+
     if options.format == METADATA:
         with MetadataWriter() as writer:
-            reader = PictureReader()
             if output is None:
-                return run(lambda file: _write_into(file, mode, reader, writer))
-            return run(lambda file: _write_copy(file, place(file.uri), mode, index, reader, writer))
-    ending = f".{options.format}"
+                return run(lambda file: _write_into(file, mode, places, writer))
+            return run(lambda file: _write_copy(file, mode, places, index, writer))
+    if options.format == TXT:
+        texts = TextFiles(places, TextJournal(options.captions))
+        return run(lambda file: texts.write(file, mode, full_name(file)))
+    return run(lambda file: _write_sidecar(file, mode, places, full_name(file)))
 
-    def write_sidecar(file: CaptionedFile) -> str:
-        if output is None and split_member_uri(file.uri):
-            return _failed(file.uri, _IN_ARCHIVE)
-        return _write_sidecar(file, sidecar(place(file.uri), ending, index.shares_stem(file.uri)), mode, ending)
 
-    return run(write_sidecar)
+def _take_back(options: ExportOptions, index: CaptionIndex) -> Counter[str]:
+    places = Places(None, "", options.keep_times, options.dry_run)
+    take_back: list[Callable[[CaptionedFile], str]] = []
+    if options.format in (None, TXT):
+        take_back.append(TextFiles(places, TextJournal(options.captions)).take_back)
+
+    def of_file(file: CaptionedFile) -> str:
+        outcomes = {_guarded(one, file) for one in take_back}
+        return next(one for one in (FAILED, TAKEN_BACK, UNCHANGED) if one in outcomes)
+
+    return Counter(of_file(file) for file in index.files())
 
 
 def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
     """Writes for one file -> its outcome; where that fails, a warning names the file."""
-    if file.withheld:
-        return WITHHELD
     try:
         return write(file)
     except OSError as error:
         return _failed(file.uri, reason(error))
-    except UnwritableMetadata as error:
+    except (UnwritableMetadata, UnknownText) as error:
         return _failed(file.uri, str(error))
 
 
-def _write_sidecar(file: CaptionedFile, path: str, mode: str, ending: str) -> str:
-    exists = storage.exists(path)
-    if exists and mode == SKIP:
+def _write_sidecar(file: CaptionedFile, mode: str, places: Places, full_name: bool) -> str:
+    path = sidecar(places.of_picture(file.uri), ".xmp", full_name)
+    if mode == SKIP and places.holds(path):
         return UNCHANGED
-    before = storage.read_bytes(path) if exists else None
-    if ending == ".xmp":
-        data = xmp_packet(file.caption, file.keywords)
-    else:
-        kept = (before or b"").decode("utf-8", "surrogateescape") if mode == APPEND else ""
-        text = add_line(kept, file.caption)
-        if text is None:
-            return UNCHANGED
-        data = text.encode("utf-8", "surrogateescape")
+    before = places.read(path)
+    data = xmp_packet(file.caption, file.keywords)
     if data == before:
         return UNCHANGED
-    _write(path, data)
+    places.require_picture(file)
+    places.write(path, data, before)
     return WRITTEN
 
 
-def _write_copy(
-    file: CaptionedFile, path: str, mode: str, index: CaptionIndex, reader: PictureReader, writer: MetadataWriter
-) -> str:
-    if storage.exists(path):
+def _write_copy(file: CaptionedFile, mode: str, places: Places, index: CaptionIndex, writer: MetadataWriter) -> str:
+    path = places.of_picture(file.uri)
+    before = None
+    if places.holds(path):
         if index.holds(path) or (storage.is_local(file.uri) and os.path.realpath(path) == os.path.realpath(file.uri)):
             return _failed(
                 file.uri, f"its copy would overwrite {path}, a picture of the collection; choose another --output"
             )
         if mode == SKIP:
             return UNCHANGED
-    data = reader.read_unchanged(file.uri, file.sha256)
-    _write(path, writer.write(data, file.caption, file.keywords, mode) or data)
+        before = places.read(path, _PICTURE_BYTES)
+    data = places.reader.read_unchanged(file.uri, file.sha256)
+    places.write(path, writer.write(data, file.caption, file.keywords, mode) or data, before)
     return WRITTEN
 
 
-def _write_into(file: CaptionedFile, mode: str, reader: PictureReader, writer: MetadataWriter) -> str:
-    if split_member_uri(file.uri):
-        return _failed(file.uri, _IN_ARCHIVE)
-    data = reader.read(file.uri)
+def _write_into(file: CaptionedFile, mode: str, places: Places, writer: MetadataWriter) -> str:
+    path = places.of_picture(file.uri)
+    data = places.reader.read(file.uri)
     written = writer.write(data, file.caption, file.keywords, mode)
     if written is None:  # an earlier export changed its bytes, and it has the caption
         return UNCHANGED
     require_unchanged(data, file.sha256)
-    _replace(file.uri, written)
+    places.write(path, written, data)
     return WRITTEN
-
-
-def _write(path: str, data: bytes) -> None:
-    if storage.is_local(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-    storage.write_atomic(path, data)
-
-
-def _replace(path: str, data: bytes) -> None:
-    """Replaces the content of a picture; its permissions and symbolic links to it stay."""
-    if not storage.is_local(path):
-        storage.write_atomic(path, data)
-        return
-    real = os.path.realpath(path)
-    mode = stat.S_IMODE(os.stat(real).st_mode)
-    storage.write_atomic(real, data)
-    os.chmod(real, mode)
 
 
 # WebDataset.
@@ -269,11 +283,15 @@ def _write_webdataset(options: ExportOptions, index: CaptionIndex) -> Counter[st
         _failed(files[0].uri, reason(problem))
         return None
 
-    with exclusive(output):
+    with contextlib.nullcontext() if options.dry_run else exclusive(output):
         for number, pictures in enumerate(_batches(shown(), options.samples)):
             path = storage.join(output, shard_name(number))
             if holds(path, pictures):
                 done[UNCHANGED] += len(pictures)
+                continue
+            if options.dry_run:
+                print(f"would {'change' if os.path.exists(path) else 'make'} {utf8(path)}")
+                done[WRITTEN] += len(pictures)
                 continue
             with storage.new_file(path) as local, open(local, "wb") as file:
                 written = write_shard(file, pictures, read)

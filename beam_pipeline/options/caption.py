@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from beam_pipeline.options.collection import IMAGES_HELP, IMAGES_METAVAR, CollectionOptions
 from training.errors import UserError
-from training.option_fields import natural, option, share
+from training.option_fields import folder, natural, option, share
 from training.options import BEAM_WIDTH, DecodingOptions, beam_width_option, captioner_option
 
 
@@ -21,7 +21,7 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
         when_missing="give --captioner, a directory that `captionbeam train` made; captionbeam ships none: train one "
         "on images with captions, as docs/tutorials/flickr8k.md shows, or use one that others trained with captionbeam"
     )
-    output: str = option("directory to write the captions, the ledger and word_importance.csv to", "DIR")
+    output: str = option("directory to write the captions, the ledger and word_importance.csv to", "DIR", folder)
     images: str | None = option(IMAGES_HELP, IMAGES_METAVAR, one_of="source", default=None)
     features: str | None = option(
         "feature set that extract made, instead of pictures", "FEATURES", one_of="source", default=None

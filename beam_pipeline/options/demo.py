@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.option_fields import option, positive, whole
+from training.option_fields import folder, option, positive, whole
 
 
 @dataclass(frozen=True)
 class DemoOptions:
     """Settings of `captionbeam demo`."""
 
-    output: str = option("directory to write everything to", "DIR", default="output/demo")
+    output: str = option("directory to write everything to", "DIR", folder, default="output/demo")
     pictures: int = option("number of scenes to draw", "N", positive, default=600)
     weights: str = option(
         "encoder weights; auto: imagenet if it can be downloaded, else random",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from beam_pipeline.options.collection import IMAGES_HELP, IMAGES_METAVAR, CollectionOptions
-from training.option_fields import natural, option
+from training.option_fields import folder, natural, option
 
 _encoder_option = partial(option, group="encoder")
 
@@ -16,7 +16,7 @@ class ExtractOptions(CollectionOptions):
     """Settings of `captionbeam extract`."""
 
     images: str = option(IMAGES_HELP, IMAGES_METAVAR)
-    output: str = option("directory to write the feature set to", "FEATURES")
+    output: str = option("directory to write the feature set to", "FEATURES", folder)
     captions: str | None = option(
         "captions to store with the features: CSV with the columns image,caption, or lines of the form "
         "name.jpg#0<TAB>caption",

@@ -16,6 +16,7 @@ CSV, PARQUET, COCO, TXT, XMP, METADATA, WEBDATASET = FORMATS = (
     "metadata",
     "webdataset",
 )
+SHORT, FULL = SIDECAR_NAMES = ("short", "full")
 SKIP, APPEND, OVERWRITE = MODES = ("skip", "append", "overwrite")
 
 _captions = partial(option, "directory that caption made", "DIR", positional=True)
@@ -47,13 +48,15 @@ class ExportOptions:
     """Settings of `captionbeam export`; either output or in_place is given."""
 
     captions: str = _captions()
-    format: str = option(
+    format: str | None = option(
         "csv, parquet, coco: one file; txt, xmp: a file for each picture; metadata: copies of the pictures with "
         "description and keywords in them; webdataset: tar files with pictures and captions",
         choices=FORMATS,
+        default=None,
     )
     output: str | None = option(
-        "file to write (csv, parquet, coco), or folder to write to; its subfolders are those of the collection",
+        "file to write (csv, parquet, coco), - for standard output, or folder to write to; its subfolders are those of "
+        "the collection",
         "PATH",
         one_of="place",
         default=None,
@@ -66,6 +69,18 @@ class ExportOptions:
     )
     mode: str | None = option(
         "what to do where a text file, an XMP file or a description exists already", choices=MODES, default_text=SKIP
+    )
+    remove: bool = option(
+        "take back what export wrote in place: all of it, or that of --format; what others wrote stays", default=False
+    )
+    dry_run: bool = option("only name the files that would be made, changed or removed", default=False)
+    keep_times: bool = option(
+        "let files that are changed in place have the time of the change", flag="--no-keep-times", default=True
+    )
+    sidecar_names: str = option(
+        "name of a new text or XMP file; short: a.txt for a.jpg, but a.jpg.txt beside an a.png; full: a.jpg.txt",
+        choices=SIDECAR_NAMES,
+        default=SHORT,
     )
     root: str | None = option(
         "folder that the names in the output are relative to",

@@ -30,6 +30,7 @@ from beam_pipeline.reports.report_data import (
 from beam_pipeline.reports.thumbnails import ThumbnailStore, Wanted, update_thumbnails
 from beam_pipeline.reports.wording import flag_labels, flags_in_words, settings_in_words
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.named_output import NamedOutput, named_output
 from beam_pipeline.runtime.text import utf8, why
 from beam_pipeline.shards.balance import notices
 from beam_pipeline.words.summary import read_summary
@@ -54,15 +55,15 @@ def report(options: ReportOptions) -> str:
     """
     directory = storage.absolute(options.captions)
     summary = read_summary(directory, "DIR")
-    page = storage.absolute(options.output) if options.output else storage.join(directory, REPORT)
+    output = named_output(options.output) if options.output else _page_of(directory)
     try:
-        message = write_report(directory, summary, page, DEFAULT_DECODE_LIMITS, remote=False)
+        with output.alone():
+            print(write_report(directory, summary, output, DEFAULT_DECODE_LIMITS, remote=False))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory}: damaged results ({error!r}); run captionbeam caption again") from error
     except OSError as error:
-        raise JobFailed(f"{page}: cannot be written ({why(error)}); choose another --output") from error
-    print(message)
-    return page
+        raise JobFailed(f"{output.path}: cannot be written ({why(error)}); choose another --output") from error
+    return output.path
 
 
 def report_of_caption(directory: str, limits: DecodeLimits) -> None:
@@ -72,21 +73,28 @@ def report_of_caption(directory: str, limits: DecodeLimits) -> None:
       directory: captions directory, finished.
       limits: on decoding, for new thumbnails.
     """
-    page = storage.join(directory, REPORT)
+    page = _page_of(directory)
     try:
         print(write_report(directory, read_summary(directory, "--output"), page, limits, remote=True))
     except Exception as error:  # the captions are committed, and a page is no reason to fail
         log.debug("no report", exc_info=True)
-        log.warning("%s: not written (%s); `captionbeam report %s` tries again", page, why(error), directory)
+        log.warning("%s: not written (%s); `captionbeam report %s` tries again", page.path, why(error), directory)
 
 
-def write_report(directory: str, summary: dict[str, Any], page: str, limits: DecodeLimits, remote: bool) -> str:
+def _page_of(directory: str) -> NamedOutput:
+    """Captions directory -> its own page."""
+    return NamedOutput(storage.join(directory, REPORT), follows_links=False)
+
+
+def write_report(
+    directory: str, summary: dict[str, Any], output: NamedOutput, limits: DecodeLimits, remote: bool
+) -> str:
     """Writes the report page, and too many thumbnails into a folder beside it; returns a message with the path.
 
     Args:
       directory: captions directory.
       summary: content of its `summary.json`.
-      page: file to write.
+      output: page to write.
       limits: on decoding, for new thumbnails.
       remote: whether pictures at remote addresses may be opened for thumbnails.
     """
@@ -98,6 +106,7 @@ def write_report(directory: str, summary: dict[str, Any], page: str, limits: Dec
         update_thumbnails(directory, wanted, limits, remote)
     except (OSError, UserError) as error:  # a directory that is read-only, or no decoder process
         log.warning("%s: no new thumbnails (%s)", directory, error)
+    page = output.path
     folder = os.path.dirname(page) if storage.is_local(page) else page.rpartition("/")[0]
     rejected = read_rejected(directory, summary["totals"]["rejected"])
     words = list(columns(read_words(directory)))
@@ -111,9 +120,9 @@ def write_report(directory: str, summary: dict[str, Any], page: str, limits: Dec
         "rejected": rejected,
         **_content(pictures, len(sample), words, examples, rejected, summary["pictures"], folder),
     }
-    beside = _write_page(page, folder, context, [one.sha256 for one in pictures], directory)
+    beside = _write_page(output, folder, context, [one.sha256 for one in pictures], directory)
     moved = f"; its thumbnails are in {beside}/ beside it" if beside else ""
-    return f"{page}: report of {counted(len(sample), 'picture')} and {counted(len(words), 'word')}{moved}"
+    return f"{output.name}: report of {counted(len(sample), 'picture')} and {counted(len(words), 'word')}{moved}"
 
 
 def _each_once(sample: list[ShownPicture], examples: dict[str, WordExamples]) -> list[ShownPicture]:
@@ -172,8 +181,10 @@ def _content(
     return {"name": folder_name(shared) or "Collection", "data": data, "own_confidence": own}
 
 
-def _write_page(page: str, folder: str, context: dict[str, Any], shown: list[str], directory: str) -> str:
+def _write_page(output: NamedOutput, folder: str, context: dict[str, Any], shown: list[str], directory: str) -> str:
     """Writes the page with its thumbnails inside, or in a folder beside it where the page would be too large.
+
+    Beside a stream is no folder.
 
     Returns:
       The name of that folder, or "".
@@ -181,16 +192,16 @@ def _write_page(page: str, folder: str, context: dict[str, Any], shown: list[str
     with ThumbnailStore(directory) as store:
         shown = [sha256 for sha256 in shown if sha256 in store.sizes]
         context["without_thumbnail"] = len(context["data"]["pictures"]) - len(shown)
-        if sum(store.sizes[sha256] * 4 // 3 for sha256 in shown) <= MAX_PAGE_BYTES:
+        if output.is_stream or sum(store.sizes[sha256] * 4 // 3 for sha256 in shown) <= MAX_PAGE_BYTES:
             embedded = {sha256: base64.b64encode(store.read(sha256)).decode() for sha256 in shown}
             html = _render(context, {"embedded": embedded})
-            if len(html) <= MAX_PAGE_BYTES or not shown:
-                storage.write_atomic(page, html)
+            if output.is_stream or len(html) <= MAX_PAGE_BYTES or not shown:
+                output.write(html)
                 return ""
         # report.html and report_files/, as browsers save pages, so people know to move both.
-        beside = re.sub(r"\.html?$", "", os.path.basename(page)) + "_files"
+        beside = re.sub(r"\.html?$", "", os.path.basename(output.path)) + "_files"
         _write_beside(store, shown, storage.join(folder, beside))
-        storage.write_atomic(page, _render(context, {"beside": beside, "names": shown}))
+        output.write(_render(context, {"beside": beside, "names": shown}))
         return beside
 
 

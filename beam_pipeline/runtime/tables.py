@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,11 +56,13 @@ def _cell(column: Column, value: Any) -> str:
 
 
 def escape_cell(text: str) -> str:
-    """Text -> CSV cell that no spreadsheet takes for a formula: an apostrophe goes before = + - @ tab, return and '.
+    """Text -> CSV cell that no spreadsheet takes for a formula: an apostrophe goes before = + - @ tab, line ends and '.
+
+    Their other forms, such as a full-width =, count too: some programs take them for formulas.
 
     `unescape_cell` undoes it.
     """
-    return "'" + text if text.startswith(_FORMULA) else text
+    return "'" + text if unicodedata.normalize("NFKC", text[:1]).startswith(_FORMULA) else text
 
 
 def unescape_cell(cell: str) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -38,6 +39,18 @@ def test_one_collection_with_itself_differs_in_nothing(word_tables, tmp_path, ca
     rows = compare(CompareOptions(directory, directory, str(tmp_path / "c.csv")))
     assert all(row["z"] == 0 and row["q"] == 1 for row in rows)
     assert "0 differ at" in capsys.readouterr().out
+
+
+def test_standard_output_takes_the_table_alone(word_tables, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    directories = word_tables("sea", SEA), word_tables("city", CITY)
+    compare(CompareOptions(*directories, str(tmp_path / "c.csv")))
+    printed = capfd.readouterr().out.partition(f"\n{tmp_path}")[0]
+    before = set(os.listdir())
+    compare(CompareOptions(*directories, "-"))
+    said = capfd.readouterr()
+    assert said.out == (tmp_path / "c.csv").read_text() and said.err.startswith(printed)
+    assert set(os.listdir()) == before  # no page either
 
 
 @pytest.mark.parametrize("empty", ["first", "second", "both"])

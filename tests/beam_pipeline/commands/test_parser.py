@@ -82,10 +82,14 @@ COMMAND_LINE = {
     "compare": {"A": ..., "B": ..., "--output": "comparison.csv"},
     "export": {
         "DIR": ...,
-        "--format": ...,
+        "--format": None,
         "--output": None,
         "--in-place": False,
         "--mode": None,
+        "--remove": False,
+        "--dry-run": False,
+        "--no-keep-times": True,
+        "--sidecar-names": "short",
         "--root": None,
         "--keyword-presence": 0.3,
         "--min-confidence": None,
@@ -105,6 +109,7 @@ CHOICES = {
     ("train", "--model"): ("attention", "merge"),
     ("export", "--format"): ("csv", "parquet", "coco", "txt", "xmp", "metadata", "webdataset"),
     ("export", "--mode"): ("skip", "append", "overwrite"),
+    ("export", "--sidecar-names"): ("short", "full"),
     ("completion", "shell"): ("bash", "zsh", "fish"),
 }
 
@@ -169,6 +174,25 @@ def test_defaults_are_those_of_the_options_class(stage):
     given = {name: getattr(options, name) for name in stage.options.__dataclass_fields__ if settings.get(name)}
     needed = {name: value for name, value in given.items() if value != stage.options.__dataclass_fields__[name].default}
     assert options == stage.options(**needed)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("export d --format csv --output=", "--output: the value is empty"),
+        ("extract --images= --output o", "--images: the value is empty"),
+        ("report d --output=", "--output: the value is empty"),
+        ("extract --images i --output -", "--output: - is standard output, and a folder is to be written"),
+        ("caption --images i --captioner c --output -", "--output: - is standard output"),
+        ("train --features f --output -", "--output: - is standard output"),
+        ("evaluate --features f --list l --output -", "--output: - is standard output"),
+        ("demo --output -", "--output: - is standard output"),
+    ],
+)
+def test_a_path_that_can_be_none_is_refused(call, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build_parser().parse_args(call.split())
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", ["extract --weights x", "caption --captioner c"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.captions.picture import CaptionedPicture
-from beam_pipeline.exports.export import UNCHANGED, WITHHELD, WRITTEN, export
+from beam_pipeline.exports.export import TAKEN_BACK, UNCHANGED, WITHHELD, WRITTEN, export
 from beam_pipeline.inputs.input_file import MEMBER_SEPARATOR
 from beam_pipeline.options.results import ExportOptions
 from beam_pipeline.runtime.tables import read_parquet, unescape_cell
@@ -239,6 +239,10 @@ def test_a_copy_that_is_lost_is_read_from_another_file(run, photos, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"form": None, "output": "x"}, "give --format, one of csv"),
+        ({"form": "csv", "remove": True, "output": "x"}, "--remove: .* give --in-place with it"),
+        ({"form": "csv", "remove": True, "in_place": True}, "--remove: only for --format txt, xmp, metadata"),
+        ({"form": "txt", "remove": True, "in_place": True, "mode": "skip"}, "--mode: .* leave one of them out"),
         ({"form": "csv", "in_place": True}, "--in-place: only for"),
         ({"form": "csv", "output": "x", "mode": "skip"}, "--mode: only for"),
         ({"form": "xmp", "output": "x", "mode": "append"}, "not merged"),
@@ -253,6 +257,23 @@ def test_options_that_do_not_go_together_are_refused(run, options, said):
 def test_unfinished_captions_are_refused(tmp_path):
     with pytest.raises(UserError, match="no summary"):
         export(ExportOptions(str(tmp_path), "csv", str(tmp_path / "x.csv")))
+
+
+@pytest.mark.parametrize("form", ["txt", "xmp", "metadata", "webdataset"])
+def test_a_folder_cannot_be_standard_output(photos, pyexiv2, form):
+    with pytest.raises(UserError, match=r"--output -: .* name a folder"):
+        export(ExportOptions(photos[1], form, "-"))
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "coco"])
+def test_standard_output_has_the_captions_alone(run, photos, tmp_path, form, capfd):
+    run(form, "out")
+    said = capfd.readouterr().out
+    assert export(ExportOptions(photos[1], form, "-")) == {WRITTEN: 3}
+    written = capfd.readouterr()
+    assert written.err == said.replace(str(tmp_path / "out"), "standard output")
+    if form != "parquet":  # which is no text
+        assert written.out.encode() == (tmp_path / "out").read_bytes()
 
 
 def test_where_nothing_can_be_written_one_line_says_so(run, tmp_path):
@@ -317,3 +338,173 @@ def test_a_sidecar_is_xml_whatever_a_caption_holds(run, photos):
     run("xmp", in_place=True)
     tree = ElementTree.parse(Path(folder) / "trip/cat.xmp")
     assert '=a cat, <b> & "c"' in [item.text for item in tree.iter() if item.tag.endswith("}li")]
+
+
+# Beside a person's pictures and texts.
+
+
+def everything(folder):
+    """What lies below a folder, read without following links."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() or path.is_symlink()
+    }
+
+
+def test_what_is_written_into_texts_is_taken_back_exactly(run, photos):
+    folder, _ = photos
+    (folder / "dog.txt").write_bytes("Zürich".encode("utf-16"))
+    (folder / "trip/again.txt").write_bytes(b"")
+    before = everything(folder)
+    assert run("txt", in_place=True) == {UNCHANGED: 2, WRITTEN: 1}
+    assert run("txt", in_place=True, mode="append") == {WRITTEN: 2, UNCHANGED: 1}
+    assert (folder / "dog.txt").read_text("utf-16") == "Zürich\na dog\n"
+    assert run("txt", in_place=True, mode="append") == {UNCHANGED: 3}
+    assert run(None, in_place=True, remove=True) == {TAKEN_BACK: 3}
+    assert everything(folder) == before
+    assert run("txt", in_place=True, remove=True) == {UNCHANGED: 3}
+    assert run("txt", in_place=True, mode="overwrite") == {WRITTEN: 3}
+    assert (folder / "dog.txt").read_bytes() == b"a dog\n"
+    assert run("txt", in_place=True, remove=True) == {TAKEN_BACK: 3}
+    assert everything(folder) == before
+
+
+def test_a_line_of_a_person_that_equals_the_caption_stays(run, photos):
+    folder, _ = photos
+    (folder / "dog.txt").write_text("a dog\nmine\n")
+    assert run("txt", in_place=True, mode="append") == {WRITTEN: 2, UNCHANGED: 1}
+    (folder / "trip/cat.txt").write_text("mine too\n")
+    assert run("txt", in_place=True, remove=True) == {TAKEN_BACK: 1, UNCHANGED: 2}
+    texts = {name: data for name, data in everything(folder).items() if name.endswith(".txt")}
+    assert texts == {"dog.txt": b"a dog\nmine\n", "trip/cat.txt": b"mine too\n"}
+
+
+def test_texts_in_an_encoding_that_nobody_knows_are_named_and_stay(run, photos, caplog):
+    folder, _ = photos
+    (folder / "dog.txt").write_bytes("mine".encode("utf-16-le"))
+    with pytest.raises(JobFailed, match="1 file could not be exported"):
+        run("txt", in_place=True, mode="append")
+    assert f"{folder}/dog.jpg: is in an unknown encoding" in caplog.text
+    assert (folder / "dog.txt").read_bytes() == "mine".encode("utf-16-le")
+    assert (folder / "trip/cat.txt").exists()
+
+
+@pytest.mark.parametrize("form", ["txt", "xmp", "metadata"])
+def test_nothing_is_written_where_the_captioned_picture_is_not(
+    captions, tmp_path, jpeg, colours, pyexiv2, form, caplog
+):
+    data = jpeg(colours[0])
+    sha256 = hashlib.sha256(data).hexdigest()
+    (tmp_path / "other.jpg").write_bytes(jpeg(colours[5]))
+    (tmp_path / "there.jpg").write_bytes(data)
+    absent = [
+        f"{tmp_path}/other.jpg",
+        f"{tmp_path}/gone/a.jpg",
+        "a.jpg",
+        f"{tmp_path}/in/../there.jpg",
+        "file:///a.jpg",
+        "a\0.jpg",
+    ]
+    lines = [line(uri, sha256, DUPLICATE) for uri in absent]
+    there = line(f"{tmp_path}/there.jpg", sha256)
+    directory = captions(([CaptionedPicture(sha256, there.uri, "a dog", -1.0)], [there, *lines]))
+    before = everything(tmp_path)
+    with pytest.raises(JobFailed, match="6 files could not be exported"):
+        export(ExportOptions(directory, form, in_place=True))
+    changed = {name for name, data in everything(tmp_path).items() if before.get(name) != data}
+    changed.discard("captions/exported_texts.jsonl")
+    assert changed == {"there.jpg" if form == "metadata" else f"there.{form}"}
+    for uri in absent:
+        assert f"{uri}: " in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["skip", "append", "overwrite"])
+def test_a_link_in_the_place_of_a_text_is_not_written_through(run, photos, tmp_path, mode):
+    folder, _ = photos
+    (tmp_path / "rc").write_text("export X=1\n")
+    (folder / "dog.txt").symlink_to(tmp_path / "rc")
+    (folder / "trip/cat.txt").symlink_to(tmp_path / "none")
+    os.mkfifo(folder / "trip/again.txt")
+    if mode == "skip":
+        assert run("txt", in_place=True) == {UNCHANGED: 3}
+    else:
+        with pytest.raises(JobFailed, match="3 files could not be exported"):
+            run("txt", in_place=True, mode=mode)
+    assert (tmp_path / "rc").read_text() == "export X=1\n" and not (tmp_path / "none").exists()
+    assert (folder / "dog.txt").is_symlink() and (folder / "trip/cat.txt").is_symlink()
+
+
+@pytest.mark.parametrize("form", ["txt", "xmp", "metadata"])
+def test_a_mirror_writes_through_no_link(run, pyexiv2, tmp_path, form, caplog):
+    output, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    output.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "rc").write_text("mine")
+    ending = "jpg" if form == "metadata" else form
+    (output / "trip").symlink_to(elsewhere)
+    (output / f"dog.{ending}").symlink_to(elsewhere / "rc")
+    with pytest.raises(JobFailed, match="3 files could not be exported"):
+        run(form, "out", mode="overwrite")
+    assert everything(elsewhere) == {"rc": b"mine"}
+    assert f"{output}/trip is a link" in caplog.text and f"{output}/dog.{ending} is a link" in caplog.text
+    (tmp_path / "named").symlink_to("elsewhere")  # a link that the user names is followed
+    assert run(form, "named") == {WRITTEN: 3}
+    assert len(everything(elsewhere)) == 4
+
+
+def test_a_dry_run_names_what_would_be_done_and_does_nothing(run, photos, pyexiv2, tmp_path, capsys):
+    folder, _ = photos
+    (folder / "dog.txt").write_text("mine\n")
+    (tmp_path / "old.csv").write_text("old")
+
+    def told(form, output=None, **options):
+        before = everything(tmp_path)
+        done = run(form, output, dry_run=True, **options)
+        assert everything(tmp_path) == before
+        said = capsys.readouterr().out.splitlines()
+        assert said[-1].endswith("a dry run: nothing was changed")
+        return done, said[:-2]
+
+    assert told("txt", in_place=True, mode="append") == (
+        {WRITTEN: 3},
+        [f"would change {folder}/dog.txt", f"would make {folder}/trip/again.txt", f"would make {folder}/trip/cat.txt"],
+    )
+    assert told("txt", in_place=True)[0] == {UNCHANGED: 1, WRITTEN: 2}
+    assert told("metadata", in_place=True)[1][0] == f"would change {folder}/dog.jpg"
+    assert told("metadata", "mirror")[1][0] == f"would make {tmp_path}/mirror/dog.jpg"
+    assert told("csv", "old.csv") == ({WRITTEN: 3}, [f"would change {tmp_path}/old.csv"])
+    assert told("webdataset", "shards", samples=1)[1][1] == f"would make {tmp_path}/shards/captions-000001.tar"
+    run("txt", in_place=True)
+    capsys.readouterr()
+    assert told(None, in_place=True, remove=True) == (
+        {TAKEN_BACK: 2, UNCHANGED: 1},
+        [f"would remove {folder}/trip/again.txt", f"would remove {folder}/trip/cat.txt"],
+    )
+
+
+def test_names_of_sidecars_can_be_those_of_the_files(run, photos):
+    folder, _ = photos
+    assert run("txt", in_place=True, sidecar_names="full") == {WRITTEN: 3}
+    assert (folder / "trip/cat.jpg.txt").exists() and not (folder / "trip/cat.txt").exists()
+    assert run(None, in_place=True, remove=True) == {TAKEN_BACK: 3}
+    assert not (folder / "trip/cat.jpg.txt").exists()
+
+
+def test_originals_keep_all_that_belongs_to_them(run, photos, pyexiv2, caplog):
+    folder, _ = photos
+    (folder / "dog.jpg").chmod(0o640)
+    os.setxattr(folder / "dog.jpg", "user.rating", b"5")
+    os.utime(folder / "dog.jpg", (1e9, 1e9))
+    (folder / "trip/again.jpg").rename(folder / "real.jpg")
+    (folder / "trip/again.jpg").symlink_to("../real.jpg")
+    os.link(folder / "trip/cat.jpg", folder / "second.jpg")
+    before = (folder / "second.jpg").read_bytes()
+    with pytest.raises(JobFailed, match="1 file could not be exported"):
+        run("metadata", in_place=True)
+    status = (folder / "dog.jpg").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (0o640, 1e9)
+    assert os.getxattr(folder / "dog.jpg", "user.rating") == b"5"
+    assert (folder / "trip/again.jpg").is_symlink() and b"a dog" in (folder / "real.jpg").read_bytes()
+    assert (folder / "second.jpg").samefile(folder / "trip/cat.jpg") and (folder / "second.jpg").read_bytes() == before
+    assert "trip/cat.jpg: has 2 hard links" in caplog.text

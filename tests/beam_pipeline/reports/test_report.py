@@ -207,6 +207,25 @@ def test_what_is_no_finished_captioning_is_refused_in_one_line(collection, tmp_p
         report(ReportOptions(str(collection)))
 
 
+def test_a_stream_takes_the_page_alone_with_all_its_thumbnails(collection, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(report_module, "MAX_PAGE_BYTES", 1)
+    report(ReportOptions(str(collection), "-"))
+    said = capfd.readouterr()
+    assert said.out.startswith("<!doctype html>") and said.out.rstrip().endswith("</html>")
+    assert said.err.startswith("standard output: report of 3 pictures") and not (tmp_path / "-").exists()
+
+
+def test_a_link_that_the_user_names_is_followed_and_one_in_the_directory_is_not(collection, tmp_path):
+    target = tmp_path / "target.html"
+    target.write_text("mine")
+    (collection / REPORT).symlink_to(target)
+    report(ReportOptions(str(collection)))
+    assert target.read_text() == "mine" and not (collection / REPORT).is_symlink()
+    (tmp_path / "link.html").symlink_to(target)
+    report(ReportOptions(str(collection), str(tmp_path / "link.html")))
+    assert (tmp_path / "link.html").is_symlink() and "a dog on grass" in target.read_text()
+
+
 def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, tmp_path, monkeypatch):
     monkeypatch.setattr(report_module, "log", logging.getLogger("seen by caplog"))
     (tmp_path / "file").write_bytes(b"")
