@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import logging
 import os
 import re
+import secrets
 import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from training.errors import JobFailed, UserError
 
+log = logging.getLogger("captionbeam")
+
 LOCK = ".lock"
-TEMPORARY_PREFIX = ".tmp-"
+TEMPORARY_PREFIX = ".captionbeam-"
+_TEMPORARY = re.compile(r"\.captionbeam-[0-9a-f]{16}\.tmp")
+_NO_SURPRISE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link, no waiting for the other side of a pipe
+_ATTEMPTS, _PAUSE_SECONDS = 5, 0.2  # to lock a directory
 _REMOTE = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -28,7 +36,7 @@ def is_local(path: str) -> bool:
     return _REMOTE.match(path) is None
 
 
-_IS_LINK = "{}: a link, and links in a directory of captionbeam are not followed; put the file itself in its place"
+_IS_LINK = "{}: a link, and links in a directory of captionbeam are not followed; put what it leads to in its place"
 _SPECIAL = "a pipe, socket or device, not a file"
 _NO_FILE = "{}: a folder or a device where a file is expected; remove it, and put the file in its place"
 
@@ -98,27 +106,94 @@ def require_own(path: str) -> int:
     return status.st_size
 
 
-@contextlib.contextmanager
-def locked(directory: str) -> Iterator[None]:
-    """Reserves an existing directory for one run; on remote file systems nothing is locked.
+def refuse_links(directory: str, names: Iterable[str]) -> None:
+    """Checks that folders in a local output, into which libraries write, are no links, if they are there.
 
     Raises:
-      JobFailed: another run holds the lock.
+      UserError: one is.
+    """
+    for path in (os.path.join(directory, name) for name in names):
+        if os.path.islink(path):
+            raise UserError(_IS_LINK.format(path))
+
+
+@contextlib.contextmanager
+def locked(directory: str) -> Iterator[None]:
+    """Reserves an existing directory for one run; where its file system has no locks, a warning says so.
+
+    Raises:
+      JobFailed: another run holds the lock, or there can be none.
     """
     if not is_local(directory):
         yield
         return
-    import fcntl
-
-    # Not "w": a run that finds nothing to do leaves no trace, not even a time.
-    with open(os.path.join(directory, LOCK), "a") as lock:
+    handle = _open_lock(directory)
+    try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = _is_free(handle)
         except OSError as error:
-            raise JobFailed(
-                f"--output {directory}: another captionbeam is writing here; wait for it or choose another"
-            ) from error
+            free = True
+            log.warning(
+                "%s: this file system gives no lock (%s); see to it that no other captionbeam writes there",
+                directory,
+                (error.strerror or str(error)).lower(),
+            )
+        if not free:
+            raise JobFailed(f"--output {directory}: another captionbeam is writing here; wait for it or choose another")
         yield
+    finally:
+        os.close(handle)
+
+
+def is_locked(directory: str) -> bool | None:
+    """Whether a run holds a local directory; None where nobody can tell."""
+    try:
+        handle = os.open(os.path.join(directory, LOCK), os.O_RDONLY | _NO_SURPRISE)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return False
+
+
+def _open_lock(directory: str) -> int:
+    path = os.path.join(directory, LOCK)
+    try:
+        try:
+            # Not truncated: a run that finds nothing to do leaves no trace, not even a time.
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_SURPRISE, 0o666)
+        except PermissionError:
+            if not os.path.lexists(path):
+                raise
+            handle = os.open(path, os.O_RDONLY | _NO_SURPRISE)  # that of a colleague can be locked, too
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise JobFailed(f"{path}: a link, a folder or a device; remove it and run again") from error
+        why = (error.strerror or str(error)).lower()
+        raise JobFailed(f"--output {directory}: cannot be written ({why}); choose another directory") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise JobFailed(f"{path}: a link, a folder or a device; remove it and run again")
+    return handle
+
+
+def _is_free(handle: int) -> bool:
+    """Locks a file -> whether nobody else has; raises OSError where the file system has no locks."""
+    for _ in range(_ATTEMPTS):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:  # perhaps only `captionbeam status`, which asks for a moment
+            time.sleep(_PAUSE_SECONDS)
+    return False
 
 
 @contextlib.contextmanager
@@ -140,9 +215,8 @@ def writing(path: str, kept: str) -> Iterator[None]:
     except Exception as error:
         for code in _NO_ROOM:
             if os.strerror(code) in str(error):
-                raise JobFailed(
-                    f"{path}: cannot be written ({os.strerror(code).lower()}); make room and run again: {kept}"
-                ) from error
+                mend = "choose another place" if code == errno.EROFS else f"make room and run again: {kept}"
+                raise JobFailed(f"{path}: cannot be written ({os.strerror(code).lower()}); {mend}") from error
         raise
 
 
@@ -158,33 +232,35 @@ def new_file(path: str, finish: Callable[[str], None] | None = None) -> Iterator
     Raises:
       OSError: the file cannot be written.
     """
-    directory, name = os.path.split(path)
-    handle, temporary = tempfile.mkstemp(dir=directory or ".", prefix=f"{TEMPORARY_PREFIX}{name[:40]}-")
-    os.close(handle)
+    temporary = os.path.join(os.path.dirname(path), temporary_name())
+    # A name that nobody can foresee, no link, and from the first moment open to nobody who may not read it in the end.
+    mode = 0o600 if finish else 0o666
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_SURPRISE, mode))
     try:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         if finish:
             finish(temporary)
-        else:
-            os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def temporary_name() -> str:
+    """A name for a temporary file or folder in an output, which nobody else gives to a file."""
+    return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
 
 
 def remove_temporary_files(directory: str) -> None:
-    """Removes what a killed run left half-written in a local directory, or spilled there."""
+    """Removes what a killed run of this user left half-written in a local directory, or spilled there."""
     with os.scandir(directory) as entries:
-        left = [entry for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]
+        left = [
+            entry
+            for entry in entries
+            if _TEMPORARY.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+        ]
     for entry in left:
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path)

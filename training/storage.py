@@ -11,7 +11,6 @@ import json
 import os
 import posixpath
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO, TypeVar
 from training import documents, files
 from training.errors import UserError
 from training.files import is_local
+from training.scratch import scratch_directory
 
 T = TypeVar("T")
 
@@ -183,7 +183,7 @@ def new_file(path: str) -> Iterator[str]:
         with files.new_file(path) as temporary:
             yield temporary
         return
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+    with scratch_directory() as directory:
         local = os.path.join(directory, posixpath.basename(path))
         yield local
         uploaded = f"{path}.{uuid.uuid4().hex[:12]}.partial"

@@ -21,7 +21,7 @@ from training.data.dataset import Scan, pictures_of, scan
 from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.data.splits import DEV, TRAIN, Split, make_split
 from training.errors import UserError
-from training.files import is_local, locked, remove_temporary_files, writing
+from training.files import is_local, locked, refuse_links, remove_temporary_files, writing
 from training.fitting.confidence import fit_confidence
 from training.fitting.loop import EpochLoop, StagePlan, TrainingData
 from training.fitting.presence import fit_opinion_pool, fit_presence
@@ -30,7 +30,7 @@ from training.fitting.state import Stage
 from training.fitting.trainer import Trainer
 from training.models.caption_models import WORD_SPREAD, CaptionModel, ModelConfig, build_model
 from training.models.captioner import load_captioner, load_weights, write_config
-from training.models.captioner_files import CONFIG, METRICS, read_config
+from training.models.captioner_files import CHECKPOINTS, CONFIG, LOG, METRICS, read_config
 from training.models.confidence import remove_confidence
 from training.models.presence import load_presence, remove_presence
 from training.options import TrainOptions, with_defaults
@@ -59,6 +59,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
         with locked(options.output):
             if is_local(options.output):
                 remove_temporary_files(options.output)
+                refuse_links(options.output, (CHECKPOINTS, LOG))
             return _train(with_defaults(options), features)
 
 

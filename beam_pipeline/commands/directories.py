@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, parse_shard, unfinished_runs
 from beam_pipeline.words.summary import SUMMARY
+from training import files
 from training.data.feature_set import MANIFEST
 from training.errors import UserError
-from training.files import LOCK
 from training.models.captioner_files import CONFIG
 from training.text.plurals import counted
 
@@ -92,16 +91,5 @@ def missing_shards(run: UnfinishedRun) -> str:
 
 
 def is_locked(directory: str) -> bool | None:
-    """Whether a job is writing to a directory now; None for a remote one, where nothing is locked."""
-    if not storage.is_local(directory):
-        return None
-    import fcntl
-
-    try:
-        with open(os.path.join(directory, LOCK)) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
+    """Whether a job is writing to a directory now; None where there are no locks, as on every remote file system."""
+    return files.is_locked(directory) if storage.is_local(directory) else None

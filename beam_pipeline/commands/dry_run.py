@@ -7,14 +7,14 @@ pictures, chosen by a hash of their addresses, which are really read, encoded an
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import pickle
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -27,7 +27,7 @@ from beam_pipeline.commands.directories import missing_shards
 from beam_pipeline.commands.entries import Entry, print_entries
 from beam_pipeline.encoders.base import Encoder, LoadEncoder
 from beam_pipeline.encoders.registry import load_encoder
-from beam_pipeline.inputs.input_file import InputFile
+from beam_pipeline.inputs.input_file import InputFile, Member
 from beam_pipeline.inputs.sources import Source, resolve_source
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.extract import ExtractOptions
@@ -51,6 +51,7 @@ from beam_pipeline.words.shard_statistics import files_of_pictures, shard_statis
 from training.data.feature_records import serialize
 from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, load_feature_set
 from training.decoding.decoder import CaptionDecoder
+from training.scratch import scratch_directory
 from training.text.plurals import counted
 
 MEASURED = 32  # new pictures that extract tries; caption tries a batch of its decoder
@@ -108,7 +109,7 @@ def dry_run_extract(
     standing = read_standing(output)
     work = find_work(source, standing.ledgers, options.retry_rejected, MEASURED)
     trial = None
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as scratch:
+    with scratch_directory() as scratch:
         has_encoder = any(storage.exists(storage.join(output, name)) for name in (RANDOM_STATISTICS, INT8_ENCODER))
         spec = encoder_of_options(options, source, earlier, output if has_encoder else scratch)
         if work.sample:
@@ -158,7 +159,7 @@ def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, samp
       retry_rejected: whether inputs that were rejected count as new.
       sample_size: how many of the new inputs to choose for a trial.
     """
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+    with scratch_directory() as directory:
         path = os.path.join(directory, "work")
 
         with run_pipeline(PipelineOptions([]), directory) as pipeline:
@@ -172,9 +173,9 @@ def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, samp
             sample = work.main | "Draw" >> beam.combiners.Top.Of(sample_size, key=_place, reverse=True)
             results = sample | "GatherResults" >> GatherResults(listed, work, Outputs(sample, (new,)))
             _ = results | "Keep" >> beam.Map(_keep, path)
-        with open(path, "rb") as file:
-            counts, files = pickle.load(file)
-    return Work(counts, counts.pop("new"), files)
+        with open(path, encoding="utf-8") as file:
+            counts, files = json.load(file)
+    return Work(counts, counts.pop("new"), [_to_input(file) for file in files])
 
 
 def _place(element: InputWithCaptions) -> bytes:
@@ -182,9 +183,15 @@ def _place(element: InputWithCaptions) -> bytes:
 
 
 def _keep(results: Results, path: str) -> None:
-    files = [element.file for sample in results.elements for element in sample]
-    with open(path, "wb") as file:
-        pickle.dump((results.counts, files), file)
+    files = [asdict(element.file) for sample in results.elements for element in sample]
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump((results.counts, files), file)
+
+
+def _to_input(fields: dict[str, Any]) -> InputFile:
+    """What `_keep` wrote of an input -> the input."""
+    member = fields["member"] and Member(**{**fields["member"], "place": tuple(fields["member"]["place"])})
+    return InputFile(**{**fields, "member": member, "captions": tuple(fields["captions"])})
 
 
 def try_pictures(

@@ -34,7 +34,7 @@ from training.options import TrainOptions, with_defaults
 from training.text.plurals import counted
 
 REASONS_SHOWN = 10
-_RUNNING = {True: "yes", False: "no", None: "unknown: a remote directory is not locked"}
+_RUNNING = {True: "yes", False: "no", None: "unknown: its file system has no locks"}
 
 
 def status(options: StatusOptions) -> list[Entry]:

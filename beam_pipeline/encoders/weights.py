@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import tempfile
 from typing import TYPE_CHECKING
 
 from beam_pipeline.encoders.base import RANDOM, Architecture, EncoderSpec
 from beam_pipeline.encoders.random_weights import set_random_weights
 from beam_pipeline.runtime import storage
 from training.errors import UserError
+from training.scratch import scratch_directory
 
 if TYPE_CHECKING:
     import keras
@@ -98,7 +98,7 @@ def load_weights(model: keras.Model, path: str, name: str) -> None:
     Raises:
       UserError: the weights are another model's.
     """
-    with storage.local_copy(path) as local, tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+    with storage.local_copy(path) as local, scratch_directory() as directory:
         try:
             model.load_weights(_link_named_by_layout(local, directory))
         except (ValueError, OSError, KeyError) as error:

@@ -142,7 +142,7 @@ def ignored_kind(path: str, by_suffix: bool) -> str:
     # macOS leaves ._NAME beside NAME on foreign disks; they hold no picture whatever they end in.
     if name.startswith("._") or "__MACOSX" in path.split("/") or name in (".DS_Store", "Thumbs.db", "desktop.ini"):
         return "shadow"
-    if name.startswith(storage.TEMPORARY_PREFIX):
+    if name.startswith((storage.TEMPORARY_PREFIX, ".tmp-")):  # the latter of earlier versions
         return "shadow"
     if by_suffix and is_container(name):
         return "container"

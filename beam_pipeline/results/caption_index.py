@@ -23,6 +23,7 @@ from beam_pipeline.shards.ledger import DUPLICATE, OUTCOMES, REJECTED, read_ledg
 from beam_pipeline.shards.shard_id import committed_shards
 from training.errors import JobFailed
 from training.models.flags import LOW
+from training.scratch import scratch_directory
 from training.text.plurals import counted
 
 _CACHE_KIB = 64 << 10
@@ -82,12 +83,12 @@ class CaptionIndex:
     """
 
     def __init__(self, directory: str, least_presence: float, min_confidence: float | None = None):
-        self._folder = tempfile.TemporaryDirectory(prefix="captionbeam-")
+        self._folder = contextlib.ExitStack()
         try:
             with _room():
                 self._database = self._load(directory, least_presence, min_confidence)
         except BaseException:
-            self._folder.cleanup()
+            self._folder.close()
             raise
 
     def __enter__(self) -> CaptionIndex:
@@ -95,10 +96,10 @@ class CaptionIndex:
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _load(self, directory: str, least_presence: float, min_confidence: float | None) -> sqlite3.Connection:
-        database = sqlite3.connect(os.path.join(self._folder.name, "captions.sqlite"))
+        database = sqlite3.connect(os.path.join(self._folder.enter_context(scratch_directory()), "captions.sqlite"))
         # The database does not outlive this process, so it need not survive a crash.
         database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};")
         database.executescript(_SCHEMA)

@@ -7,6 +7,7 @@ few thousand blocks. With `--spill_directory` the blocks wait in files there, an
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import pickle
@@ -23,6 +24,7 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_pipeline.runtime.counts import globally
+from training.errors import JobFailed
 
 _HELD = 8192  # elements that a worker collects before it packs them
 
@@ -47,11 +49,12 @@ class GroupingOptions(PipelineOptions):
 
 
 class Spilled(NamedTuple):
-    """Where a block lies in a file: path, and offset and size in bytes."""
+    """Where a block lies in a file: path, and offset and size in bytes; and its SHA-256."""
 
     path: str
     offset: int
     size: int
+    digest: bytes
 
 
 Block = bytes | Spilled  # a compressed list of elements, or the place of one in a file
@@ -78,20 +81,33 @@ class Packer:
         with os.fdopen(handle, "wb") as file:
             file.writelines(blocks)
         ends = itertools.accumulate(map(len, blocks))
-        return [Spilled(path, end - len(block), len(block)) for end, block in zip(ends, blocks, strict=True)]
+        return [
+            Spilled(path, end - len(block), len(block), hashlib.sha256(block).digest())
+            for end, block in zip(ends, blocks, strict=True)
+        ]
 
 
 def unpack(block: Block) -> list[Any]:
     """Block -> list of its elements.
 
     Raises:
-      OSError: the file that it waits in cannot be read.
+      JobFailed: the file that it waits in is gone, or has changed.
     """
-    if isinstance(block, Spilled):
-        with open(block.path, "rb") as file:
-            file.seek(block.offset)
-            block = file.read(block.size)
-    return pickle.loads(zlib.decompress(block))
+    return pickle.loads(zlib.decompress(_read(block) if isinstance(block, Spilled) else block))
+
+
+def _read(spilled: Spilled) -> bytes:
+    """Block that waits in a file -> its bytes; whoever may write in the output must not have others unpickled."""
+    try:
+        with open(spilled.path, "rb") as file:
+            file.seek(spilled.offset)
+            block = file.read(spilled.size)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise JobFailed(f"{spilled.path}: {why}; something else removes files there: run again") from error
+    if hashlib.sha256(block).digest() != spilled.digest:
+        raise JobFailed(f"{spilled.path}: changed while the job ran; something else writes there: run again")
+    return block
 
 
 def any_bucket(key: Key, buckets: int) -> int:

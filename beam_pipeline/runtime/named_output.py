@@ -9,7 +9,6 @@ import re
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -17,6 +16,7 @@ from typing import BinaryIO
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.replaced_file import replaced_file
 from training.errors import UserError
+from training.scratch import scratch_directory
 
 STANDARD_OUTPUT = "-"
 _LINKS = 40  # that may follow one another, as in the kernel
@@ -56,7 +56,7 @@ class NamedOutput:
           JobFailed: there is no room for it.
         """
         if self.is_stream:
-            with tempfile.TemporaryDirectory(prefix="captionbeam-") as folder:
+            with scratch_directory() as folder:
                 local = os.path.join(folder, "output")
                 yield local
                 # Who reads may stop when it has enough, as `head` does.

@@ -63,11 +63,14 @@ def one_line(error: Exception) -> str:
         return own[1] or own[2]
     if full := _DISK_FULL.search(text):
         return f"the disk is full ({full[0]}); free some space and run again: finished shards are kept"
-    handle, path = tempfile.mkstemp(prefix="captionbeam-", suffix=".log")
-    with os.fdopen(handle, "w") as file:
-        traceback.print_exception(error, file=file)
     cause = (_last_error_line(text) or type(error).__name__)[:300]
-    return f"the pipeline failed: {cause}; details in {path}; run again to continue from the finished shards"
+    details = ""
+    with contextlib.suppress(OSError):  # no room for it
+        handle, path = tempfile.mkstemp(prefix="captionbeam-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            traceback.print_exception(error, file=file)
+        details = f"details in {path}; "
+    return f"the pipeline failed: {cause}; {details}run again to continue from the finished shards"
 
 
 def _last_error_line(text: str) -> str:

@@ -19,6 +19,7 @@ from beam_pipeline.runtime.extras import require
 from training import documents, files
 from training.errors import JobFailed
 from training.files import TEMPORARY_PREFIX, is_local
+from training.scratch import scratch_directory
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -235,5 +236,13 @@ def remove(path: str) -> None:
 @contextlib.contextmanager
 def temporary_directory(beside: str) -> Iterator[str]:
     """Gives a local directory that is gone afterwards; it lies in the directory `beside` if that is local."""
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=beside if is_local(beside) else None) as path:
+    if not is_local(beside):
+        with scratch_directory() as path:
+            yield path
+        return
+    path = os.path.join(beside, files.temporary_name())
+    os.mkdir(path, 0o700)
+    try:
         yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

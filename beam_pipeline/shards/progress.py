@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import tempfile
 import threading
 import time
 from collections import Counter, deque
@@ -26,7 +25,9 @@ from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, REJECTED, read_ledger
 from beam_pipeline.shards.live_counts import HASHED, LISTED, NEW, SHARDS, LiveCounts
 from beam_pipeline.shards.shard_id import ShardId, committed_shards
+from training.errors import JobFailed
 from training.fitting.progress_bar import can_redraw
+from training.scratch import scratch_directory
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
@@ -158,11 +159,9 @@ class ProgressDisplay:
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> ProgressDisplay:
-        with contextlib.suppress(OSError):
-            directory = tempfile.mkdtemp(prefix="captionbeam-progress-")
-            remove = partial(shutil.rmtree, directory, ignore_errors=True)
-            self._cleanup.callback(remove)
-            self._cleanup.enter_context(on_stop(remove))
+        with contextlib.suppress(JobFailed):
+            directory = self._cleanup.enter_context(scratch_directory())
+            self._cleanup.enter_context(on_stop(partial(shutil.rmtree, directory, ignore_errors=True)))
             self.live_counts = LiveCounts(directory)
         self._thread.start()
         return self
@@ -175,6 +174,7 @@ class ProgressDisplay:
         self._cleanup.close()
 
     def _watch(self) -> None:
+        tqdm.set_lock(threading.RLock())  # its own would be one between processes, which on macOS starts a process
         try:
             if can_redraw():
                 with (

@@ -103,7 +103,7 @@ def test_a_killed_run_is_finished_with_the_same_bytes(run_extract, lost, encoder
     for name in lost:
         os.remove(os.path.join(undisturbed.path, name))
     os.remove(os.path.join(undisturbed.path, "manifest.json"))
-    Path(undisturbed.path, ".tmp-features-0001-half").write_bytes(b"half")
+    Path(undisturbed.path, ".captionbeam-0123456789abcdef.tmp").write_bytes(b"half")
     repaired = run_extract()
     assert 0 < encoder.calls < 20
     assert contents_of(repaired.path).keys() == whole.keys()

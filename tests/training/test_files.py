@@ -1,11 +1,23 @@
 import errno
+import fcntl
+import logging
 import os
 import stat
+import threading
 
 import pytest
 
 from training.errors import JobFailed, UserError
-from training.files import is_local, locked, new_file, remove_temporary_files, writing
+from training.files import (
+    is_local,
+    is_locked,
+    locked,
+    new_file,
+    refuse_links,
+    remove_temporary_files,
+    temporary_name,
+    writing,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,12 +63,42 @@ def test_a_file_whose_writing_fails_stays_as_it_was(tmp_path):
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
-    (tmp_path / ".tmp-a.txt-x").write_text("half")
+    theirs = [".tmp-a.txt", ".tmp-a.txt-x1y2z3w4", ".captionbeam-notes", f".captionbeam-{16 * 'a'}.tmp.bak", "a.txt"]
+    for name in theirs:
+        (tmp_path / name).write_text("somebody's")
     (tmp_path / ".tmp-folder").mkdir()
-    (tmp_path / ".tmp-folder" / "b").write_text("half")
-    (tmp_path / "a.txt").write_text("whole")
+    (tmp_path / temporary_name()).write_text("half")
+    ours = tmp_path / temporary_name()
+    ours.mkdir()
+    (ours / "b").write_text("half")
+    (ours / "link").symlink_to(tmp_path / ".tmp-folder")
+    (tmp_path / temporary_name()).symlink_to(tmp_path / "a.txt")
     remove_temporary_files(str(tmp_path))
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert sorted(os.listdir(tmp_path)) == sorted([*theirs, ".tmp-folder"])
+
+
+def test_folders_that_libraries_write_into_are_no_links(tmp_path):
+    (tmp_path / "folder").mkdir()
+    refuse_links(str(tmp_path), ("folder", "none"))
+    (tmp_path / "log").symlink_to(tmp_path / "folder")
+    with pytest.raises(UserError, match="log: a link, and links in a directory of captionbeam are not followed"):
+        refuse_links(str(tmp_path), ("folder", "log"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_another_user_left_stays(tmp_path):
+    name = temporary_name()
+    (tmp_path / name).write_text("half")
+    os.chown(tmp_path / name, 12345, 12345)
+    remove_temporary_files(str(tmp_path))
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_new_file_is_never_open_to_everybody(tmp_path, monkeypatch):
+    """Not even for a moment: other threads make files meanwhile."""
+    monkeypatch.setattr(os, "umask", None)
+    with new_file(str(tmp_path / "a.txt")) as temporary:
+        assert not os.stat(temporary).st_mode & stat.S_IWOTH
 
 
 def test_a_directory_is_locked_for_one_run_at_a_time(tmp_path):
@@ -65,6 +107,70 @@ def test_a_directory_is_locked_for_one_run_at_a_time(tmp_path):
         pass
     with locked(str(tmp_path)):
         pass
+
+
+def test_a_lock_that_is_asked_for_a_moment_is_waited_for(tmp_path):
+    """`captionbeam status` asks whether a directory is locked, and no run fails of that."""
+    with locked(str(tmp_path)):
+        pass
+    handle = os.open(tmp_path / ".lock", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    threading.Timer(0.3, os.close, [handle]).start()
+    with locked(str(tmp_path)):
+        assert is_locked(str(tmp_path))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EACCES])
+def test_a_file_system_without_locks_is_no_other_run(tmp_path, monkeypatch, caplog, code):
+    def flock(handle, how):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(logging.getLogger("captionbeam"), "propagate", True)
+    with locked(str(tmp_path)):
+        assert is_locked(str(tmp_path)) is None
+    assert caplog.messages == [
+        f"{tmp_path}: this file system gives no lock ({os.strerror(code).lower()}); "
+        "see to it that no other captionbeam writes there"
+    ]
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("target", path)])
+def test_a_lock_file_that_is_none_is_neither_followed_nor_waited_for(tmp_path, make):
+    make(tmp_path / ".lock")
+    with pytest.raises(JobFailed, match=r"\.lock: a link, a folder or a device; remove it and run again"):
+        locked(str(tmp_path)).__enter__()
+    assert is_locked(str(tmp_path)) in (None, False)
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_directory_that_cannot_be_written_is_no_other_run(tmp_path, monkeypatch):
+    def refuse(path, flags, mode=0o777):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(JobFailed) as failed:
+        locked(str(tmp_path)).__enter__()
+    assert str(failed.value) == (
+        f"--output {tmp_path}: cannot be written (read-only file system); choose another directory"
+    )
+
+
+def test_the_lock_file_of_a_colleague_will_do(tmp_path, monkeypatch):
+    (tmp_path / ".lock").touch()
+    opened, flags_of = os.open, []
+
+    def open_unless_for_writing(path, flags, mode=0o777):
+        flags_of.append(flags)
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", open_unless_for_writing)
+    refused = pytest.raises(JobFailed, match="another captionbeam is writing here")
+    with locked(str(tmp_path)), refused, locked(str(tmp_path)):
+        pass
+    assert len(flags_of) == 4
 
 
 @pytest.mark.parametrize("kind", [OSError, RuntimeError])

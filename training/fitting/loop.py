@@ -21,6 +21,7 @@ from training.fitting.progress_bar import progress_bar
 from training.fitting.state import Stage
 from training.fitting.trainer import Trainer
 from training.models.captioner import Captioner, save_weights
+from training.models.captioner_files import LOG
 from training.options import TrainOptions
 from training.scoring.scores import cider
 from training.text.vocabulary import Vocabulary
@@ -107,7 +108,7 @@ class EpochLoop:
             options.output, trainer.model, data.vocabulary, data.features.encoder, data.max_words, model_id=""
         )
         self._decoder = CaptionDecoder(captioner, beam_width=1)  # reads the model's variables as they are
-        self._writer = tf.summary.create_file_writer(posixpath.join(options.output, "log"))
+        self._writer = tf.summary.create_file_writer(posixpath.join(options.output, LOG))
 
     def begin(self, stage: Stage) -> None:
         """Begins another stage with the weights that the model has now."""

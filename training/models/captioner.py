@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-import tempfile
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +26,7 @@ from training.models.captioner_files import (
 from training.models.confidence import Confidence, load_confidence
 from training.models.ensemble import Ensemble
 from training.models.presence import PresenceHead, inputs_of, load_presence
+from training.scratch import scratch_directory
 from training.storage import copy_file, exists, write_json
 from training.text.plurals import counted
 from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
@@ -102,7 +102,7 @@ def write_config(
 
 def save_weights(model: keras.Model, directory: str) -> None:
     """Writes a model's `captioner.weights.h5` into a captioner directory, whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as work:
+    with scratch_directory() as work:
         local = os.path.join(work, WEIGHTS)
         model.save_weights(local)
         copy_file(local, posixpath.join(directory, WEIGHTS))
@@ -192,7 +192,7 @@ def load_weights(model: keras.Model, directory: str) -> None:
     weights = posixpath.join(directory, WEIGHTS)
     if not exists(weights):
         raise UserError(f"--captioner {directory}: no {WEIGHTS} yet; let its training finish an epoch")
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as work:
+    with scratch_directory() as work:
         local = os.path.join(work, WEIGHTS)
         with writing(local, "TMPDIR can name another place"):
             copy_file(weights, local)

@@ -20,6 +20,7 @@ CONFIDENCE = "confidence.json"
 CONFIDENCE_ARRAYS = "confidence.npz"
 PROGRESS = "progress.json"
 CHECKPOINTS = "checkpoint"  # a folder
+LOG = "log"  # TensorBoard's, a folder
 
 CONFIG_SCHEMA_VERSION = 1
 _PARTS = ("model", "max_words", "encoder", "trained_with")

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from training.scoring.scores import CaptionSet, Statistics, mean_statistics
+from training.scratch import scratch_directory
 
 METEOR_SECONDS = 600  # for a set: it loads a paraphrase table of 60 MB, then scores some hundred captions a second
 SPICE_SECONDS = 3600  # for all sets: it parses every sentence
@@ -143,7 +143,7 @@ def spice(
         for number, row in enumerate(rows.values())
         for picture in row.hypotheses
     ]
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+    with scratch_directory() as directory:
         question, answer, cache = (Path(directory) / name for name in ("in.json", "out.json", "cache"))
         cache.mkdir()
         question.write_text(json.dumps(asked), encoding="utf-8")

@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import sys
-import tempfile
 import threading
 from types import ModuleType
 from typing import Any
@@ -36,6 +35,7 @@ from beam_pipeline.runtime.extras import require
 from training.data.feature_set import FEATURE_DTYPE
 from training.errors import JobFailed
 from training.files import writing
+from training.scratch import scratch_directory
 
 log = logging.getLogger("captionbeam")
 
@@ -101,7 +101,7 @@ class OpenVino(Engine):
                 # Weights of 7 bits: processors without VNNI add two products in 16 bits, which 8 would overflow.
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
             )
-        with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+        with scratch_directory() as directory:
             path = os.path.join(directory, "encoder.xml")
             with writing(path, "TMPDIR can name another place"):
                 openvino.save_model(quantized, path, compress_to_fp16=False)
@@ -131,7 +131,7 @@ def import_without_telemetry(package: str) -> ModuleType:
 
 def _converted(openvino: ModuleType, spec: EncoderSpec, architecture: Architecture) -> Any:
     """Encoder -> OpenVINO's model of TensorFlow's frozen graph, uint8 [1, 299, 299, 3] -> float16 features."""
-    with tempfile.TemporaryDirectory(prefix="captionbeam-") as directory:
+    with scratch_directory() as directory:
         path = os.path.join(directory, "encoder.pb")  # OpenVINO takes a frozen graph from a file only
         with writing(path, "TMPDIR can name another place"), open(path, "wb") as file:
             function = frozen_function(spec, architecture, FLOAT32, batch=1)

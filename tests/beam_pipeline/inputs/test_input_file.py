@@ -61,6 +61,7 @@ def test_containers_are_known_by_their_endings():
         ("__MACOSX/b.jpg", ("shadow", "shadow")),
         ("a/.DS_Store", ("shadow", "shadow")),
         ("a/.tmp-b.jpg", ("shadow", "shadow")),
+        ("a/.captionbeam-b.jpg", ("shadow", "shadow")),
     ],
 )
 def test_names_rule_files_out_in_a_folder_and_hardly_where_the_user_named_them(path, kinds):

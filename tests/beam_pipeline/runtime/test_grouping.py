@@ -1,5 +1,8 @@
 import os
+import pickle
+import zlib
 from collections import defaultdict
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
@@ -18,6 +21,7 @@ from beam_pipeline.runtime.grouping import (
     group_bucket,
     unpack,
 )
+from training.errors import JobFailed
 
 KEYED = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers()))
 
@@ -107,3 +111,23 @@ def test_in_a_pipeline(spill, tmp_path, local_pipeline):
             grouped | beam.Map(lambda group: (group[0], {tag: sorted(v) for tag, v in group[1].items()})), check
         )
     assert len(os.listdir(tmp_path)) == 2 * spill
+
+
+class Hostile:
+    """Does harm when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("harm", "w")
+
+
+def test_a_block_that_somebody_has_changed_is_not_unpickled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = packer(f"--spill_directory={tmp_path}").pack([["a"]])
+    data = zlib.compress(pickle.dumps(Hostile()))
+    Path(block.path).write_bytes(data)
+    with pytest.raises(JobFailed, match="changed while the job ran; something else writes there: run again"):
+        unpack(block._replace(size=len(data)))
+    assert not (tmp_path / "harm").exists()
+    Path(block.path).unlink()
+    with pytest.raises(JobFailed, match="no such file or directory; something else removes files there: run again"):
+        unpack(block)

@@ -19,7 +19,7 @@ def test_one_run_at_a_time(tmp_path):
 
 
 def test_half_written_files_of_a_killed_run_are_removed(tmp_path):
-    (tmp_path / ".tmp-features-0001-00000-of-00001.tfrecord-abc").write_bytes(b"half")
+    (tmp_path / ".captionbeam-0123456789abcdef.tmp").write_bytes(b"half")
     with exclusive(str(tmp_path)):
         assert sorted(os.listdir(tmp_path)) == [".lock"]
 

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -164,7 +165,8 @@ def test_a_failure_to_look_is_no_failure_of_the_job(tmp_path, monkeypatch):
 
 
 def test_without_room_for_counts_the_job_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.tempfile, "mkdtemp", lambda **_: (_ for _ in ()).throw(OSError("no space left")))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with ProgressDisplay("extract", str(tmp_path), []) as progress:
         progress.live_counts.add("done")
     assert progress.live_counts == LiveCounts()
