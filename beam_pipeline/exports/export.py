@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator
 from beam_pipeline.exports.outcomes import FAILED, TAKEN_BACK, UNCHANGED, WITHHELD, WRITTEN
 from beam_pipeline.exports.picture_metadata import MetadataWriter, UnwritableMetadata
 from beam_pipeline.exports.places import Places
-from beam_pipeline.exports.sidecars import relative_name, sidecar, xmp_packet
+from beam_pipeline.exports.sidecars import relative_name
 from beam_pipeline.exports.tables import write_coco, write_csv, write_parquet
 from beam_pipeline.exports.text_files import TextFiles
 from beam_pipeline.exports.text_journal import TextJournal
 from beam_pipeline.exports.texts import UnknownText
 from beam_pipeline.exports.webdataset import holds, shard_name, write_shard
+from beam_pipeline.exports.xmp import UnreadableXmp
+from beam_pipeline.exports.xmp_files import XmpFiles
+from beam_pipeline.exports.xmp_merge import Words
 from beam_pipeline.inputs.reader import PictureReader, require_unchanged
 from beam_pipeline.options.results import (
-    APPEND,
     COCO,
     CSV,
     FORMATS,
@@ -84,7 +86,7 @@ def export(options: ExportOptions) -> dict[str, int]:
         elif options.format == WEBDATASET:
             done = _write_webdataset(options, index)
         else:
-            done = _write_beside(options, index, root)
+            done = _write_beside(options, index, root, str(summary["made_with"].get("model_id", "")))
         _print_balance(options, index.counts(), done)
     if done[FAILED]:
         unit = "picture" if options.format == WEBDATASET else "file"
@@ -110,8 +112,6 @@ def _check(options: ExportOptions) -> None:
         raise UserError(f"--mode: only for --format txt, xmp and metadata; {what} replaces its file")
     if options.mode not in (None, *MODES):
         raise UserError(f"--mode {options.mode}: expected one of {', '.join(MODES)}")
-    if options.format == XMP and options.mode == APPEND:
-        raise UserError("--mode append: not for --format xmp, whose files are not merged; give skip or overwrite")
     if options.output == STANDARD_OUTPUT and options.format not in TABLES:
         raise UserError(f"--output -: {what} writes a folder of files; name a folder")
     if options.output and options.format == WEBDATASET and not storage.is_local(options.output):
@@ -174,13 +174,16 @@ def _write_table(options: ExportOptions, output: NamedOutput, index: CaptionInde
 # A file for each picture.
 
 
-def _write_beside(options: ExportOptions, index: CaptionIndex, root: str) -> Counter[str]:
+def _write_beside(options: ExportOptions, index: CaptionIndex, root: str, model_id: str) -> Counter[str]:
     output = storage.absolute(options.output) if options.output else None
     places = Places(output, root, options.keep_times, options.dry_run)
     mode = options.mode or SKIP
 
     def run(write: Callable[[CaptionedFile], str]) -> Counter[str]:
         return Counter(WITHHELD if file.withheld else _guarded(write, file) for file in index.files())
+
+    def words(file: CaptionedFile) -> Words:
+        return Words(file.caption, file.keywords, mode, model_id, file.sha256)
 
     def full_name(file: CaptionedFile) -> bool:
         return options.sidecar_names == FULL or index.shares_stem(file.uri)
@@ -193,7 +196,8 @@ def _write_beside(options: ExportOptions, index: CaptionIndex, root: str) -> Cou
     if options.format == TXT:
         texts = TextFiles(places, TextJournal(options.captions))
         return run(lambda file: texts.write(file, mode, full_name(file)))
-    return run(lambda file: _write_sidecar(file, mode, places, full_name(file)))
+    files = XmpFiles(places)
+    return run(lambda file: files.write(file, words(file), full_name(file)))
 
 
 def _take_back(options: ExportOptions, index: CaptionIndex) -> Counter[str]:
@@ -201,6 +205,8 @@ def _take_back(options: ExportOptions, index: CaptionIndex) -> Counter[str]:
     take_back: list[Callable[[CaptionedFile], str]] = []
     if options.format in (None, TXT):
         take_back.append(TextFiles(places, TextJournal(options.captions)).take_back)
+    if options.format in (None, XMP):
+        take_back.append(XmpFiles(places).take_back)
 
     def of_file(file: CaptionedFile) -> str:
         outcomes = {_guarded(one, file) for one in take_back}
@@ -215,21 +221,8 @@ def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
         return write(file)
     except OSError as error:
         return _failed(file.uri, reason(error))
-    except (UnwritableMetadata, UnknownText) as error:
+    except (UnwritableMetadata, UnknownText, UnreadableXmp) as error:
         return _failed(file.uri, str(error))
-
-
-def _write_sidecar(file: CaptionedFile, mode: str, places: Places, full_name: bool) -> str:
-    path = sidecar(places.of_picture(file.uri), ".xmp", full_name)
-    if mode == SKIP and places.holds(path):
-        return UNCHANGED
-    before = places.read(path)
-    data = xmp_packet(file.caption, file.keywords)
-    if data == before:
-        return UNCHANGED
-    places.require_picture(file)
-    places.write(path, data, before)
-    return WRITTEN
 
 
 def _write_copy(file: CaptionedFile, mode: str, places: Places, index: CaptionIndex, writer: MetadataWriter) -> str:

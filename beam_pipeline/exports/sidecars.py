@@ -1,28 +1,11 @@
-"""Sidecar files with captions, `a.txt` or `a.xmp` for `a.jpg`: their content and their names.
+"""Names of the files that an export writes for a picture.
 
 Addresses may come from archives of strangers, so no name leads out of the folder that is written to.
 """
 
 from __future__ import annotations
 
-import re
-from xml.etree import ElementTree
-from xml.sax.saxutils import escape
-
 from beam_pipeline.runtime.text import stem
-
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
-   <dc:description><rdf:Alt><rdf:li xml:lang="x-default">{caption}</rdf:li></rdf:Alt></dc:description>
-   <dc:subject><rdf:Bag>{keywords}</rdf:Bag></dc:subject>
-  </rdf:Description>
- </rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="w"?>
-"""
 
 
 def sidecar(uri: str, ending: str, shares_stem: bool) -> str:
@@ -53,22 +36,3 @@ def _safe(part: str) -> str:
     if part in ("", ".", ".."):
         return part.replace(".", "%2e") or "%"
     return part.replace("\0", "%00")
-
-
-def add_line(text: str, caption: str) -> str | None:
-    """Content of a text file and a caption -> content with the caption as last line; None if a line equals it."""
-    if caption in text.splitlines():
-        return None
-    return text + ("\n" if text and not text.endswith("\n") else "") + caption + "\n"
-
-
-def xmp_packet(caption: str, keywords: tuple[str, ...]) -> bytes:
-    """Caption and keywords -> content of an XMP file, with `dc:description` and `dc:subject`, in UTF-8."""
-    items = "".join(f"<rdf:li>{_xml(word)}</rdf:li>" for word in keywords)
-    packet = _XMP.format(caption=_xml(caption), keywords=items)
-    ElementTree.fromstring(packet)  # fails here rather than in another program
-    return packet.encode()
-
-
-def _xml(text: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", text))

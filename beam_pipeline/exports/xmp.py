@@ -20,6 +20,7 @@ MOST_BYTES = 32 << 20
 _RDF, _XML = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.w3.org/XML/1998/namespace"
 _NAMESPACES = {
     "rdf": _RDF,
+    "crs": "http://ns.adobe.com/camera-raw-settings/1.0/",
     "dc": "http://purl.org/dc/elements/1.1/",
     "digiKam": "http://www.digikam.org/ns/1.0/",
     "exif": "http://ns.adobe.com/exif/1.0/",
@@ -96,6 +97,12 @@ class Packet:
     def is_empty(self) -> bool:
         """Whether it has no property."""
         return not any(len(one) or _own_attributes(one) for one in self._descriptions())
+
+    def uses(self, prefix: str) -> bool:
+        """Whether it has a property of a namespace."""
+        namespace = f"{{{_NAMESPACES[prefix]}}}"
+        names = (name for one in self._descriptions() for name in (*one.attrib, *(child.tag for child in one)))
+        return any(str(name).startswith(namespace) for name in names)
 
     def texts(self, name: str) -> dict[str, str]:
         """Property, as `dc:description` -> its texts by language, the default one first; empty without one."""

@@ -60,7 +60,7 @@ class Elsewhere:
     keywords: tuple[str, ...] = ()
 
 
-def merge_sidecar(data: bytes | None, words: Words) -> bytes | None:
+def merge_sidecar(data: bytes | None, words: Words, elsewhere: Elsewhere | None = None) -> bytes | None:
     """Content of an .xmp file, None for a new one -> its new content; None where it stays as it is.
 
     What an earlier export wrote is replaced; what a person wrote stays, as `Words` says.
@@ -72,7 +72,7 @@ def merge_sidecar(data: bytes | None, words: Words) -> bytes | None:
     before = packet.to_bytes()
     earlier = packet.mark()
     take_back(packet, earlier)
-    changes = merge(packet, words, Elsewhere())
+    changes = merge(packet, words, elsewhere or Elsewhere())
     if changes:
         created = data is None or bool(earlier and earlier.created)
         packet.set_mark(Mark(words.model_id, next_states(earlier, "", words.sha256), "", changes, created))

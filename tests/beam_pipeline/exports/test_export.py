@@ -245,7 +245,6 @@ def test_a_copy_that_is_lost_is_read_from_another_file(run, photos, tmp_path):
         ({"form": "txt", "remove": True, "in_place": True, "mode": "skip"}, "--mode: .* leave one of them out"),
         ({"form": "csv", "in_place": True}, "--in-place: only for"),
         ({"form": "csv", "output": "x", "mode": "skip"}, "--mode: only for"),
-        ({"form": "xmp", "output": "x", "mode": "append"}, "not merged"),
         ({"form": "csv", "output": "photos"}, "is a folder"),
     ],
 )

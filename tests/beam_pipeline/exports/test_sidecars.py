@@ -1,17 +1,10 @@
 import os
-from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_pipeline.exports.sidecars import add_line, relative_name, sidecar, xmp_packet
-
-XMP_TEXT = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
-
-
-def texts_of(packet: bytes) -> list[str]:
-    return [item.text or "" for item in ElementTree.fromstring(packet).iter(XMP_TEXT)]
+from beam_pipeline.exports.sidecars import relative_name, sidecar
 
 
 def test_a_sidecar_is_named_after_its_picture():
@@ -41,18 +34,3 @@ def test_whatever_an_address_contains_its_mirror_stays_inside(path):
         name = relative_name("/p/" + path, root)
         assert "\0" not in name
         assert os.path.normpath(os.path.join("/mirror", name)).startswith("/mirror/")
-
-
-def test_a_line_is_added_once():
-    assert add_line("", "a dog") == "a dog\n"
-    assert add_line("x", "a dog") == "x\na dog\n"
-    assert add_line("x\na dog\n", "a dog") is None
-
-
-def test_an_xmp_file_has_caption_and_keywords():
-    assert texts_of(xmp_packet("a <dog> & a cat", ("dog", "cat"))) == ["a <dog> & a cat", "dog", "cat"]
-
-
-@given(st.text(), st.lists(st.text(min_size=1)))
-def test_an_xmp_file_is_xml_whatever_a_caption_contains(caption, keywords):
-    assert len(texts_of(xmp_packet(caption, tuple(keywords)))) == 1 + len(keywords)
