@@ -1,101 +1,58 @@
 """Pictures inside Parquet files, in the layout of Hugging Face datasets: a column of structs {bytes, path}.
 
-Listing reads no picture. A picture cannot be cut out of one alone, so a row group is unpacked for
-each: the last ones are kept, and inputs of one row group are fingerprinted together.
+Listing reads no picture. A picture cannot be cut out of a file alone, so a row group is unpacked for each: the last
+ones are kept, and inputs of one row group are fingerprinted together. All this happens in a process of its own.
 """
 
 from __future__ import annotations
 
-import functools
+import atexit
+import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from beam_pipeline.inputs.input_file import (
-    CAPTION_KEYS,
-    InputFile,
-    Member,
-    UnreadableMember,
-    clean_captions,
-)
+from beam_pipeline.inputs.input_file import InputFile, Member, UnreadableMember
+from beam_pipeline.inputs.parquet_process import DONE, NEEDS, NO_PICTURES, start_reader
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.isolated_process import IsolatedProcess, ProcessDied, Refused, RequestLimits
+from training.text.plurals import counted
 
-_IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "image_bytes")
-_ROWS = 1024  # listed at once
-_KEPT_GROUPS = 4  # unpacked row groups kept by a process
-_LARGEST_GROUP = 64 << 20  # bytes of pictures in a row group up to which it is unpacked as a whole
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Which columns of a Parquet file hold what; "" for none."""
-
-    image: str
-    name: str
-    captions: tuple[str, ...]
-
-
-def _columns(schema: pa.Schema) -> _Columns | None:
-    """Schema -> its columns, or None if it holds no pictures."""
-    names = [name for name in _IMAGE_COLUMNS if name in schema.names]
-    names += [name for name in schema.names if name not in names]
-    captions = tuple(name for name in CAPTION_KEYS if name in schema.names)
-    for name in names:
-        kind = schema.field(name).type
-        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            return _Columns(f"{name}.bytes", f"{name}.path" if kind.get_field_index("path") >= 0 else "", captions)
-        if name in _IMAGE_COLUMNS and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-            return _Columns(name, "", captions)
-    return None
+_LIMITS = RequestLimits(processor_seconds=60, clock_seconds=600, memory_bytes=2 << 30, memory_per_byte=3)
 
 
 def list_parquet(container: InputFile, ignored: Counter[str]) -> Iterator[InputFile]:
     """Parquet file -> its rows as CONTAINER!/ROW/NAME, with their captions; one that is damaged comes as a problem.
 
     Args:
-      ignored: left as it is, since every row is an input.
+      ignored: counts the captions that are too long to be any, and the rows that could not be listed; added to.
     """
-    del ignored
+    number = said = 0
     try:
-        with storage.open_file(container.uri) as file:
-            parquet = pq.ParquetFile(file)
-            columns = _columns(parquet.schema_arrow)
-            if columns is None:
-                yield container.with_problem(
-                    f"no column with pictures among {', '.join(parquet.schema_arrow.names)[:200]}"
-                )
-                return
-            number = 0
-            for group in range(parquet.num_row_groups):
-                for row, (name, captions) in enumerate(_labels(parquet, group, columns)):
+        said, groups = json.loads(_ask(container, "groups") or b"")
+        if said != sum(groups) or min(groups, default=0) < 0 or said > container.size:  # a picture has some bytes
+            raise UnreadableMember(f"its footer claims {counted(said, 'row')} in {counted(len(groups), 'row group')}")
+        for group, rows in enumerate(groups):
+            row = 0
+            while row < rows:
+                labels, left_out = json.loads(_ask(container, "labels", group, row) or b"")
+                ignored["caption"] += left_out
+                for name, captions in labels[: rows - row]:
                     label = f"{number}/{name}" if name else str(number)
                     member = Member(container.uri, "parquet", (group, row))
                     uri = container.member_uri(label)
                     yield InputFile(uri, container.size, container.mtime, "", member, tuple(captions))
-                    number += 1
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
-        yield container.with_problem(f"not a Parquet file, or damaged ({error})")
-
-
-def _labels(parquet: pq.ParquetFile, group: int, columns: _Columns) -> Iterator[tuple[str, list[str]]]:
-    """Row group -> (name, captions) of its rows."""
-    wanted = [*([columns.name] if columns.name else []), *columns.captions]
-    if not wanted:
-        yield from (("", []) for _ in range(parquet.metadata.row_group(group).num_rows))
-        return
-    for batch in parquet.iter_batches(_ROWS, row_groups=[group], columns=wanted):
-        for row in batch.to_pylist():
-            name = (row[columns.name.partition(".")[0]] or {}).get("path") if columns.name else ""
-            texts = [text for column in columns.captions for text in clean_captions(row[column])]
-            yield name or "", list(dict.fromkeys(texts))
-
-
-_unpacking = threading.Lock()  # or every thread would unpack the same row group
+                    number, row = number + 1, row + 1
+    except OSError as error:
+        ignored["member"] += max(0, said - number)
+        if str(error).startswith(NO_PICTURES):
+            yield container.with_problem(str(error))
+        elif number:
+            yield container.with_problem(f"damaged after {counted(number, 'row')}, the rest is not read ({error})")
+        else:
+            yield container.with_problem(f"not a Parquet file, or damaged ({error})")
 
 
 def parquet_blocks(file: BinaryIO, member: InputFile) -> Iterator[bytes]:
@@ -104,59 +61,75 @@ def parquet_blocks(file: BinaryIO, member: InputFile) -> Iterator[bytes]:
     Raises:
       UnreadableMember: the row is not there any more, has no picture or is damaged.
     """
+    del file  # the process that reads it opens it
+    container = InputFile(member.file, member.size, member.mtime)
     group, row = member.place
+    key = (member.file, member.size, member.mtime, group)
+    failed, problem = _failed.get(key, (sys.maxsize, ""))
+    if row >= failed:
+        raise UnreadableMember(problem)
     try:
-        with _unpacking:
-            pictures = _row_group(member.file, member.size, member.mtime, group)
-        picture = pictures[row].as_py() if pictures is not None else _picture_in(file, group, row)
-    except (pa.ArrowException, IndexError, KeyError) as error:
-        raise UnreadableMember(f"the row cannot be read ({error})") from error
+        picture = _ask(container, "picture", group, row)
+    except UnreadableMember as error:
+        problem = f"the row cannot be read ({error})"
+        _failed[key] = row, problem
+        raise UnreadableMember(problem) from error
     if picture is None:
         raise UnreadableMember("no picture in this row")
     yield picture
 
 
-@functools.lru_cache(maxsize=_KEPT_GROUPS)
-def _row_group(container: str, size: int, mtime: float, group: int) -> pa.ChunkedArray | None:
-    """Pictures of a row group; None if they are too large to be held at once.
+# Where a row group cannot be read any further, and why: each row after it would take as long to fail.
+_failed: dict[tuple[str, int, float, int], tuple[int, str]] = {}
+_asking = threading.Lock()  # or every thread would unpack the same row group
+_process: IsolatedProcess | None = None
+
+
+def _ask(container: InputFile, what: str, *arguments: int) -> bytes | None:
+    """Asks the process that reads Parquet files -> its answer, None for nothing.
 
     Args:
-      size, mtime: of the container when it was listed, so that a file that was replaced is read anew.
+      what, arguments: of one of the answers in `parquet_process`.
+
+    Raises:
+      UnreadableMember: it cannot say, or has ended; the message is the reason.
     """
-    del size, mtime
-    with storage.open_file(container) as file:
-        parquet = pq.ParquetFile(file)
-        column = _image_column(parquet)
-        metadata = parquet.metadata.row_group(group)
-        sizes = {
-            chunk.path_in_schema: chunk.total_uncompressed_size
-            for chunk in map(metadata.column, range(metadata.num_columns))
-        }
-        if sizes[column] > _LARGEST_GROUP:
-            return None
-        return _pictures(parquet.read_row_group(group, columns=[column]), column)
+    with _asking:
+        try:
+            return _answer(container, what, arguments)
+        except Refused as refusal:
+            raise UnreadableMember(str(refusal)) from refusal
+        except ProcessDied as death:
+            close()
+            raise UnreadableMember("takes too long" if death.too_slow else f"crashes its reader ({death})") from death
 
 
-def _picture_in(file: BinaryIO, group: int, row: int) -> bytes | None:
-    """One picture of a large row group, in which the rows before it are read and dropped."""
-    parquet = pq.ParquetFile(file)
-    column = _image_column(parquet)
-    for batch in parquet.iter_batches(16, row_groups=[group], columns=[column]):
-        if row < len(batch):
-            return _pictures(pa.Table.from_batches([batch]), column)[row].as_py()
-        row -= len(batch)
-    raise IndexError("no such row")
+def _answer(container: InputFile, what: str, arguments: tuple[int, ...]) -> bytes | None:
+    global _process
+    if _process is None:
+        _process = IsolatedProcess(f"{start_reader.__module__}:{start_reader.__name__}", [], _LIMITS)
+    address = (storage.is_local(container.uri), storage.absolute(container.uri))
+    request = {"address": address, "size": container.size, "mtime": container.mtime, "what": what}
+    pieces: dict[int, bytes] = {}
+    while True:
+        asked = json.dumps({**request, "arguments": arguments, "pieces": list(pieces)}).encode()
+        kind, *answer = _process.request(asked, *pieces.values())
+        if kind != NEEDS:
+            return answer[0] if kind == DONE else None
+        offset, size = json.loads(answer[0])
+        with storage.open_file(container.uri) as file:
+            file.seek(offset)
+            pieces = {offset: file.read(min(size, container.size))}
+        if len(pieces[offset]) < size:
+            raise Refused("it ends before its footer says")
 
 
-def _image_column(parquet: pq.ParquetFile) -> str:
-    columns = _columns(parquet.schema_arrow)
-    if columns is None:
-        raise KeyError("no column with pictures")
-    return columns.image
+def close() -> None:
+    """Ends the process that reads Parquet files; the next one to read starts another."""
+    global _process
+    if _process is not None:
+        _process.close()
+        _process = None
 
 
-def _pictures(table: pa.Table, column: str) -> pa.ChunkedArray:
-    name, _, child = column.partition(".")
-    if not child:
-        return table[name]
-    return table.flatten()[column]
+atexit.register(close)
