@@ -39,5 +39,13 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
 
 
 def read_table(directory: str, kind: str) -> list[dict[str, Any]]:
-    """Captions directory and kind of term, WORD or BIGRAM -> rows of its importance table, in their order."""
-    return read_parquet(storage.read_bytes(storage.join(directory, f"{TABLES[kind]}.parquet")))
+    """Captions directory and kind of term, WORD or BIGRAM -> rows of its importance table, in their order.
+
+    Raises:
+      UserError: the table is damaged.
+    """
+    path = storage.join(directory, f"{TABLES[kind]}.parquet")
+    try:
+        return read_parquet(path)
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); remove it and run captionbeam caption again") from error

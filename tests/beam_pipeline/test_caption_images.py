@@ -101,7 +101,7 @@ def test_names_and_words_that_a_spreadsheet_would_run_are_harmless_and_come_back
     assert sorted(os.path.basename(row["uri"]) for row in rows_of(tmp_path / "captions").values()) == sorted(names)
     with open(tmp_path / "captions" / "word_importance.csv", newline="") as file:
         header, *cells = list(csv.reader(file))
-    table = read_parquet((tmp_path / "captions" / "word_importance.parquet").read_bytes())
+    table = read_parquet(str(tmp_path / "captions" / "word_importance.parquet"))
     assert len(cells) == len(table) > 0 and all(len(row) == len(header) for row in cells)
     texts = [dict(zip(header, row, strict=True)) for row in cells]
     assert all(not row[name].startswith(("=", "+", "-", "@")) for row in texts for name in ("word", "lemma", "example"))
@@ -148,7 +148,7 @@ def test_another_collection_can_be_the_reference(run, good, features, tmp_path):
     run("b", features=features.path)
     summary = run(images=str(good), reference=str(tmp_path / "b"))
     assert summary["reference"] == {"name": str(tmp_path / "b"), "documents": 20}
-    table = read_parquet((tmp_path / "captions" / "word_importance.parquet").read_bytes())
+    table = read_parquet(str(tmp_path / "captions" / "word_importance.parquet"))
     assert all(row["z"] == 0 for row in table), "the same pictures"
 
 
@@ -283,7 +283,7 @@ def test_a_word_presence_head_gives_estimates_to_the_tables(run, good, captioner
     head.save(captioner, {"dog": 0.005, "sea": 0.005, "runs": 0.005})
     summary = run("known", images=str(good))
     assert (summary["evidence"], summary["evidence_missing"]) == (["said", "expected", "presence", "grounding"], [])
-    table = {row["word"]: row for row in read_parquet((tmp_path / "known" / "word_importance.parquet").read_bytes())}
+    table = {row["word"]: row for row in read_parquet(str(tmp_path / "known" / "word_importance.parquet"))}
     assert table["sea"]["images"] == 0  # no caption can say it, and two of twenty pictures show it all the same
     for word, share in (("dog", 0.5), ("sea", 0.1), ("runs", 0.25)):
         assert table[word]["estimate"] == pytest.approx(20 * share, rel=5e-3), word

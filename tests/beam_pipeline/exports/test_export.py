@@ -108,7 +108,7 @@ def test_a_caption_of_low_confidence_leaves_its_row_and_its_flag_in_tables(doubt
         assert (row["caption"], row["confidence"], row["flags"]) == ("", "0.2500", "low_confidence")
     assert f"3 captioned files = 1 written + 0 unchanged + 0 failed + 2 {WITHHELD}" in capsys.readouterr().out
     export(ExportOptions(directory, "parquet", str(tmp_path / "out.parquet")))
-    table = read_parquet((tmp_path / "out.parquet").read_bytes())
+    table = read_parquet(str(tmp_path / "out.parquet"))
     assert [(row["caption"], row["confidence"]) for row in table] == [(None, 0.25), (None, 0.25), ("a dog", 0.75)]
 
 

@@ -19,8 +19,7 @@ def summary_of(directory):
 
 
 def rows_of(directory, name="word_importance"):
-    with open(f"{directory}/{name}.parquet", "rb") as file:
-        return read_parquet(file.read())
+    return read_parquet(f"{directory}/{name}.parquet")
 
 
 def test_the_summary_holds_counts_and_settings(word_tables):
