@@ -9,8 +9,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from beam_pipeline.exports.embedded import UnwritableMetadata
 from beam_pipeline.exports.outcomes import FAILED, TAKEN_BACK, UNCHANGED, WITHHELD, WRITTEN
-from beam_pipeline.exports.picture_metadata import MetadataWriter, UnwritableMetadata
+from beam_pipeline.exports.picture_files import PictureFiles
+from beam_pipeline.exports.picture_metadata import MetadataWriter
 from beam_pipeline.exports.places import Places
 from beam_pipeline.exports.sidecars import relative_name
 from beam_pipeline.exports.tables import write_coco, write_csv, write_parquet
@@ -21,7 +23,7 @@ from beam_pipeline.exports.webdataset import holds, shard_name, write_shard
 from beam_pipeline.exports.xmp import UnreadableXmp
 from beam_pipeline.exports.xmp_files import XmpFiles
 from beam_pipeline.exports.xmp_merge import Words
-from beam_pipeline.inputs.reader import PictureReader, require_unchanged
+from beam_pipeline.inputs.reader import PictureReader
 from beam_pipeline.options.results import (
     COCO,
     CSV,
@@ -50,7 +52,6 @@ from training.text.plurals import counted
 log = logging.getLogger("captionbeam")
 
 TABLES = {CSV: write_csv, PARQUET: write_parquet, COCO: write_coco}
-_PICTURE_BYTES = 1 << 40  # no limit
 FILES = (TXT, XMP, METADATA)  # a file for each picture, beside it or in a mirror
 
 
@@ -190,9 +191,10 @@ def _write_beside(options: ExportOptions, index: CaptionIndex, root: str, model_
 
     if options.format == METADATA:
         with MetadataWriter() as writer:
+            pictures = PictureFiles(places, writer)
             if output is None:
-                return run(lambda file: _write_into(file, mode, places, writer))
-            return run(lambda file: _write_copy(file, mode, places, index, writer))
+                return run(lambda file: pictures.write_into(file, words(file)))
+            return run(lambda file: pictures.write_copy(file, words(file), index))
     if options.format == TXT:
         texts = TextFiles(places, TextJournal(options.captions))
         return run(lambda file: texts.write(file, mode, full_name(file)))
@@ -203,16 +205,19 @@ def _write_beside(options: ExportOptions, index: CaptionIndex, root: str, model_
 def _take_back(options: ExportOptions, index: CaptionIndex) -> Counter[str]:
     places = Places(None, "", options.keep_times, options.dry_run)
     take_back: list[Callable[[CaptionedFile], str]] = []
-    if options.format in (None, TXT):
-        take_back.append(TextFiles(places, TextJournal(options.captions)).take_back)
-    if options.format in (None, XMP):
-        take_back.append(XmpFiles(places).take_back)
+    with MetadataWriter() as writer:
+        if options.format in (None, TXT):
+            take_back.append(TextFiles(places, TextJournal(options.captions)).take_back)
+        if options.format in (None, XMP):
+            take_back.append(XmpFiles(places).take_back)
+        if options.format in (None, METADATA):
+            take_back.append(PictureFiles(places, writer).take_back)
 
-    def of_file(file: CaptionedFile) -> str:
-        outcomes = {_guarded(one, file) for one in take_back}
-        return next(one for one in (FAILED, TAKEN_BACK, UNCHANGED) if one in outcomes)
+        def of_file(file: CaptionedFile) -> str:
+            outcomes = {_guarded(one, file) for one in take_back}
+            return next(one for one in (FAILED, TAKEN_BACK, UNCHANGED) if one in outcomes)
 
-    return Counter(of_file(file) for file in index.files())
+        return Counter(of_file(file) for file in index.files())
 
 
 def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
@@ -223,33 +228,6 @@ def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
         return _failed(file.uri, reason(error))
     except (UnwritableMetadata, UnknownText, UnreadableXmp) as error:
         return _failed(file.uri, str(error))
-
-
-def _write_copy(file: CaptionedFile, mode: str, places: Places, index: CaptionIndex, writer: MetadataWriter) -> str:
-    path = places.of_picture(file.uri)
-    before = None
-    if places.holds(path):
-        if index.holds(path) or (storage.is_local(file.uri) and os.path.realpath(path) == os.path.realpath(file.uri)):
-            return _failed(
-                file.uri, f"its copy would overwrite {path}, a picture of the collection; choose another --output"
-            )
-        if mode == SKIP:
-            return UNCHANGED
-        before = places.read(path, _PICTURE_BYTES)
-    data = places.reader.read_unchanged(file.uri, file.sha256)
-    places.write(path, writer.write(data, file.caption, file.keywords, mode) or data, before)
-    return WRITTEN
-
-
-def _write_into(file: CaptionedFile, mode: str, places: Places, writer: MetadataWriter) -> str:
-    path = places.of_picture(file.uri)
-    data = places.reader.read(file.uri)
-    written = writer.write(data, file.caption, file.keywords, mode)
-    if written is None:  # an earlier export changed its bytes, and it has the caption
-        return UNCHANGED
-    require_unchanged(data, file.sha256)
-    places.write(path, written, data)
-    return WRITTEN
 
 
 # WebDataset.

@@ -43,7 +43,7 @@ class Change:
 
     Attributes:
       field: a text, or a list of words.
-      wrote: the text alone, or the words that were added to the list.
+      wrote: the text alone, or the words that were added to the list. Of IPTC and EXIF each character is a byte.
       before: the text that stood there; None where the field was absent. Of a list always None.
       language: of a text in several languages, else "".
     """

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from beam_pipeline.exports.mark import Mark, mark_from_text, mark_to_text
+from beam_pipeline.exports.mark import DESCRIPTION, XMP_LISTS, Mark, mark_from_text, mark_to_text
 from beam_pipeline.inputs.written_mark import IMAGE, NAMESPACE, PREFIX, SHA256
 
 DEFAULT_LANGUAGE = "x-default"
@@ -60,11 +60,15 @@ class Packet:
     Args:
       data: its bytes; None for a new one.
 
+    Attributes:
+      is_new: whether there was none.
+
     Raises:
       UnreadableXmp: they are no XMP.
     """
 
     def __init__(self, data: bytes | None = None):
+        self.is_new = data is None
         data = _EMPTY.encode() if data is None else data
         if len(data) > MOST_BYTES:
             raise UnreadableXmp(f"its XMP has {len(data):,} bytes, more than {MOST_BYTES:,}")
@@ -103,6 +107,10 @@ class Packet:
         namespace = f"{{{_NAMESPACES[prefix]}}}"
         names = (name for one in self._descriptions() for name in (*one.attrib, *(child.tag for child in one)))
         return any(str(name).startswith(namespace) for name in names)
+
+    def holds_words(self) -> bool:
+        """Whether it has a description or keywords."""
+        return any(next(self._values(name), None) is not None for name in (DESCRIPTION, *XMP_LISTS))
 
     def texts(self, name: str) -> dict[str, str]:
         """Property, as `dc:description` -> its texts by language, the default one first; empty without one."""

@@ -17,7 +17,7 @@ from beam_pipeline.exports.mark import (
     next_states,
 )
 from beam_pipeline.exports.xmp import DEFAULT_LANGUAGE, Packet, valid
-from beam_pipeline.options.results import APPEND, OVERWRITE
+from beam_pipeline.options.results import APPEND, OVERWRITE, SKIP
 
 _SEPARATORS: dict[Field, str] = {TAGS_LIST: "/", HIERARCHY: "|"}
 # Texts of a person beside dc:description: where one is, `skip` adds no description.
@@ -72,7 +72,7 @@ def merge_sidecar(data: bytes | None, words: Words, elsewhere: Elsewhere | None 
     before = packet.to_bytes()
     earlier = packet.mark()
     take_back(packet, earlier)
-    changes = merge(packet, words, elsewhere or Elsewhere())
+    changes = merge(packet, decide(packet, words, elsewhere or Elsewhere()))
     if changes:
         created = data is None or bool(earlier and earlier.created)
         packet.set_mark(Mark(words.model_id, next_states(earlier, "", words.sha256), "", changes, created))
@@ -94,9 +94,46 @@ def take_back_sidecar(data: bytes) -> bytes | None:
     return b"" if mark.created and packet.is_empty() else packet.to_bytes()
 
 
-def merge(packet: Packet, words: Words, elsewhere: Elsewhere) -> tuple[Change, ...]:
+@dataclass(frozen=True)
+class Decision:
+    """What is to be written into the fields of one file.
+
+    Attributes:
+      words: what was asked for.
+      describe: whether a description is written.
+      existing: a person's description, from whichever standard has one; "" for none.
+      known: a person's keywords, those of every standard, each once.
+      added: our keywords that are not among them.
+    """
+
+    words: Words
+    describe: bool
+    existing: str
+    known: tuple[str, ...]
+    added: tuple[str, ...]
+
+    def description_for(self, own: str) -> str | None:
+        """A person's description in one field -> the new one; None where the field stays as it is."""
+        if not self.describe:
+            return None
+        return new_description(own or self.existing, valid(self.words.caption), self.words.mode)
+
+
+def decide(packet: Packet, words: Words, elsewhere: Elsewhere) -> Decision:
+    """XMP that holds none of our words, and a person's elsewhere -> what is to be written."""
+    texts = (text.strip() for text in packet.texts(DESCRIPTION).values())
+    existing = next(filter(None, texts), "") or elsewhere.description
+    others = (text.strip() for name in _OTHER_TEXTS for text in packet.texts(name).values())
+    any_text = existing or elsewhere.other_text or next(filter(None, others), "")
+    known = _persons_words(packet, elsewhere)
+    folded = {word.casefold() for word in known}
+    added = tuple(word for word in _distinct(map(valid, words.keywords)) if word.casefold() not in folded)
+    return Decision(words, words.mode != SKIP or not any_text, existing, tuple(known), added)
+
+
+def merge(packet: Packet, decision: Decision) -> tuple[Change, ...]:
     """Writes our words into a packet that holds none of ours; returns what was written."""
-    return (*_describe(packet, words, elsewhere), *_add_keywords(packet, words.keywords, elsewhere))
+    return (*_describe(packet, decision), *_add_keywords(packet, decision))
 
 
 def take_back(packet: Packet, mark: Mark | None) -> None:
@@ -122,56 +159,43 @@ def new_description(existing: str, caption: str, mode: str) -> str | None:
     return f"{existing} {caption}" if mode == APPEND and caption not in existing else None
 
 
-def _describe(packet: Packet, words: Words, elsewhere: Elsewhere) -> Iterator[Change]:
-    texts = {language: text for language, text in packet.texts(DESCRIPTION).items() if text.strip()}
-    existing = next(iter(texts.values()), "") or elsewhere.description
-    if not existing and words.mode not in (APPEND, OVERWRITE):
-        existing = elsewhere.other_text or next((text for name in _OTHER_TEXTS for text in packet.words(name)), "")
-    caption = valid(words.caption)
-    text = new_description(existing, caption, words.mode)
-    before = packet.texts(DESCRIPTION).get(DEFAULT_LANGUAGE)
-    if text is None or text == before:
-        return
-    packet.set_text(DESCRIPTION, text)
-    yield Change(DESCRIPTION, (text,), before, DEFAULT_LANGUAGE)
+def _describe(packet: Packet, decision: Decision) -> Iterator[Change]:
+    texts = packet.texts(DESCRIPTION)
+    before = texts.get(DEFAULT_LANGUAGE)
+    own = before if before and before.strip() else next(filter(str.strip, texts.values()), "")
+    text = decision.description_for(own)
+    if text is not None and text != before:
+        packet.set_text(DESCRIPTION, text)
+        yield Change(DESCRIPTION, (text,), before, DEFAULT_LANGUAGE)
 
 
-def persons_words(packet: Packet, elsewhere: Elsewhere) -> list[str]:
-    """All keywords of a picture, those of every standard, each once."""
+def _persons_words(packet: Packet, elsewhere: Elsewhere) -> list[str]:
     flat = [*packet.words(SUBJECT), *elsewhere.keywords]
     flat += [word for name in _OTHER_WORDS for word in packet.words(name)]
     flat += [path.split(separator)[-1] for name, separator in _SEPARATORS.items() for path in packet.words(name)]
-    return distinct(flat)
+    return _distinct(flat)
 
 
-def distinct(words: Iterable[str]) -> list[str]:
+def _distinct(words: Iterable[str]) -> list[str]:
     """Words -> the same, of words that differ only in case the first."""
     return list({word.casefold(): word for word in reversed(list(words))}.values())[::-1]
 
 
-def new_words(keywords: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Keywords -> those that are not among known words, whatever their case."""
-    folded = {word.casefold() for word in known}
-    return [word for word in distinct(map(valid, keywords)) if word.casefold() not in folded]
-
-
-def _add_keywords(packet: Packet, keywords: Iterable[str], elsewhere: Elsewhere) -> Iterator[Change]:
-    known = persons_words(packet, elsewhere)
-    added = new_words(keywords, known)
-    if not added:
+def _add_keywords(packet: Packet, decision: Decision) -> Iterator[Change]:
+    if not decision.added:
         return
     # Many programs read one of the lists and then no other: a new list has a person's words too.
-    persons = {name: [] if packet.words(name) else _persons_list(name, packet, known) for name in XMP_LISTS}
+    persons = {name: () if packet.words(name) else _persons_list(name, packet, decision.known) for name in XMP_LISTS}
     for name, words in persons.items():
         if words is None:
             continue
-        wrote = [*words, *(word for word in added if _SEPARATORS.get(name, "\0") not in word)]
+        wrote = [*words, *(word for word in decision.added if _SEPARATORS.get(name, "\0") not in word)]
         if wrote:
             packet.add_words(name, wrote)
             yield Change(name, tuple(wrote))
 
 
-def _persons_list(name: Field, packet: Packet, known: list[str]) -> list[str] | None:
+def _persons_list(name: Field, packet: Packet, known: Sequence[str]) -> Sequence[str] | None:
     """A list that is not there, and a person's words -> what it would hold; None if it cannot hold them as they are."""
     if name not in _SEPARATORS:
         return known

@@ -1,25 +1,26 @@
-"""What a picture's file shows, apart from its metadata: a digest that stays when only metadata change."""
+"""What a picture's file shows, as a digest that stays when only metadata change, and the XMP beside it."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import struct
+import zlib
 from collections.abc import Iterator
 
-_MOST_PARTS = 100_000  # segments, chunks or strips of a file
+from beam_pipeline.inputs.picture_parts import JPEG, PNG, TIFF, WEBP, CutShort, Part, directories, form_of, parts
 
-# JPEG: markers without a length, and the segments that hold metadata (APP0 to APP15 and comments).
-_JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))
-_JPEG_METADATA = frozenset((*range(0xE0, 0xF0), 0xFE))
-_JPEG_SCAN = 0xDA
+APP1 = b"\xe1"
+XMP_START, EXTENDED_START = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+PNG_XMP = b"XML:com.adobe.xmp\0"
 
-_WEBP_IMAGE = frozenset((b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"))
-
-# TIFF: bytes of a value by its type, and the tags that place the image's data: pairs of offsets and sizes.
-_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_TIFF_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
-_TIFF_DATA = ((273, 279), (324, 325))
-_TIFF_SHAPE = (256, 257, 258, 259, 262, 277, 278, 284, 317, 320, 322, 323, 338, 339)  # what tells how to read them
+_JPEG_METADATA = frozenset(bytes([marker]) for marker in (*range(0xE0, 0xF0), 0xFE))
+_PNG_IMAGE = (b"tRNS", b"fcTL", b"fdAT")  # beside the chunks that are critical, which have a capital
+_WEBP_IMAGE = (b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
+_TIFF_XMP = 700
+_TIFF_DATA = ((273, 279), (324, 325))  # tags that place the image's data, as pairs of offsets and sizes
+_TIFF_SHAPE = (256, 257, 258, 259, 262, 277, 278, 284, 317, 320, 322, 323, 338, 339)  # tags that say how to read them
+_MOST_XMP = 32 << 20  # bytes, when it is compressed
 
 
 def content_digest(data: bytes) -> str | None:
@@ -27,120 +28,78 @@ def content_digest(data: bytes) -> str | None:
 
     JPEG, PNG, WebP and TIFF. A program that only edits metadata keeps it, one that edits the picture does not.
     """
+    form, view, digest = form_of(data), memoryview(data), hashlib.sha256()
+    if form is None:
+        return None
     try:
-        parts = _parts(data)
-        if parts is None:
-            return None
-        digest = hashlib.sha256()
-        for number, part in enumerate(parts):
-            if number == _MOST_PARTS:
-                return None
-            digest.update(struct.pack("<Q", len(part)))
-            digest.update(part)
-    except (struct.error, IndexError):  # cut short
+        for start, end in _tiff_image(data, digest) if form == TIFF else _image(data, form):
+            digest.update(struct.pack("<Q", end - start))
+            digest.update(view[start:end])
+    except CutShort:
         return None
     return digest.hexdigest()
 
 
-def _parts(data: bytes) -> Iterator[memoryview | bytes] | None:
-    if data[:3] == b"\xff\xd8\xff":
-        return _jpeg(data)
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return _png(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp(data)
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return _tiff(data)
-    return None
+def _image(data: bytes, form: str) -> Iterator[tuple[int, int]]:
+    for part in parts(data):
+        if form == JPEG:
+            shown = part.kind not in _JPEG_METADATA
+        elif form == PNG:
+            shown = part.kind in _PNG_IMAGE or not part.kind[0] & 0x20
+        else:
+            shown = part.kind in _WEBP_IMAGE
+        if shown:
+            yield (part.start, part.content_end) if form != JPEG else (part.content - 2, part.content_end)
 
 
-def _jpeg(data: bytes) -> Iterator[memoryview]:
-    view, at = memoryview(data), 2
-    while True:
-        if data[at] != 0xFF:
-            raise IndexError("no marker")
-        marker = data[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-            continue
-        if marker == _JPEG_SCAN:
-            yield view[at:]
-            return
-        end = at + 2
-        if marker not in _JPEG_BARE:
-            end += int(struct.unpack_from(">H", data, at + 2)[0])
-        if marker not in _JPEG_METADATA:
-            yield view[at:end]
-        at = end
-
-
-def _png(data: bytes) -> Iterator[memoryview]:
-    view, at = memoryview(data), 8
-    while at < len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        critical = not kind[0] & 0x20
-        if critical or kind in (b"tRNS", b"fcTL", b"fdAT"):
-            yield view[at + 4 : at + 8 + size]
-        if kind == b"IEND":
-            return
-        at += 12 + size
-
-
-def _webp(data: bytes) -> Iterator[memoryview]:
-    view, at = memoryview(data), 12
-    while at + 8 <= len(data):
-        kind, size = struct.unpack_from("<4sI", data, at)
-        if kind in _WEBP_IMAGE:
-            yield view[at : at + 8 + size]
-        at += 8 + size + size % 2
-
-
-def _tiff(data: bytes) -> Iterator[memoryview | bytes]:
-    view = memoryview(data)
-    for tags in tiff_directories(data):
+def _tiff_image(data: bytes, digest: hashlib._Hash) -> Iterator[tuple[int, int]]:
+    for tags in directories(data):
         for tag in _TIFF_SHAPE:
             if tag in tags:
-                yield repr((tag, _numbers(data, tags[tag]))).encode()
+                digest.update(repr((tag, tags[tag].numbers(data))).encode())
         for offsets, sizes in _TIFF_DATA:
             if offsets in tags and sizes in tags:
-                for offset, size in zip(_numbers(data, tags[offsets]), _numbers(data, tags[sizes]), strict=False):
-                    yield view[offset : offset + size]
+                for offset, size in zip(tags[offsets].numbers(data), tags[sizes].numbers(data), strict=False):
+                    yield min(offset, len(data)), min(offset + size, len(data))
 
 
-TiffValue = tuple[str, int, int, int]  # byte order, type, number of values, offset of the first
+def xmp_packets(data: bytes) -> tuple[bytes, bytes]:
+    """A picture's file -> its XMP packet as it stands there, and its extended XMP; each empty without it.
 
-
-def tiff_directories(data: bytes) -> Iterator[dict[int, TiffValue]]:
-    """A TIFF file, or the EXIF data of another one -> for each image directory in turn, tag -> where its value is.
-
-    Raises:
-      struct.error: it is cut short.
+    XMP that does not fit into one segment of a JPEG goes on in others, as extended XMP.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    offset_format, count_format, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
-    (at,) = struct.unpack_from(order + offset_format, data, 8 if big else 4)
-    seen: set[int] = set()
-    while at and at not in seen and len(seen) < _MOST_PARTS:
-        seen.add(at)
-        (count,) = struct.unpack_from(order + count_format, data, at)
-        at += struct.calcsize(count_format)
-        if count > 65_535:
-            raise struct.error("too many tags")
-        tags: dict[int, TiffValue] = {}
-        for place in range(at, at + count * entry, entry):
-            tag, kind = struct.unpack_from(order + "HH", data, place)
-            (number,) = struct.unpack_from(order + offset_format, data, place + 4)
-            value = place + (12 if big else 8)
-            if number * _TIFF_SIZES.get(kind, 1) > (8 if big else 4):
-                (value,) = struct.unpack_from(order + offset_format, data, value)
-            tags[tag] = order, kind, number, value
-        yield tags
-        (at,) = struct.unpack_from(order + offset_format, data, at + count * entry)
+    form = form_of(data)
+    packets: list[bytes] = []
+    extended: dict[int, bytes] = {}
+    with contextlib.suppress(CutShort, struct.error, zlib.error):
+        if form == TIFF:
+            values = (tags[_TIFF_XMP] for tags in directories(data) if _TIFF_XMP in tags)
+            packets += (data[value.offset : value.offset + value.length] for value in values)
+        elif form is not None:
+            for part in parts(data):
+                if is_xmp(data, part):
+                    packets.append(_packet(data, part))
+                elif form == JPEG and data.startswith(EXTENDED_START, part.content) and part.kind == APP1:
+                    # Then a digest, the size of all, and the place of this part.
+                    at = part.content + len(EXTENDED_START) + 36
+                    extended[struct.unpack_from(">I", data, at)[0]] = data[at + 4 : part.content_end]
+    return next(filter(None, packets), b""), b"".join(extended[place] for place in sorted(extended))
 
 
-def _numbers(data: bytes, value: TiffValue) -> tuple[int, ...]:
-    order, kind, number, offset = value
-    if number > _MOST_PARTS or kind not in _TIFF_NUMBERS:
-        raise struct.error("no list of numbers")
-    return struct.unpack_from(f"{order}{number}{_TIFF_NUMBERS[kind]}", data, offset)
+def is_xmp(data: bytes, part: Part) -> bool:
+    """Whether a part of a JPEG, PNG or WebP file is its XMP packet."""
+    form = form_of(data)
+    if form == WEBP:
+        return part.kind == b"XMP "
+    kind, start = (APP1, XMP_START) if form == JPEG else (b"iTXt", PNG_XMP)
+    return part.kind == kind and data.startswith(start, part.content)
+
+
+def _packet(data: bytes, part: Part) -> bytes:
+    content = data[part.content : part.content_end]
+    if content.startswith(XMP_START):
+        return content[len(XMP_START) :]
+    if not content.startswith(PNG_XMP):
+        return content
+    _, _, text = content[len(PNG_XMP) + 2 :].split(b"\0", 2)  # after a language and a keyword in it
+    return zlib.decompressobj().decompress(text, _MOST_XMP) if content[len(PNG_XMP)] else text

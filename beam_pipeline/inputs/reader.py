@@ -8,6 +8,7 @@ from collections import Counter
 from beam_pipeline.inputs.containers import list_container, read_input
 from beam_pipeline.inputs.input_file import InputFile, UnreadableMember, split_member_uri
 from beam_pipeline.inputs.sources import stat_file
+from beam_pipeline.inputs.written_mark import states_before
 
 
 class PictureReader:
@@ -58,12 +59,14 @@ class PictureReader:
 def require_unchanged(data: bytes, sha256: str) -> bytes:
     """Content of a captioned picture -> the same.
 
+    Metadata that we wrote into it since do not count (`written_mark.states_before`).
+
     Args:
       sha256: hex digest of the content that was captioned.
 
     Raises:
       UnreadableMember: it is another one.
     """
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if hashlib.sha256(data).hexdigest() != sha256 and sha256 not in states_before(data):
         raise UnreadableMember("changed since it was captioned; run captionbeam caption again")
     return data

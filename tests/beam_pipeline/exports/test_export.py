@@ -307,7 +307,7 @@ def test_copies_carry_the_metadata_and_the_pictures_stay(run, photos, pyexiv2, t
         assert image.read_xmp()["Xmp.dc.subject"] == ["dog", "grass"]
         assert image.read_iptc()["Iptc.Application2.Keywords"] == ["dog", "grass"]
     assert run("metadata", "mirror") == {UNCHANGED: 3}
-    assert run("metadata", "mirror", mode="overwrite") == {WRITTEN: 3}
+    assert run("metadata", "mirror", mode="overwrite") == {UNCHANGED: 3}
 
 
 def test_originals_are_written_into_on_request_once_and_keep_their_rights(run, photos, pyexiv2):
@@ -320,6 +320,21 @@ def test_originals_are_written_into_on_request_once_and_keep_their_rights(run, p
     assert stat.S_IMODE((folder / "dog.jpg").stat().st_mode) == 0o640
     for mode in (None, "append", "overwrite"):
         assert run("metadata", in_place=True, mode=mode) == {UNCHANGED: 3}
+    assert run("txt", in_place=True) == {WRITTEN: 3}  # each still is the captioned picture
+    assert run("webdataset", "shards") == {WRITTEN: 2}
+    assert run(None, in_place=True, remove=True)[TAKEN_BACK] == 3
+    assert (folder / "dog.jpg").read_bytes() == before
+    assert run("metadata", in_place=True, remove=True) == {UNCHANGED: 3}
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "overwrite"}, {"remove": True}])
+def test_another_picture_is_never_written_into_whatever_its_mark_says(run, photos, pyexiv2, options):
+    run("metadata", in_place=True)
+    other = (photos[0] / "trip/cat.jpg").read_bytes()
+    (photos[0] / "dog.jpg").write_bytes(other)
+    with pytest.raises(JobFailed, match="1 file could not"):
+        run("metadata", in_place=True, **options)
+    assert (photos[0] / "dog.jpg").read_bytes() == other
 
 
 def test_a_mirror_that_would_replace_the_pictures_is_refused(run, photos, pyexiv2):
