@@ -7,7 +7,6 @@ word statistics of every shard -> totals -> tables.
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any
 
@@ -22,15 +21,17 @@ from beam_pipeline.encoders.once import encoder_once
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.sources import Source, resolve_source
 from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.prune_captions import prune_captions
 from beam_pipeline.reports.chart_library import begin_chart_library
 from beam_pipeline.reports.report import report_of_caption
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import Outputs, outputs_of
+from beam_pipeline.shards.balance import pruned_line
 from beam_pipeline.shards.overlap import MakeShards
 from beam_pipeline.shards.planning import PlanShards, shard_key
 from beam_pipeline.shards.run import GatherResults, Run
 from beam_pipeline.words.count_words import CountWords
-from beam_pipeline.words.summary import SUMMARY, TABLES
+from beam_pipeline.words.summary import TABLES, read_earlier
 from beam_pipeline.words.terms import WORD
 from beam_pipeline.words.writer import ResultWriter
 from training.errors import JobFailed
@@ -73,6 +74,7 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
         begin_chart_library()
     with Run("caption", writer.output, beam_options) as run:
         writer.begin()
+        run.discard(writer.damaged_shards())
         with run.pipeline(None if options.images else pictures_left(features, run.standing)) as pipeline:
             caption_shards = (
                 CaptionFromImages(source, encoder, decoder, options, run, load)
@@ -85,17 +87,24 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
             words = shards | "CountWords" >> CountWords(run.output)
             results = words.main | "GatherResults" >> GatherResults(captioned, words)
             _ = results | "WriteResults" >> beam.Map(writer.write)
-        summary = json.loads(storage.read_bytes(storage.join(run.output, SUMMARY)))
+        summary = read_earlier(run.output)
+        if options.images and options.prune and run.needs_prune(summary["totals"]):
+            run.check_prune(summary["totals"], summary["captions"], options)
+            prune_captions(run, source, writer, summary, options.shard_size)
+            print(pruned_line(summary["totals"]))
+            summary = read_earlier(run.output)
+        run.remove_replaced()
         run.print_balance(summary["totals"])
-    _print_summary(run.output, summary, decoder.min_confidence)
-    if options.features and summary["captions"] != features.records:
-        raise JobFailed(
-            f"{run.output}: holds {counted(summary['captions'], 'caption')}, but {options.features} has "
-            f"{counted(features.records, 'picture')}; run the same command again"
-        )
-    if options.report:  # also of a job that rejected too much: the page shows what and why
-        report_of_caption(run.output, options.decode_limits)
-    run.check_balance(summary["totals"], options.max_reject_rate)
+        _print_summary(run.output, summary, decoder.min_confidence)
+        if options.features and summary["captions"] != features.records:
+            raise JobFailed(
+                f"{run.output}: holds {counted(summary['captions'], 'caption')}, but {options.features} has "
+                f"{counted(features.records, 'picture')}; run the same command again"
+            )
+        if options.report:  # also of a job that rejected too much: the page shows what and why
+            report_of_caption(run.output, options.decode_limits)
+        run.print_gone(summary["totals"])
+        run.check_balance(summary["totals"], options.max_reject_rate)
     return summary
 
 

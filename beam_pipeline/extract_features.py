@@ -17,6 +17,7 @@ from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.sources import resolve_source
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
+from beam_pipeline.shards.balance import pruned_line
 from beam_pipeline.shards.encode_shard import EncodeShard
 from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options, keep_int8_encoder
 from beam_pipeline.shards.feature_shard import summarize_shard
@@ -29,6 +30,7 @@ from beam_pipeline.shards.manifest import (
 )
 from beam_pipeline.shards.overlap import MakeShards
 from beam_pipeline.shards.planning import PlanShards
+from beam_pipeline.shards.prune_features import prune_features
 from beam_pipeline.shards.run import GatherResults, Run
 from training.data.caption_files import read_captions
 from training.data.feature_set import FeatureSet
@@ -63,7 +65,8 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
         run.discard(damaged_shards(run.standing.committed, earlier, has_captions))
         listed, unlisted = split_by_manifest(run.standing.committed, earlier)
         features = FeatureSet(output, encoder.identity, listed, options.augment)
-        write_manifest(features)  # from now on the directory refuses another encoder
+        if earlier is None:
+            write_manifest(features)  # from now on the directory refuses another encoder
         log.info("encoder %s", encoder.identity)
         if captions and run.standing.committed:
             log.info("pictures of earlier runs keep the captions that were stored with them")
@@ -84,10 +87,18 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
             _ = results | "FinishManifest" >> beam.Map(finish_manifest, features)
         finished = read_manifest(output)
         assert finished is not None
+        if options.prune and run.needs_prune(finished.totals):
+            run.check_prune(finished.totals, finished.records, options)
+            prune_features(run, source, finished, options.shard_size)
+            print(pruned_line(finished.totals))
+            finished = read_manifest(output)
+            assert finished is not None
+        run.remove_replaced()
         run.print_balance(finished.totals)
-    print(
-        f"{output}: {counted(finished.records, 'picture')} in {counted(len(finished.shards), 'shard')}, "
-        f"{counted(finished.captions, 'caption')}"
-    )
-    run.check_balance(finished.totals, options.max_reject_rate)
+        print(
+            f"{output}: {counted(finished.records, 'picture')} in {counted(len(finished.shards), 'shard')}, "
+            f"{counted(finished.captions, 'caption')}"
+        )
+        run.print_gone(finished.totals)
+        run.check_balance(finished.totals, options.max_reject_rate)
     return finished

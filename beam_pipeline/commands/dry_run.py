@@ -41,6 +41,7 @@ from beam_pipeline.shards.encode_shard import feature_record
 from beam_pipeline.shards.encoding import EncodedPicture, encode_pictures
 from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options
 from beam_pipeline.shards.feature_shard import PictureFeature, read_features
+from beam_pipeline.shards.gone import UnreadableInputs
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, LedgerLine, read_ledger, to_jsonl
 from beam_pipeline.shards.output_directory import Standing, read_standing
 from beam_pipeline.shards.planning import ListSource, Picture, ReadLedgers, SubtractLedger, fingerprint_file
@@ -166,7 +167,8 @@ def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, samp
             listed = pipeline | "ListSource" >> ListSource(source)
             inputs = listed.main | "JoinCaptions" >> JoinCaptions(None)
             lines = pipeline | "ReadLedgers" >> ReadLedgers(ledgers)
-            work = inputs.main | "SubtractLedger" >> SubtractLedger(lines, retry_rejected)
+            unreadable = listed.main | "Unreadable" >> UnreadableInputs()
+            work = (inputs.main | "SubtractLedger" >> SubtractLedger(lines, retry_rejected, unreadable)).outputs
             new = (
                 work.main | "CountNew" >> beam.combiners.Count.Globally() | "NameNew" >> beam.Map(lambda n: ("new", n))
             )

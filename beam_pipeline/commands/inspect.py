@@ -13,8 +13,8 @@ from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, ki
 from beam_pipeline.options.directories import InspectOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
-from beam_pipeline.shards.shard_id import ShardId, committed_shards, content_part
-from beam_pipeline.words.summary import read_summary, read_table
+from beam_pipeline.shards.shard_id import ShardId, content_part
+from beam_pipeline.words.summary import counted_shards, read_summary, read_table
 from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.errors import UserError
@@ -111,7 +111,7 @@ def _captions(directory: str) -> dict[str, Any]:
         "evidence": summary["evidence"],
         "reference": summary["reference"],
         "totals": summary["totals"],
-        "shards": len(committed_shards(storage.list_directory(directory))),
+        "shards": len(counted_shards(directory)),
         "top_words": [{"word": row["word"], "estimate": row["estimate"], "images": row["images"]} for row in top],
     }
 
@@ -144,7 +144,7 @@ def _captioner(directory: str) -> dict[str, Any]:
 def _picture(directory: str, kind: str, name: str) -> dict[str, Any]:
     if kind == CAPTIONER:
         raise UserError(f"{directory}: a captioner contains no pictures; give a feature set or captions")
-    committed = read_ledgers(directory).committed
+    committed = tuple(counted_shards(directory)) if kind == CAPTIONS else read_ledgers(directory).committed
     lines = sorted(_ledger_lines(directory, committed, name), key=lambda line: line.uri)
     contents = sorted({line.sha256 for line in lines})
     if not lines:

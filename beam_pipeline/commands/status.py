@@ -23,9 +23,10 @@ from beam_pipeline.commands.parser import options_of
 from beam_pipeline.options.directories import StatusOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import duration
+from beam_pipeline.shards.balance import HOW_TO_RETRY
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.shards.manifest import read_manifest
-from beam_pipeline.words.summary import SUMMARY
+from beam_pipeline.words.summary import SUMMARY, shards_of_summary
 from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
 from training.fitting.state import TrainingState, read_state
@@ -99,12 +100,15 @@ def _of_captions(directory: str) -> _State:
     ledgers = read_ledgers(directory)
     entries = [("made with", ", ".join(f"{name} {value}" for name, value in made_with.items()))]
     entries += _of_ledgers(ledgers)
-    finished = "pictures" in summary and not ledgers.unfinished
-    if finished:
+    uncounted = len(set(ledgers.committed) - set(shards_of_summary(directory))) if "pictures" in summary else 0
+    if "pictures" in summary:
         captions = counted(summary["captions"], "caption")
         entries.append(("words", f"{counted(summary['words'], 'content word')} in {captions}"))
     else:
         entries.append(("words", "not counted yet, or not in all shards"))
+    if uncounted:
+        entries.append(("  not counted", f"{counted(uncounted, 'finished shard')}; the next run counts them"))
+    finished = "pictures" in summary and not ledgers.unfinished and not uncounted
     command = ["captionbeam", "caption", f"--{made_with.get('source', 'images')}", "...", "--captioner", "..."]
     command += ["--output", directory]
     for name in ("beam_width", "min_words", "guidance", "alternatives"):
@@ -150,6 +154,8 @@ def _of_ledgers(ledgers: Ledgers) -> list[Entry]:
     if others := reasons[REASONS_SHOWN:]:
         number = sum(number for _, number in others)
         entries.append(("  rejected", f"{number:,} for {counted(len(others), 'other reason')}"))
+    if reasons:
+        entries.append(("  retry", HOW_TO_RETRY))
     entries.append(("shards", f"{len(ledgers.committed):,} finished"))
     for run in ledgers.unfinished:
         entries.append(("  unfinished", f"run {run.run}: {missing_shards(run)}"))

@@ -25,6 +25,20 @@ class CollectionOptions:
     )
     shard_size: int = option("pictures in a shard, at most on average", "N", positive, group="run", default=512)
     retry_rejected: bool = option("try again the inputs that an earlier run rejected", group="run", default=False)
+    prune: bool = option(
+        "let go of what the output holds of files that are no longer listed: it then counts what a run over a new "
+        "output would count",
+        group="run",
+        default=False,
+    )
+    max_prune_rate: float = option(
+        "with --prune: fail, and keep everything, if it would let go of a larger share of the pictures, 0 to 1; a disk "
+        "may just not be mounted",
+        "SHARE",
+        share,
+        group="run",
+        default=0.25,
+    )
     remote_lists: bool = option(
         "also open the remote addresses in a local list; only for lists that you trust", group="run", default=False
     )

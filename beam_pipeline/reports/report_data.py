@@ -17,9 +17,9 @@ from beam_pipeline.inputs.input_file import MEMBER_SEPARATOR, split_member_uri
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import utf8
 from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
-from beam_pipeline.shards.shard_id import committed_shards, content_key, ledger_paths
+from beam_pipeline.shards.shard_id import content_key
 from beam_pipeline.words.statistics import LIKELY_FALSE
-from beam_pipeline.words.summary import EVIDENCE, read_table
+from beam_pipeline.words.summary import EVIDENCE, counted_ledgers, counted_shards, read_table, result_path
 from beam_pipeline.words.terms import WORD
 
 PICTURES_SHOWN = 5000
@@ -64,7 +64,7 @@ def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPic
 
     The lines of a shard are sorted by sha256, so only the beginning of each shard of a large collection is read.
     """
-    shards = committed_shards(storage.list_directory(directory))
+    shards = counted_shards(directory)
     heap: list[tuple[int, str]] = []
     pictures: dict[str, ShownPicture] = {}
     for shard in shards[:: -(-len(shards) // _SHARDS_READ) or 1]:
@@ -108,7 +108,7 @@ def read_words(directory: str, most: int = WORDS_SHOWN) -> list[dict[str, Any]]:
 
 def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, WordExamples]:
     """Captions directory -> word -> its examples, for the most important words, in their order."""
-    path = storage.join(directory, EVIDENCE)
+    path = result_path(directory, EVIDENCE)
     examples: dict[str, WordExamples] = {}
     with storage.open_file(path) as lines:
         for line in lines:
@@ -150,7 +150,7 @@ def read_rejected(directory: str, total: int) -> Rejected:
     """Captions directory and the number of its rejected files -> Rejected; no ledger is read where there are none."""
     if not total:
         return Rejected(0)
-    rejected = rejected_inputs(ledger_paths(directory))
+    rejected = rejected_inputs(counted_ledgers(directory))
     reasons = Counter((line.stage, line.reason) for line in rejected.values())
     shown = tuple(rejected[uri] for uri in heapq.nsmallest(REJECTED_SHOWN, rejected))
     return Rejected(len(rejected), shown, tuple(reasons.most_common(REASONS_SHOWN)))

@@ -65,13 +65,16 @@ class FlatMapAndCount(beam.PTransform):
         self.args = args
 
     def expand(self, elements: PCollection) -> Outputs:
-        do_fn = _SumCountsOfBundle(self.function, *self.args)
+        do_fn = SumCountsOfBundle(self.function, *self.args)
         outputs = elements | "FlatMap" >> beam.ParDo(do_fn).with_outputs(COUNTS, NOTES, main="main")
         return Outputs(outputs.main, (outputs[COUNTS],), (outputs[NOTES],))
 
 
-class _SumCountsOfBundle(beam.DoFn):
-    """FlatMap that emits only the sums of a bundle's counts: there would be one for every input."""
+class SumCountsOfBundle(beam.DoFn):
+    """FlatMap that emits only the sums of a bundle's counts: there would be one for every input.
+
+    The function gets a side input, where there is one, as its last argument.
+    """
 
     def __init__(self, function: Callable[..., Iterable[Any]], *args: Any):
         self.function = function
@@ -80,8 +83,9 @@ class _SumCountsOfBundle(beam.DoFn):
     def start_bundle(self) -> None:
         self.sums: Counter[str] = Counter()
 
-    def process(self, element: Any) -> Iterator[Any]:
-        for output in self.function(element, *self.args):
+    def process(self, element: Any, side: Any = None) -> Iterator[Any]:
+        further = () if side is None else (side,)
+        for output in self.function(element, *self.args, *further):
             if isinstance(output, TaggedOutput) and output.tag == COUNTS:
                 name, number = output.value
                 self.sums[name] += number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, OUTCOMES, REJECTED
@@ -64,6 +65,8 @@ _NOTICES = {
     ),
 }
 
+HOW_TO_RETRY = "the next run tries again those that could not be read, and with --retry-rejected all of them"
+
 
 def add_up(counts: Mapping[str, int]) -> dict[str, int]:
     """Counts of this run -> totals of the collection: earlier and new outcomes together, sorted by name."""
@@ -90,6 +93,61 @@ def notices(totals: Mapping[str, int]) -> list[str]:
     return [texts[number != 1].format(f"{number:,}") for number, texts in found if number]
 
 
+def gone_line(totals: Mapping[str, int], pruned_by: str) -> str:
+    """Totals -> what the user is told of files that are no longer listed; "" where there are none.
+
+    Args:
+      pruned_by: what lets go of them, in words.
+    """
+    gone, moved = totals.get("gone", 0), totals.get("gone_moved", 0)
+    if not gone:
+        return ""
+    files = f"{counted(gone, 'file')} that it counts {'is' if gone == 1 else 'are'} no longer listed"
+    if moved == gone:
+        where = "its picture has moved: it is" if gone == 1 else "their pictures have moved: they are"
+        files += f"; {where} listed at {'another place' if gone == 1 else 'other places'}"
+    elif moved:
+        lost = gone - moved
+        files += f"; {moved:,} of them moved to other places, {lost:,} {'is' if lost == 1 else 'are'} gone"
+    return f"{files}; {pruned_by}"
+
+
+GONE = ("gone", "gone_moved", "gone_pictures", "gone_rejected")  # totals of what is no longer listed
+
+
+def pruned_totals(totals: Mapping[str, int], kept: Mapping[str, int]) -> dict[str, int]:
+    """Totals of a run and, after the prune that followed it, those of what is kept -> totals of the directory."""
+    others = {name: number for name, number in totals.items() if name not in GONE}
+    return others | {name: kept.get(name, 0) for name in ("listed", *OUTCOMES)}
+
+
+def pruned_line(totals: Mapping[str, int]) -> str:
+    """Totals of the run before a prune -> what the prune let go of."""
+    files = counted(totals.get("gone", 0) + totals.get("gone_rejected", 0), "file")
+    return f"pruned: {files} no longer listed, {counted(totals.get('gone_pictures', 0), 'picture')} let go of"
+
+
+def check_prune(gone: int, pictures: int, max_prune_rate: float, output: str) -> None:
+    """Refuses a prune that would let go of too much.
+
+    Args:
+      gone: pictures that the directory holds and that are no longer listed.
+      pictures: pictures that it holds.
+      max_prune_rate: share of them that may go, 0 to 1.
+      output: the directory, for the message.
+
+    Raises:
+      JobFailed: it is a larger share.
+    """
+    if gone > max_prune_rate * pictures:
+        share = math.ceil(100 * gone / pictures) / 100
+        raise JobFailed(
+            f"{output}: nothing is pruned: {gone:,} of {counted(pictures, 'picture')} {'is' if gone == 1 else 'are'} "
+            f"no longer listed, more than --max-prune-rate {max_prune_rate:g} allows; are all disks mounted? "
+            f"If the pictures are really gone, add --max-prune-rate {min(share, 1):g}"
+        )
+
+
 def check_balance(totals: Mapping[str, int], max_reject_rate: float, rejected_list: str) -> None:
     """Checks that every input is accounted for, and that not too many were rejected.
 
@@ -112,5 +170,5 @@ def check_balance(totals: Mapping[str, int], max_reject_rate: float, rejected_li
         raise JobFailed(
             f"{rejected:,} of {counted(listed, 'input')} {'was' if rejected == 1 else 'were'} rejected, over the limit "
             f"of {max_reject_rate:.0%} (--max-reject-rate); finished work is kept; {rejected_list} lists the rejected "
-            "inputs"
+            f"inputs; {HOW_TO_RETRY}"
         )

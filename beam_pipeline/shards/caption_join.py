@@ -19,10 +19,17 @@ from training.data.caption_files import CaptionFile, CaptionRow, normalized_name
 
 @dataclass(frozen=True)
 class InputWithCaptions:
-    """An input and its human captions."""
+    """An input and its human captions.
+
+    Attributes:
+      file: the input.
+      captions: what people wrote about it.
+      rejected: where it is tried again: (stage, reason) of the run that rejected it.
+    """
 
     file: InputFile
     captions: tuple[str, ...] = ()
+    rejected: tuple[str, str] | None = None
 
 
 class JoinCaptions(beam.PTransform):

@@ -25,8 +25,8 @@ from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.interrupts import raise_if_stopping
 from beam_pipeline.runtime.text import reason, uri_key
 from beam_pipeline.runtime.threads import map_ahead
-from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
-from beam_pipeline.shards.planning import Picture
+from beam_pipeline.shards.ledger import DECODE, DONE, DUPLICATE, READ, REJECTED, LedgerLine
+from beam_pipeline.shards.planning import Picture, unreadable_stage
 from training.data.feature_set import FEATURE_DTYPE
 from training.errors import UserError
 
@@ -125,7 +125,7 @@ def read_picture(picture: Picture, limits: DecodeLimits) -> ReadPicture:
     be decoded, so are all others.
     """
     if picture.problem:
-        stage = "list" if picture.files[0].problem else "read"
+        stage = unreadable_stage(picture.files[0])
         return ReadPicture(picture, None, _rejected(picture.files, "", stage, picture.problem))
     if picture.known_as:
         # The file that it was made from may be listed again with another time: it is no duplicate of itself.
@@ -138,15 +138,15 @@ def read_picture(picture: Picture, limits: DecodeLimits) -> ReadPicture:
         try:
             data = read_input(file, limits.max_bytes)
         except OSError as error:
-            lost += _rejected([file], picture.sha256, "read", reason(error))
+            lost += _rejected([file], picture.sha256, READ, reason(error))
             continue
         if hashlib.sha256(data).hexdigest() != picture.sha256:
-            lost += _rejected([file], picture.sha256, "read", "changed while the job ran; run again to process it")
+            lost += _rejected([file], picture.sha256, READ, "changed while the job ran; run again to process it")
             continue
         try:
             image = decoder_pool(limits, READING_THREADS).decode(data)
         except UnreadableImage as error:
-            return ReadPicture(picture, None, lost + _rejected(others, picture.sha256, "decode", str(error)))
+            return ReadPicture(picture, None, lost + _rejected(others, picture.sha256, DECODE, str(error)))
         duplicates = tuple(_line(other, picture.sha256, DUPLICATE) for other in others[1:])
         return ReadPicture(picture, image, (*lost, _line(file, picture.sha256, DONE), *duplicates))
     return ReadPicture(picture, None, lost)

@@ -15,6 +15,7 @@ DONE = "done"
 DUPLICATE = "duplicate"
 REJECTED = "rejected"
 OUTCOMES = (DONE, DUPLICATE, REJECTED)
+LIST, READ, DECODE = "list", "read", "decode"  # where an input is rejected
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class LedgerLine:
       mtime: last modification, seconds since 1970; -1 where it is unknown.
       sha256: hex digest of the content; "" where it could not be read.
       outcome: one of OUTCOMES; a duplicate has the bytes of another input that is done.
-      stage: where a rejected input failed, "list", "read" or "decode"; else "".
+      stage: where a rejected input failed, LIST, READ or DECODE; else "".
       reason: why it was rejected, for the user; else "".
     """
 
@@ -38,6 +39,11 @@ class LedgerLine:
     outcome: str
     stage: str = ""
     reason: str = ""
+
+    @property
+    def was_unreadable(self) -> bool:
+        """Whether it was rejected without a look at its content, which another try may well read."""
+        return self.outcome == REJECTED and self.stage in (LIST, READ)
 
 
 def to_jsonl(lines: Iterable[LedgerLine]) -> bytes:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
-from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, new_run, unfinished_runs
+from beam_pipeline.shards.shard_id import (
+    ShardId,
+    UnfinishedRun,
+    committed_shards,
+    new_run,
+    pruned_mark,
+    pruning_mark,
+    unfinished_runs,
+)
 from training.files import locked, remove_temporary_files
 
 
@@ -59,3 +67,13 @@ def commit_shard(directory: str, shard: ShardId, lines: Iterable[LedgerLine]) ->
     """Writes the ledger of a shard, sorted by uri; everything else of the shard must be written before."""
     ordered = sorted(lines, key=lambda line: line.uri)
     storage.write_atomic(storage.join(directory, shard.ledger()), to_jsonl(ordered))
+
+
+def begin_prune(directory: str, run: int) -> None:
+    """Marks a run as one that a prune writes: none of its shards counts before `commit_prune`."""
+    storage.write_atomic(storage.join(directory, pruning_mark(run)), b"")
+
+
+def commit_prune(directory: str, run: int) -> None:
+    """Puts the run that a prune has written in the place of all runs before it, in one step."""
+    storage.write_atomic(storage.join(directory, pruned_mark(run)), b"")

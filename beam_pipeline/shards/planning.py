@@ -9,29 +9,32 @@ import hashlib
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.pvalue import AsSingleton, PCollection
+from apache_beam.pvalue import AsDict, AsSingleton, PCollection, TaggedOutput
 
 from beam_pipeline.inputs.containers import fingerprint
 from beam_pipeline.inputs.input_file import InputFile, locality_key
 from beam_pipeline.inputs.sources import Listing, Source
 from beam_pipeline.options.collection import CollectionOptions
-from beam_pipeline.runtime.counts import FlatMapAndCount, Outputs, count, outputs_of
+from beam_pipeline.runtime.counts import COUNTS, FlatMapAndCount, Outputs, SumCountsOfBundle, count, outputs_of
 from beam_pipeline.runtime.grouping import Block, CoGroupInBuckets, Pack, Packer, unpack
 from beam_pipeline.runtime.text import reason, uri_key, uri_of
 from beam_pipeline.shards.caption_join import InputWithCaptions, JoinCaptions
-from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine, read_ledger
+from beam_pipeline.shards.gone import UnreadableInputs, is_gone
+from beam_pipeline.shards.ledger import DONE, LIST, READ, REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.live_counts import HASHED, LISTED, NEW, LiveCounts
 from beam_pipeline.shards.output_directory import Standing
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, assign_shard, content_part, shard_count
 from training.data.caption_files import CaptionFile
 
 _READERS = 8  # threads that hash files: enough to hide the latency of a network disk
+
+PLACES = "places"  # tag of where the pictures of the ledgers are, or were
 
 ShardKey = tuple[int, int, int]  # (run, index, count) of a ShardId, in types that every runner can group by
 
@@ -90,16 +93,17 @@ class PlanShards(beam.PTransform):
         listed = pipeline | "ListSource" >> ListSource(self.source)
         files = listed.main | "CountListed" >> self._count_live(LISTED)
         captioned = files | "JoinCaptions" >> JoinCaptions(self.captions)
-        work = captioned.main | "SubtractLedger" >> SubtractLedger(ledger, self.options.retry_rejected)
-        shards = (
-            work.main
+        unreadable = listed.main | "Unreadable" >> UnreadableInputs()
+        work = captioned.main | "SubtractLedger" >> SubtractLedger(ledger, self.options.retry_rejected, unreadable)
+        fingerprinted = (
+            work.outputs.main
             | "CountNew" >> self._count_live(NEW)
             | "FingerprintFiles" >> FingerprintFiles(self.options.decode_limits.max_bytes)
-            | "CountHashed" >> self._count_live(HASHED)
-            | "DistinctPictures" >> DistinctPictures(ledger)
-            | "AssignShards" >> AssignShards(self.standing, self.options.shard_size)
         )
-        return outputs_of(shards, listed, captioned, work)
+        hashed = fingerprinted.main | "CountHashed" >> self._count_live(HASHED)
+        pictures = hashed | "DistinctPictures" >> DistinctPictures(ledger, work.places)
+        shards = pictures.main | "AssignShards" >> AssignShards(self.standing, self.options.shard_size)
+        return outputs_of(shards, listed, captioned, work.outputs, fingerprinted, pictures)
 
     def _count_live(self, name: str) -> beam.PTransform:
         return beam.Map(self.live_counts.count_element, name)
@@ -148,57 +152,100 @@ def read_named_ledger(path: str) -> Iterator[tuple[str, LedgerLine]]:
         yield name, line
 
 
-class SubtractLedger(beam.PTransform):
-    """InputWithCaptions -> Outputs of those that no ledger line accounts for: new, changed, or rejected and retried.
+class Subtracted(NamedTuple):
+    """What `SubtractLedger` gives.
 
-    Counts `listed` once for every distinct input and `earlier_OUTCOME` for each one that is accounted for.
+    Attributes:
+      outputs: Outputs of the InputWithCaptions that no ledger line accounts for.
+      places: (sha256, whether the file is listed) of every file that the ledgers call done or a duplicate.
+    """
+
+    outputs: Outputs
+    places: PCollection
+
+
+class SubtractLedger(beam.PTransform):
+    """InputWithCaptions -> Subtracted: those that no ledger line accounts for, since they are new, changed or retried.
+
+    Inputs that could not be read are always tried again. Counts `listed` once for every distinct input and
+    `earlier_OUTCOME` for each one that is accounted for.
 
     Args:
       ledger: (ledger name, LedgerLine) of all runs.
-      retry_rejected: whether to try inputs again that were rejected.
+      retry_rejected: whether to try inputs again that were rejected for their content.
+      unreadable: what `UnreadableInputs` gives.
     """
 
-    def __init__(self, ledger: PCollection, retry_rejected: bool):
+    def __init__(self, ledger: PCollection, retry_rejected: bool, unreadable: PCollection):
         super().__init__()
         self.ledger = ledger
         self.retry_rejected = retry_rejected
+        self.unreadable = unreadable
 
-    def expand(self, inputs: PCollection) -> Outputs:
+    def expand(self, inputs: PCollection) -> Subtracted:
         by_uri = inputs | "UriOfInput" >> beam.Map(lambda captioned: (uri_key(captioned.file.uri), captioned))
         lines = self.ledger | "UriOfLine" >> beam.Map(lambda named: (uri_key(named[1].uri), named))
         groups = {"inputs": by_uri, "lines": lines} | "GroupByUri" >> CoGroupInBuckets()
-        return groups | "KeepUnaccounted" >> FlatMapAndCount(keep_unaccounted, self.retry_rejected)
+        subtract = SumCountsOfBundle(keep_unaccounted, self.retry_rejected)
+        kept = groups | "KeepUnaccounted" >> beam.ParDo(subtract, AsDict(self.unreadable)).with_outputs(
+            COUNTS, PLACES, main="main"
+        )
+        return Subtracted(Outputs(kept.main, (kept[COUNTS],)), kept[PLACES])
 
 
-def keep_unaccounted(group: tuple[bytes, dict[str, Iterable[Any]]], retry_rejected: bool) -> Iterator[Any]:
-    """Listed inputs and ledger lines of one uri -> the InputWithCaptions if it has to be done, and its counts."""
-    _, grouped = group
+def keep_unaccounted(
+    group: tuple[bytes, dict[str, Iterable[Any]]], retry_rejected: bool, unreadable: Collection[bytes] = ()
+) -> Iterator[Any]:
+    """Listed inputs and ledger lines of one uri -> the InputWithCaptions if it has to be done, counts and places.
+
+    Args:
+      retry_rejected: whether to try it again if it was rejected for its content.
+      unreadable: see `is_gone`.
+    """
+    key, grouped = group
+    line = newest_line(grouped["lines"])
     # A list may name an input several times.
     listed = sorted(grouped["inputs"], key=lambda captioned: (_place(captioned.file), captioned.captions), reverse=True)
     if not listed:  # an earlier run did it, and the file is gone
+        if line and line.outcome != REJECTED:
+            yield TaggedOutput(PLACES, (line.sha256, not is_gone(uri_of(key), unreadable)))
+        elif line and is_gone(uri_of(key), unreadable):
+            yield count("gone_rejected")
         return
     yield count("listed")
     if len(listed) > 1:
         yield count("listed_repeatedly", len(listed) - 1)
-    outcome = last_outcome(listed[0].file, grouped["lines"])
-    if outcome is None or (outcome == REJECTED and retry_rejected):
+    if line is None or not is_of(line, listed[0].file):
+        yield listed[0]
+    elif line.was_unreadable:
+        yield replace(listed[0], rejected=(line.stage, line.reason))
+    elif line.outcome == REJECTED and retry_rejected:
         yield listed[0]
     else:
-        yield count(f"earlier_{outcome}")
+        yield count(f"earlier_{line.outcome}")
+        if line.outcome != REJECTED:
+            yield TaggedOutput(PLACES, (line.sha256, True))
 
 
 def _place(file: InputFile) -> tuple[int, ...]:
     return file.member.place if file.member else ()
 
 
-def last_outcome(file: InputFile, lines: Iterable[tuple[str, LedgerLine]]) -> str | None:
-    """File and its (ledger name, line) pairs -> the outcome in the newest run; None if that is of another content."""
+def newest_line(lines: Iterable[tuple[str, LedgerLine]]) -> LedgerLine | None:
+    """(ledger name, line) pairs of one input -> the line of the newest run, which decides; None without lines."""
     _, line = max(lines, key=lambda named: named[0], default=("", None))
-    return line.outcome if line and (line.size, line.mtime) == (file.size, file.mtime) else None
+    return line
+
+
+def is_of(line: LedgerLine, file: InputFile) -> bool:
+    """Whether a ledger line is of the content that a file has now, by its size and time."""
+    return (line.size, line.mtime) == (file.size, file.mtime)
 
 
 class FingerprintFiles(beam.PTransform):
-    """InputWithCaptions -> (sha256 of its bytes, Picture of that one file).
+    """InputWithCaptions -> Outputs of (sha256 of its bytes, Picture of that one file).
+
+    One that could not be read and still cannot, for the same reason, is counted as `earlier_rejected`.
 
     Args:
       max_bytes: size of one input; a larger one is a Picture with a problem.
@@ -208,21 +255,31 @@ class FingerprintFiles(beam.PTransform):
         super().__init__()
         self.max_bytes = max_bytes
 
-    def expand(self, inputs: PCollection) -> PCollection:
+    def expand(self, inputs: PCollection) -> Outputs:
         by_locality = inputs | "LocalityOfFile" >> beam.Map(lambda captioned: (locality_key(captioned.file), captioned))
         return (
             {"inputs": by_locality}
             | "GroupByLocality" >> CoGroupInBuckets()
             | "InputsOfLocality" >> beam.FlatMapTuple(lambda _, grouped: grouped["inputs"])
             | "BatchFiles" >> beam.BatchElements(min_batch_size=_READERS * 4, max_batch_size=_READERS * 4)
-            | "HashFiles" >> beam.FlatMap(fingerprint_files, self.max_bytes)
+            | "HashFiles" >> FlatMapAndCount(fingerprint_files, self.max_bytes)
         )
 
 
-def fingerprint_files(inputs: list[InputWithCaptions], max_bytes: int) -> Iterator[tuple[str, Picture]]:
-    """Inputs -> what `fingerprint_file` returns for each, in order; read on threads."""
+def fingerprint_files(inputs: list[InputWithCaptions], max_bytes: int) -> Iterator[Any]:
+    """Inputs -> what `fingerprint_file` returns for each, in order, and counts; read on threads."""
     with ThreadPoolExecutor(_READERS) as pool:
-        yield from pool.map(fingerprint_file, inputs, itertools.repeat(max_bytes))
+        hashed = pool.map(fingerprint_file, inputs, itertools.repeat(max_bytes))
+        for captioned, (sha256, picture) in zip(inputs, hashed, strict=True):
+            if picture.problem and captioned.rejected == (unreadable_stage(captioned.file), picture.problem):
+                yield count(f"earlier_{REJECTED}")  # nothing has changed, and the ledger says so already
+            else:
+                yield sha256, picture
+
+
+def unreadable_stage(file: InputFile) -> str:
+    """Input that cannot be read -> the stage that rejects it."""
+    return LIST if file.problem else READ
 
 
 def fingerprint_file(captioned: InputWithCaptions, max_bytes: int) -> tuple[str, Picture]:
@@ -239,35 +296,46 @@ def fingerprint_file(captioned: InputWithCaptions, max_bytes: int) -> tuple[str,
 
 
 class DistinctPictures(beam.PTransform):
-    """(sha256, Picture of one file) -> Picture of all files with these bytes, marked where an earlier run did it.
+    """(sha256, Picture of one file) -> Outputs of Picture of all files with these bytes, marked if it is done already.
+
+    Counts the files that are no longer listed, `gone`; of them those whose picture is listed elsewhere, `gone_moved`;
+    and pictures of which no file is listed, `gone_pictures`.
 
     Args:
       ledger: (ledger name, LedgerLine) of all runs.
+      places: as of `Subtracted`.
     """
 
-    def __init__(self, ledger: PCollection):
+    def __init__(self, ledger: PCollection, places: PCollection):
         super().__init__()
         self.ledger = ledger
+        self.places = places
 
-    def expand(self, pictures: PCollection) -> PCollection:
+    def expand(self, pictures: PCollection) -> Outputs:
         done = (
             self.ledger
             | "KeepDone" >> beam.Filter(lambda named: named[1].outcome == DONE)
             | "ShaOfLine" >> beam.Map(lambda named: (named[1].sha256, uri_key(named[1].uri)))
         )
         # Buckets by content: what is packed of one bucket then goes to one shard, or to a few.
-        groups = {"pictures": pictures, "done": done} | "GroupByContent" >> CoGroupInBuckets(content_part)
-        return groups | "MergeFiles" >> beam.FlatMap(merge_files)
+        groups = {"pictures": pictures, "done": done, "places": self.places} | "GroupByContent" >> CoGroupInBuckets(
+            content_part
+        )
+        return groups | "MergeFiles" >> FlatMapAndCount(merge_files)
 
 
-def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Picture]:
-    """Pictures of one file each and of one content -> one Picture, its files sorted by uri.
+def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+    """Pictures of one file each and of one content -> one Picture, its files sorted by uri, and counts.
 
     The captions of the first file are kept as they stand, a repeated row included. Those of further files are added
     where they are new, so that five captions listed under two names of one picture stay five.
     """
     _, grouped = group
     pictures = sorted(grouped["pictures"], key=lambda picture: picture.files[0].uri)
+    places = list(grouped["places"])
+    if gone := places.count(False):
+        yield count("gone", gone)
+        yield count("gone_moved", gone) if pictures or any(places) else count("gone_pictures")
     if not pictures:
         return
     captions: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -11,16 +11,17 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsList, PCollection
 
 from beam_pipeline.inputs.sources import format_list_entry
+from beam_pipeline.options.collection import CollectionOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import NOTES_KEPT, Outputs
 from beam_pipeline.runtime.runner import run_pipeline
-from beam_pipeline.shards.balance import balance_line, check_balance, notices
-from beam_pipeline.shards.ledger import rejected_inputs
+from beam_pipeline.shards.balance import HOW_TO_RETRY, balance_line, check_balance, check_prune, gone_line, notices
+from beam_pipeline.shards.ledger import REJECTED, rejected_inputs
 from beam_pipeline.shards.live_counts import LiveCounts
-from beam_pipeline.shards.output_directory import Standing, exclusive, read_standing
+from beam_pipeline.shards.output_directory import Standing, begin_prune, exclusive, read_standing
 from beam_pipeline.shards.progress import ProgressDisplay
 from beam_pipeline.shards.results import Results
-from beam_pipeline.shards.shard_id import ShardId, ledger_paths
+from beam_pipeline.shards.shard_id import ShardId, ledger_paths, replaced_files, unfinished_prune_files
 
 REJECTED_LIST = "rejected.txt"
 
@@ -32,7 +33,7 @@ class Run(contextlib.AbstractContextManager["Run"]):
             with run.pipeline() as pipeline:
                 ...
             run.print_balance(totals)
-        run.check_balance(totals, max_reject_rate)
+            run.check_balance(totals, max_reject_rate)
 
     Args:
       stage: name of the command.
@@ -55,11 +56,15 @@ class Run(contextlib.AbstractContextManager["Run"]):
         self.beam_options = beam_options
         self.live_counts = LiveCounts()
         self._lock = exclusive(output)
-        self._rejected_list = ""
 
     def __enter__(self) -> Run:
         self._lock.__enter__()
-        self.standing = read_standing(self.output)
+        try:
+            self._remove(unfinished_prune_files)
+            self.standing = read_standing(self.output)
+        except BaseException as error:
+            self._lock.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
@@ -70,6 +75,49 @@ class Run(contextlib.AbstractContextManager["Run"]):
         for shard in shards:
             storage.remove(storage.join(self.output, shard.ledger()))
         self.standing = read_standing(self.output)
+
+    def needs_prune(self, totals: Mapping[str, int]) -> bool:
+        """Whether the directory is not what a run over a new directory would make: files are gone, or it had two runs.
+
+        A later run leaves the files of a known picture out of the records, and may have found one that sorts first.
+        """
+        several = len({shard.run for shard in read_standing(self.output).committed}) > 1
+        return several or any(totals.get(name) for name in ("gone", "gone_rejected"))
+
+    def check_prune(self, totals: Mapping[str, int], pictures: int, options: CollectionOptions) -> None:
+        """Checks that a prune may begin.
+
+        Args:
+          totals: of the run before it.
+          pictures: number that the directory holds.
+
+        Raises:
+          JobFailed: the totals do not balance, too many inputs were rejected, or too many pictures would go.
+        """
+        self.check_balance(totals, options.max_reject_rate)
+        check_prune(totals.get("gone_pictures", 0), pictures, options.max_prune_rate, self.output)
+
+    def print_gone(self, totals: Mapping[str, int]) -> None:
+        """Prints what the directory counts that is no longer listed, if there is any."""
+        if line := gone_line(totals, "--prune lets go of them"):
+            print(f"{self.output}: {line}")
+
+    @contextlib.contextmanager
+    def pruning(self) -> Iterator[int]:
+        """Gives the number of a run to write what is kept to; what makes it count is `commit_prune`."""
+        self.standing = read_standing(self.output)
+        number = self.standing.next_run
+        begin_prune(self.output, number)
+        yield number
+        self.standing = read_standing(self.output)
+
+    def remove_replaced(self) -> None:
+        """Removes the files that a prune has replaced; only once the manifest or the summary names their successors."""
+        self._remove(replaced_files)
+
+    def _remove(self, which: Callable[[Iterable[str]], list[str]]) -> None:
+        for name in which(storage.list_directory(self.output)):
+            storage.remove(storage.join(self.output, name))
 
     @contextlib.contextmanager
     def pipeline(self, pictures: int | None = None) -> Iterator[beam.Pipeline]:
@@ -88,16 +136,18 @@ class Run(contextlib.AbstractContextManager["Run"]):
 
     def print_balance(self, totals: Mapping[str, int]) -> None:
         """Writes `rejected.txt` and prints what became of all inputs."""
-        self._rejected_list = write_rejected(self.output)
+        rejected_list = write_rejected(self.output)
         print(balance_line(totals), *notices(totals), sep="\n")
+        if totals[REJECTED]:
+            print(f"{rejected_list} lists the rejected inputs; {HOW_TO_RETRY}")
 
     def check_balance(self, totals: Mapping[str, int], max_reject_rate: float) -> None:
-        """Checks the totals that `print_balance` printed.
+        """Checks the totals of a run.
 
         Raises:
           JobFailed: they do not balance, or a larger share of the inputs than `max_reject_rate` was rejected.
         """
-        check_balance(totals, max_reject_rate, self._rejected_list)
+        check_balance(totals, max_reject_rate, storage.join(self.output, REJECTED_LIST))
 
 
 def write_rejected(directory: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from beam_pipeline.runtime import storage
 
@@ -53,9 +54,66 @@ def parse_shard(file_name: str, kind: str) -> ShardId | None:
     return ShardId(int(match["run"]), int(match["index"]), int(match["count"]))
 
 
+# Marks of a prune, which writes what it keeps as a new run: RUN is being written; RUN replaces all runs before it.
+_PRUNE = re.compile(r"(?P<state>pruning|pruned)-(?P<run>\d{4,})")
+
+
+def pruning_mark(run: int) -> str:
+    """Name of the file that says that a run is being written by a prune, and does not count yet."""
+    return f"pruning-{run:04d}"
+
+
+def pruned_mark(run: int) -> str:
+    """Name of the file that says that a run replaces all runs before it, whether or not `pruning_mark` is there."""
+    return f"pruned-{run:04d}"
+
+
+class Prune(NamedTuple):
+    """What the marks of a directory say of its runs.
+
+    Attributes:
+      replaced_by: the run that replaces all runs before it; 0 for none.
+      unfinished: the run that a prune did not finish, and that does not count; 0 for none.
+    """
+
+    replaced_by: int
+    unfinished: int
+
+
+def read_prune(file_names: Iterable[str]) -> Prune:
+    """Names of all files in a directory -> what the marks of a prune among them say."""
+    marks = [(match["state"], int(match["run"])) for name in file_names if (match := _PRUNE.fullmatch(name))]
+    pruned = max((run for state, run in marks if state == "pruned"), default=0)
+    pruning = max((run for state, run in marks if state == "pruning"), default=0)
+    return Prune(pruned, pruning if pruning > pruned else 0)
+
+
 def committed_shards(file_names: Iterable[str]) -> list[ShardId]:
-    """Names of all files in a directory -> the shards that have their ledger, sorted."""
-    return sorted(shard for name in file_names if (shard := parse_shard(name, "ledger")))
+    """Names of all files in a directory -> the shards that have their ledger and count, sorted."""
+    names = list(file_names)
+    prune = read_prune(names)
+    shards = (shard for name in names if (shard := parse_shard(name, "ledger")))
+    return sorted(shard for shard in shards if shard.run >= prune.replaced_by and shard.run != prune.unfinished)
+
+
+def unfinished_prune_files(file_names: Iterable[str]) -> list[str]:
+    """Names of all files in a directory -> those that a prune which did not finish has left, its mark last."""
+    names = list(file_names)
+    run = read_prune(names).unfinished
+    return [name for name in names if run and _run_of(name) == run] + ([pruning_mark(run)] if run else [])
+
+
+def replaced_files(file_names: Iterable[str]) -> list[str]:
+    """Names of all files in a directory -> those that a finished prune has replaced, its marks last."""
+    names = list(file_names)
+    run = read_prune(names).replaced_by
+    marks = [name for name in (pruning_mark(run), pruned_mark(run)) if name in names]
+    return [name for name in names if 0 < _run_of(name) < run] + marks
+
+
+def _run_of(name: str) -> int:
+    match = _NAME.match(name)
+    return int(match["run"]) if match else 0
 
 
 _CONTENT_BITS = 60

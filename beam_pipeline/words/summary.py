@@ -7,8 +7,9 @@ from typing import Any
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
+from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
 from beam_pipeline.words.terms import BIGRAM, WORD
-from training.errors import UserError
+from training.errors import JobFailed, UserError
 
 SUMMARY = "summary.json"
 EVIDENCE = "word_evidence.jsonl"
@@ -32,7 +33,7 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
         finished = "pictures" in summary
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); run captionbeam caption again") from error
-    tables = [storage.join(directory, f"{name}.parquet") for name in TABLES.values()]
+    tables = [result_path(directory, f"{name}.parquet") for name in TABLES.values()]
     if not finished or not all(map(storage.exists, tables)):
         raise UserError(f"{option} {directory}: captioning has not finished; run captionbeam caption again")
     return summary
@@ -44,8 +45,62 @@ def read_table(directory: str, kind: str) -> list[dict[str, Any]]:
     Raises:
       UserError: the table is damaged.
     """
-    path = storage.join(directory, f"{TABLES[kind]}.parquet")
+    path = result_path(directory, f"{TABLES[kind]}.parquet")
     try:
         return read_parquet(path)
     except ValueError as error:
         raise UserError(f"{path}: damaged ({error}); remove it and run captionbeam caption again") from error
+
+
+def shards_of_summary(directory: str) -> list[ShardId]:
+    """Captions directory -> the shards that its results count, sorted, whether or not they are still there.
+
+    A run that was stopped may have left others, which the next one counts. Where a summary of an earlier captionbeam
+    does not name its shards, they are all that are there.
+    """
+    names = [shard["name"] for shard in read_earlier(directory).get("shards", ())]
+    shards = sorted(shard for name in names if (shard := parse_shard(name, "captions")))
+    return shards or committed_shards(storage.list_directory(directory))
+
+
+def counted_shards(directory: str) -> list[ShardId]:
+    """Captions directory -> the shards that its results count, sorted: those of the last run that finished.
+
+    Raises:
+      JobFailed: the ledger of one is missing, since it was removed, or a run that makes it again was stopped.
+    """
+    shards, names = shards_of_summary(directory), storage.list_directory(directory)
+    for shard in shards:
+        if shard.ledger() not in names:
+            path = storage.join(directory, shard.ledger())
+            raise JobFailed(
+                f"{path}: is missing; run the same captionbeam caption command again: it makes the shard again"
+            )
+    return shards
+
+
+def counted_ledgers(directory: str) -> list[str]:
+    """Captions directory -> paths of the ledgers of its `counted_shards`, in run order."""
+    return [storage.join(directory, shard.ledger()) for shard in counted_shards(directory)]
+
+
+def next_name(name: str) -> str:
+    """Name of a result -> the name under which it waits until the summary that goes with it is written."""
+    return f"next-{name}"
+
+
+def result_path(directory: str, name: str) -> str:
+    """Captions directory and the name of a result -> path of the one that goes with the summary.
+
+    Results are written beside the old ones; the summary, which holds their digests, puts all of them in force at once.
+    """
+    waiting = storage.join(directory, next_name(name))
+    if storage.exists(waiting) and storage.sha256(waiting) == read_earlier(directory).get("results", {}).get(name):
+        return waiting
+    return storage.join(directory, name)
+
+
+def read_earlier(directory: str) -> dict[str, Any]:
+    """Captions directory -> content of its `summary.json`, finished or not; empty where there is none."""
+    path = storage.join(directory, SUMMARY)
+    return json.loads(storage.read_bytes(path)) if storage.exists(path) else {}

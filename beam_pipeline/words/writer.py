@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import to_csv, to_parquet
 from beam_pipeline.shards.balance import add_up
 from beam_pipeline.shards.results import Results
+from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
 from beam_pipeline.words.reference import (
     Reference,
     captions_reference,
@@ -19,11 +22,13 @@ from beam_pipeline.words.reference import (
     training_reference,
 )
 from beam_pipeline.words.statistics import WordStatistics
-from beam_pipeline.words.summary import EVIDENCE, SUMMARY, TABLES
+from beam_pipeline.words.summary import EVIDENCE, SUMMARY, TABLES, next_name, read_earlier
 from beam_pipeline.words.table import COLUMNS, Collection, evidence_lines, importance_table
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD, Term
 from training.errors import UserError
 from training.text.word_evidence import KINDS
+
+log = logging.getLogger("captionbeam")
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,7 @@ class ResultWriter:
         Raises:
           UserError: it does, or the reference cannot be used.
         """
-        path = storage.join(self.output, SUMMARY)
-        earlier = json.loads(storage.read_bytes(path))["made_with"] if storage.exists(path) else self.made_with
+        earlier = read_earlier(self.output).get("made_with", self.made_with)
         for name, value in self.made_with.items():
             if (other := earlier.get(name)) != value:
                 setting = name.replace("_", " ")
@@ -74,11 +78,40 @@ class ResultWriter:
         self.load_reference()
 
     def begin(self) -> None:
-        """Writes a `summary.json` with the settings of the run and without results, which marks it as unfinished."""
-        self._write_summary()
+        """Marks an output without results as unfinished, by a `summary.json` with nothing but the settings of the run.
 
-    def write(self, results: Results) -> None:
-        """Writes the tables, `word_evidence.jsonl`, and last of all `summary.json`."""
+        Results of an earlier run stay, with the shards that they count, until this run writes its own.
+        """
+        earlier = read_earlier(self.output)
+        if "pictures" not in earlier:
+            self._write_summary()
+            return
+        self._put_in_place(earlier.get("results", {}))
+        if "shards" not in earlier:
+            self._write_summary(**earlier, shards=self._shards({}))
+
+    def damaged_shards(self) -> list[ShardId]:
+        """Returns the committed shards whose captions are not those that the summary counts, to be made again."""
+        damaged = []
+        sizes = storage.list_directory(self.output)
+        committed = set(committed_shards(sizes))
+        for entry in read_earlier(self.output).get("shards", ()):
+            shard = parse_shard(entry["name"], "captions")
+            if shard not in committed:
+                continue
+            path = storage.join(self.output, entry["name"])
+            if sizes.get(entry["name"]) != entry["size_bytes"] or storage.sha256(path) != entry["sha256"]:
+                log.info("%s is damaged, and is made again", path)
+                damaged.append(shard)
+        return damaged
+
+    def write(self, results: Results, totals: Mapping[str, int] | None = None) -> None:
+        """Writes the tables, `word_evidence.jsonl` and `summary.json`; readers see all of the new ones or none.
+
+        Args:
+          results: statistics of terms, and counts of pictures and of inputs.
+          totals: what became of the inputs, where the counts do not tell.
+        """
         reference = self.load_reference()
         counts = dict(results.counts)
         collection = Collection.from_counts(counts)
@@ -87,16 +120,21 @@ class ResultWriter:
         tails = load_presence_tail(self.captioner)
         lines: list[str] = []
         written = {}
+        files = {}
         for kind, name in TABLES.items():
             rows = importance_table(kind, terms[kind], terms[LEMMA], collection, reference, tails)
-            self._write(f"{name}.csv", to_csv(COLUMNS, rows))
-            self._write(f"{name}.parquet", to_parquet(COLUMNS, rows))
+            files[f"{name}.csv"] = to_csv(COLUMNS, rows)
+            files[f"{name}.parquet"] = to_parquet(COLUMNS, rows)
             lines += evidence_lines(rows, kind, terms[kind])
             written[kind] = sum(not row["stop_word"] for row in rows)
-        self._write(EVIDENCE, "".join(lines).encode())
-        totals = {name: number for name, number in counts.items() if not is_of_words(name)}
+        files[EVIDENCE] = "".join(lines).encode()
+        for name, data in files.items():
+            self._write(next_name(name), data)
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        if totals is None:
+            totals = add_up({name: number for name, number in counts.items() if not is_of_words(name)})
         self._write_summary(
-            totals=add_up(totals),
+            totals=totals,
             captions=counts.get("captions", 0),
             pictures=collection.pictures,
             files=collection.files,
@@ -107,13 +145,40 @@ class ResultWriter:
             evidence_missing=[kind for kind in KINDS if kind not in collection.evidence],
             reference=reference and {"name": reference.name, "documents": reference.documents},
             notes=results.notes,
+            shards=self._shards(read_earlier(self.output)),
+            results=digests,
         )
+        self._put_in_place(digests)
+
+    def _shards(self, earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Names, sizes and digests of the captions of all committed shards; those that an earlier summary has stay."""
+        sizes = storage.list_directory(self.output)
+        known = {entry["name"]: entry for entry in earlier.get("shards", ())}
+        entries = []
+        for shard in committed_shards(sizes):
+            name = shard.captions()
+            entry = known.get(name)
+            if entry is None or entry["size_bytes"] != sizes.get(name):
+                # One that was removed has no content, so that the next run makes it again.
+                digest = storage.sha256(storage.join(self.output, name)) if name in sizes else ""
+                entry = {"name": name, "size_bytes": sizes.get(name, 0), "sha256": digest}
+            entries.append(entry)
+        return entries
+
+    def _put_in_place(self, digests: Mapping[str, str]) -> None:
+        """Gives results that wait under another name their own; removes what a run left that never got so far."""
+        for name, digest in digests.items():
+            waiting = storage.join(self.output, next_name(name))
+            if storage.exists(waiting):
+                if storage.sha256(waiting) == digest:
+                    self._write(name, storage.read_bytes(waiting))
+                storage.remove(waiting)
 
     def _write(self, name: str, data: bytes) -> None:
         storage.write_atomic(storage.join(self.output, name), data)
 
     def _write_summary(self, **content: Any) -> None:
-        document = {"made_with": self.made_with, **content}
+        document = {"made_with": self.made_with} | content
         self._write(SUMMARY, (json.dumps(document, indent=1) + "\n").encode())
 
 

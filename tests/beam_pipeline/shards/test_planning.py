@@ -1,9 +1,11 @@
 """What is left to do, and how it is cut into shards."""
 
 import hashlib
+import os
 
 import apache_beam as beam
 import pytest
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +18,12 @@ from beam_pipeline.shards.caption_join import InputWithCaptions
 from beam_pipeline.shards.ledger import OUTCOMES, LedgerLine, to_jsonl
 from beam_pipeline.shards.output_directory import Standing, read_standing
 from beam_pipeline.shards.planning import (
+    PLACES,
     Picture,
     PlanShards,
     count_unplaced,
     fingerprint_file,
+    fingerprint_files,
     keep_unaccounted,
     list_inputs,
     merge_files,
@@ -36,8 +40,8 @@ def file(uri: str) -> InputFile:
     return InputFile(uri, 1, 1.0)
 
 
-def line(outcome: str, size: int = 1, mtime: float = 1.0) -> LedgerLine:
-    return LedgerLine("/p/a.jpg", size, mtime, "aa", outcome)
+def line(outcome: str, size: int = 1, mtime: float = 1.0, stage: str = "", reason: str = "") -> LedgerLine:
+    return LedgerLine("/p/a.jpg", size, mtime, "aa", outcome, stage, reason)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +53,8 @@ def line(outcome: str, size: int = 1, mtime: float = 1.0) -> LedgerLine:
         ([("l1", line("done", mtime=0.5))], False, True, {"listed": 1}),
         ([("l1", line("rejected"))], False, False, {"listed": 1, "earlier_rejected": 1}),
         ([("l1", line("rejected"))], True, True, {"listed": 1}),
+        ([("l1", line("rejected", stage="decode"))], False, False, {"listed": 1, "earlier_rejected": 1}),
+        ([("l1", line("rejected", stage="decode"))], True, True, {"listed": 1}),
         ([("l2", line("done")), ("l1", line("rejected"))], True, False, {"listed": 1, "earlier_done": 1}),
         # Changed, and changed back: what the first run said is no longer what the output says of this file.
         ([("l1", line("done")), ("l2", line("done", size=2))], False, True, {"listed": 1}),
@@ -84,13 +90,13 @@ def test_files_of_one_content_are_one_picture():
         Picture("aa", (file("/p/x2.jpg"),), ("a dog", "a brown dog")),
         Picture("aa", (file("/p/x1.jpg"),), ("a dog", "a dog", "a puppy")),
     ]
-    (merged,) = merge_files(("aa", {"pictures": pictures, "done": []}))
+    (merged,) = merge_files(("aa", {"pictures": pictures, "done": [], "places": []}))
     assert [found.uri for found in merged.files] == ["/p/x1.jpg", "/p/x2.jpg"]
     assert merged.captions == ("a dog", "a dog", "a puppy", "a brown dog")
     assert merged.known_as == ()
-    (again,) = merge_files(("aa", {"pictures": pictures, "done": [b"/p/x2.jpg"]}))
+    (again,) = merge_files(("aa", {"pictures": pictures, "done": [b"/p/x2.jpg"], "places": []}))
     assert again.known_as == ("/p/x2.jpg",)
-    assert list(merge_files(("aa", {"pictures": [], "done": [b"/p/x2.jpg"]}))) == []
+    assert list(merge_files(("aa", {"pictures": [], "done": [b"/p/x2.jpg"], "places": []}))) == []
 
 
 def plan_of(folder, shard_size=2, standing=NOTHING, captions=None):
@@ -160,15 +166,82 @@ def test_the_newest_ledger_line_alone_decides(history, retry, random):
     captioned = InputWithCaptions(file("/p/a.jpg"))
     lines = [(f"ledger-{run:04d}", line(outcome, size=1 if same else 2)) for run, outcome, same in history]
     random.shuffle(lines)
-    *counts, last = keep_unaccounted((b"/p/a.jpg", {"inputs": [captioned], "lines": lines}), retry)
+    listed, *others = keep_unaccounted((b"/p/a.jpg", {"inputs": [captioned], "lines": lines}), retry)
     _, outcome, same = max(history, default=(0, "", False))
-    is_work = not same or (outcome == "rejected" and retry)
-    assert [output.value for output in counts] == [("listed", 1)]
-    assert last == captioned if is_work else last.value == (f"earlier_{outcome}", 1)
+    assert listed.value == ("listed", 1)
+    if not same or (outcome == "rejected" and retry):
+        assert others == [captioned]
+    else:
+        counted, *places = (output.value for output in others)
+        assert counted == (f"earlier_{outcome}", 1) and places == [("aa", True)] * (outcome != "rejected")
 
 
-def test_what_was_done_earlier_and_is_gone_is_not_listed():
-    assert list(keep_unaccounted((b"/p/a.jpg", {"inputs": [], "lines": [("l1", line("done"))]}), True)) == []
+@pytest.mark.parametrize("stage", ["list", "read"])
+def test_an_input_that_could_not_be_read_is_tried_again(stage, split_outputs):
+    lines = [("l1", line("rejected", stage=stage, reason="permission denied"))]
+    captioned = InputWithCaptions(file("/p/a.jpg"))
+    main, counts, _ = split_outputs(keep_unaccounted((b"/p/a.jpg", {"inputs": [captioned], "lines": lines}), False))
+    assert main == [InputWithCaptions(file("/p/a.jpg"), rejected=(stage, "permission denied"))]
+    assert counts == {"listed": 1}
+
+
+def test_what_still_cannot_be_read_for_the_same_reason_is_not_rejected_anew(tmp_path, split_outputs):
+    missing = file(str(tmp_path / "gone.jpg"))
+    (tmp_path / "back.jpg").write_bytes(b"x")
+    back = InputFile(str(tmp_path / "back.jpg"), 1, 1.0)
+    why = ("read", "no such file or directory")
+    inputs = [InputWithCaptions(missing, (), why), InputWithCaptions(missing, (), ("read", "permission denied"))]
+    inputs += [InputWithCaptions(missing), InputWithCaptions(back, (), why)]
+    main, counts, _ = split_outputs(fingerprint_files(inputs, 10))
+    assert counts == {"earlier_rejected": 1}
+    assert main == [fingerprint_file(one, 10) for one in inputs[1:]]
+
+
+def places_of(uri: str, lines, inputs=(), unreadable=()):
+    outputs = keep_unaccounted((uri.encode(), {"inputs": list(inputs), "lines": lines}), True, unreadable)
+    return [output.value for output in outputs if isinstance(output, TaggedOutput) and output.tag == PLACES]
+
+
+def test_where_the_pictures_of_the_ledgers_are(tmp_path):
+    """A file that is not listed is gone, unless nobody can know: below a folder or in an archive that is not read."""
+    gone = f"{tmp_path}/gone/a.jpg"
+    assert places_of(gone, [("l1", line("done"))]) == [("aa", False)]
+    assert places_of(gone, [("l1", line("rejected"))]) == places_of(gone, []) == []
+    assert places_of(gone, [("l1", line("duplicate"))], unreadable={f"{tmp_path}/go".encode()}) == [("aa", False)]
+    for above in (tmp_path, tmp_path / "gone"):
+        assert places_of(gone, [("l1", line("done"))], unreadable={str(above).encode()}) == [("aa", True)]
+    member = f"{tmp_path}/p.tar!/x/a.jpg"
+    assert places_of(member, [("l1", line("done"))]) == [("aa", False)]
+    assert places_of(member, [("l1", line("done"))], unreadable={f"{tmp_path}/p.tar".encode()}) == [("aa", True)]
+    listed = InputWithCaptions(InputFile("/p/a.jpg", 1, 1.0))
+    assert places_of("/p/a.jpg", [("l1", line("done"))], [listed]) == [("aa", True)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_lies_in_a_folder_without_the_right_to_look_is_not_gone(tmp_path):
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "shut" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "shut").chmod(0)
+    try:
+        assert places_of(f"{tmp_path}/shut/a.jpg", [("l1", line("done"))]) == [("aa", True)]
+    finally:
+        (tmp_path / "shut").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("places", "has_new", "counts"),
+    [
+        ([], True, {}),
+        ([True, True], False, {}),
+        ([False], False, {"gone": 1, "gone_pictures": 1}),
+        ([False, False], True, {"gone": 2, "gone_moved": 2}),
+        ([False, True], False, {"gone": 1, "gone_moved": 1}),
+    ],
+)
+def test_what_is_no_longer_listed_is_counted(places, has_new, counts, split_outputs):
+    pictures = [Picture("aa", (file("/p/new.jpg"),))] if has_new else []
+    main, counted, _ = split_outputs(merge_files(("aa", {"pictures": pictures, "done": [b"/p/x"], "places": places})))
+    assert counted == counts and len(main) == has_new
 
 
 def test_a_listing_counts_what_is_no_input(tmp_path, split_outputs):

@@ -6,6 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipeline.runtime.counts import NOTES_KEPT, Outputs
+from beam_pipeline.shards.balance import HOW_TO_RETRY
 from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
 from beam_pipeline.shards.live_counts import LiveCounts
 from beam_pipeline.shards.results import Results
@@ -69,6 +70,7 @@ def test_the_balance_is_printed_with_the_list_of_rejected_inputs(run, tmp_path, 
     assert capsys.readouterr().out.splitlines() == [
         "2 inputs = 1 done + 0 duplicates + 1 rejected (1 done in this run)",
         "2 pictures have no caption",
+        f"{tmp_path}/out/rejected.txt lists the rejected inputs; {HOW_TO_RETRY}",
     ]
     run.check_balance(TOTALS, 0.5)
     with pytest.raises(JobFailed, match=f"over the limit of 10% .*{tmp_path}/out/rejected.txt lists"):

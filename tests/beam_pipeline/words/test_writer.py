@@ -22,8 +22,10 @@ def rows_of(directory, name="word_importance"):
     return read_parquet(f"{directory}/{name}.parquet")
 
 
-def test_the_summary_holds_counts_and_settings(word_tables):
+def test_the_summary_holds_counts_and_settings(word_tables, tmp_path):
     summary = summary_of(word_tables("sea", SEA))
+    results = summary.pop("results")
+    assert sorted(results) == sorted(path.name for path in (tmp_path / "sea").iterdir() if path.name != "summary.json")
     assert summary == {
         "made_with": {"model_id": "m1", "encoder_id": "e1", "beam_width": 3, "source": "images"},
         "totals": {
@@ -45,6 +47,7 @@ def test_the_summary_holds_counts_and_settings(word_tables):
         "evidence_missing": ["expected", "presence", "grounding"],
         "reference": None,
         "notes": {},
+        "shards": [],
     }
 
 
