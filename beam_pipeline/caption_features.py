@@ -9,11 +9,13 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_pipeline.captions.decoder import DecoderSpec
+from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.captions.shard import write_captions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import FlatMapAndCount, Outputs, count, outputs_of
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
 from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.shards.balance import check_prune
 from beam_pipeline.shards.feature_shard import read_features
 from beam_pipeline.shards.ledger import DONE, read_ledger
 from beam_pipeline.shards.live_counts import SHARDS, LiveCounts
@@ -21,11 +23,14 @@ from beam_pipeline.shards.output_directory import Standing
 from beam_pipeline.shards.overlap import MakeShard, MakeShards
 from beam_pipeline.shards.planning import ShardKey, shard_key
 from beam_pipeline.shards.run import Run
-from beam_pipeline.shards.shard_id import ShardId, parse_shard
+from beam_pipeline.shards.shard_id import ShardId, content_key, content_part, parse_shard
 from beam_pipeline.words.count_words import ledger_of_shard
 from beam_pipeline.words.shard_statistics import write_words
+from beam_pipeline.words.summary import shards_of_summary
 from training.data.feature_set import FeatureSet, load_feature_set
+from training.errors import UserError
 from training.models.captioner import Captioner
+from training.text.plurals import counted
 
 
 def features_for(captioner: Captioner, path: str) -> FeatureSet:
@@ -47,6 +52,51 @@ def pictures_left(features: FeatureSet, standing: Standing) -> int:
     return sum(entry.records for entry in features.shards if entry.name not in done)
 
 
+def dropped_shards(features: FeatureSet, standing: Standing) -> tuple[ShardId, ...]:
+    """Captioned shards that a feature set no longer has, since it was pruned or is another one."""
+    names = {entry.name for entry in features.shards}
+    return tuple(shard for shard in standing.committed if shard.features() not in names)
+
+
+def check_dropped(
+    features: FeatureSet, dropped: Iterable[ShardId], output: str, prune: bool, max_prune_rate: float
+) -> None:
+    """Refuses to let go of captions unasked, and of too many of them.
+
+    Args:
+      dropped: captioned shards that the feature set no longer has.
+      output: captions directory.
+      prune: whether it was asked for.
+      max_prune_rate: share of the captioned pictures that may go, 0 to 1.
+
+    Raises:
+      UserError: it was not asked for.
+      JobFailed: a larger share of the captioned pictures would go.
+    """
+    counted_before = set(shards_of_summary(output))
+    counted_dropped = [shard for shard in dropped if shard in counted_before]
+    if not counted_dropped:
+        return
+    if not prune:
+        raise UserError(
+            f"--output {output}: has captions of {counted(len(counted_dropped), 'shard')} that {features.path} does "
+            "not have; if that feature set was pruned, add --prune, else choose another --output"
+        )
+    captioned = _contents(output, counted_before)
+    kept = _contents(features.path, (shard for one in features.shards if (shard := parse_shard(one.name, "features"))))
+    check_prune(len(captioned - kept), len(captioned), max_prune_rate, output)
+
+
+def _contents(directory: str, shards: Iterable[ShardId]) -> set[int]:
+    """Keys of the contents that the ledgers of shards call done."""
+    return {
+        content_key(line.sha256)
+        for shard in shards
+        for line in read_ledger(storage.join(directory, shard.ledger()))
+        if line.outcome == DONE
+    }
+
+
 class CaptionFromFeatures(beam.PTransform):
     """Pipeline -> Outputs of ShardKey: every shard of a feature set that is not captioned yet, captioned.
 
@@ -56,19 +106,24 @@ class CaptionFromFeatures(beam.PTransform):
       features: what to caption.
       decoder: how to caption.
       run: gives the output directory, what it holds, and the live counts.
+      dropped: captioned shards that the feature set no longer has; their captions are used where another shard has the
+        picture now.
     """
 
-    def __init__(self, features: FeatureSet, decoder: DecoderSpec, run: Run):
+    def __init__(self, features: FeatureSet, decoder: DecoderSpec, run: Run, dropped: tuple[ShardId, ...] = ()):
         super().__init__()
         self.features = features
         self.decoder = decoder
         self.run = run
+        self.dropped = dropped
 
     def expand(self, pipeline: beam.Pipeline) -> Outputs:
-        committed = self.run.standing.committed
+        committed = [shard for shard in self.run.standing.committed if shard not in set(self.dropped)]
         shards = [shard for entry in self.features.shards if (shard := parse_shard(entry.name, "features"))]
         missing = [shard_key(shard) for shard in shards if shard not in set(committed)]
-        caption_shard = CaptionFeatureShard(self.decoder, self.features.path, self.run.output, self.run.live_counts)
+        caption_shard = CaptionFeatureShard(
+            self.decoder, self.features.path, self.run.output, self.run.live_counts, self.dropped
+        )
         captioned = (
             pipeline
             | "MissingShards" >> beam.Create(missing)
@@ -76,8 +131,8 @@ class CaptionFromFeatures(beam.PTransform):
             | "CaptionShards" >> MakeShards(caption_shard)
         )
         committed_keys = pipeline | "CommittedShards" >> beam.Create([shard_key(shard) for shard in committed])
-        counted = (committed_keys, captioned.main) | "CountInputs" >> CountInputs(self.run.output)
-        return outputs_of(captioned.main, captioned, counted)
+        inputs = (committed_keys, captioned.main) | "CountInputs" >> CountInputs(self.run.output)
+        return outputs_of(captioned.main, captioned, inputs)
 
 
 class CaptionFeatureShard(MakeShard):
@@ -88,23 +143,46 @@ class CaptionFeatureShard(MakeShard):
       features: directory of the feature set.
       output: directory of the captions.
       live_counts: counters for the progress display.
+      dropped: shards of the output that the feature set no longer has.
     """
 
-    def __init__(self, decoder: DecoderSpec, features: str, output: str, live_counts: LiveCounts):
+    def __init__(
+        self,
+        decoder: DecoderSpec,
+        features: str,
+        output: str,
+        live_counts: LiveCounts,
+        dropped: tuple[ShardId, ...] = (),
+    ):
         self.decoder = OncePerProcess(decoder.load, decoder)
         self.features = features
         self.output = output
         self.live_counts = live_counts
+        self.dropped = dropped
 
     def make(self, key: ShardKey) -> tuple[ShardKey, tuple[()]]:
         shard = ShardId(*key)
         features = read_features(storage.join(self.features, shard.features()))
-        captioned = write_captions(shard, features, self.decoder, self.output, partial(self.live_counts.add, DONE))
         ledger = storage.join(self.features, shard.ledger())
+        known = known_captions(self.dropped, ledger, self.output) if self.dropped else {}
+        count_done = partial(self.live_counts.add, DONE)
+        captioned = write_captions(shard, features, self.decoder, self.output, count_done, known)
         write_words(shard, captioned, read_ledger(ledger), self.output)
         storage.write_atomic(storage.join(self.output, shard.ledger()), storage.read_bytes(ledger))
         self.live_counts.add(SHARDS)
         return key, ()  # a later shard may have the last word on an input: CountInputs counts
+
+
+def known_captions(dropped: Iterable[ShardId], ledger: str, output: str) -> dict[str, CaptionedPicture]:
+    """Dropped shards of captions, and the ledger of a new one -> sha256 -> caption of its pictures that are in them."""
+    wanted = {line.sha256 for line in read_ledger(ledger) if line.outcome == DONE}
+    known: dict[str, CaptionedPicture] = {}
+    for shard in dropped:
+        if any(content_part(sha256, shard.count) == shard.index for sha256 in wanted) and storage.exists(
+            storage.join(output, shard.captions())
+        ):
+            known.update((row.sha256, row) for row in read_captions(shard, output) if row.sha256 in wanted)
+    return known
 
 
 class CountInputs(beam.PTransform):

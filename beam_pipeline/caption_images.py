@@ -13,7 +13,13 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.caption_features import CaptionFromFeatures, features_for, pictures_left
+from beam_pipeline.caption_features import (
+    CaptionFromFeatures,
+    check_dropped,
+    dropped_shards,
+    features_for,
+    pictures_left,
+)
 from beam_pipeline.caption_shard import CaptionShard
 from beam_pipeline.captions.decoder import Captioning, DecoderSpec, encoder_of_captioner, resolve_captioning
 from beam_pipeline.encoders.base import EncoderSpec, LoadEncoder
@@ -73,20 +79,25 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
     if options.report:
         begin_chart_library()
     with Run("caption", writer.output, beam_options) as run:
+        dropped = () if options.images else dropped_shards(features, run.standing)
+        if dropped:
+            check_dropped(features, dropped, run.output, options.prune, options.max_prune_rate)
         writer.begin()
         run.discard(writer.damaged_shards())
+        dropped = tuple(shard for shard in dropped if shard in run.standing.committed)
         with run.pipeline(None if options.images else pictures_left(features, run.standing)) as pipeline:
             caption_shards = (
                 CaptionFromImages(source, encoder, decoder, options, run, load)
                 if options.images
-                else CaptionFromFeatures(features, decoder, run)
+                else CaptionFromFeatures(features, decoder, run, dropped)
             )
             captioned = pipeline | "CaptionShards" >> caption_shards
-            earlier = pipeline | "EarlierShards" >> beam.Create([shard_key(shard) for shard in run.standing.committed])
+            kept = [shard_key(shard) for shard in run.standing.committed if shard not in set(dropped)]
+            earlier = pipeline | "EarlierShards" >> beam.Create(kept)
             shards = (earlier, captioned.main) | "AllShards" >> beam.Flatten() | "SpreadShards" >> beam.Reshuffle()
             words = shards | "CountWords" >> CountWords(run.output)
             results = words.main | "GatherResults" >> GatherResults(captioned, words)
-            _ = results | "WriteResults" >> beam.Map(writer.write)
+            _ = results | "WriteResults" >> beam.Map(writer.write, without=dropped)
         summary = read_earlier(run.output)
         if options.images and options.prune and run.needs_prune(summary["totals"]):
             run.check_prune(summary["totals"], summary["captions"], options)
@@ -94,6 +105,7 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
             print(pruned_line(summary["totals"]))
             summary = read_earlier(run.output)
         run.remove_replaced()
+        run.remove_shards(dropped)
         run.print_balance(summary["totals"])
         _print_summary(run.output, summary, decoder.min_confidence)
         if options.features and summary["captions"] != features.records:

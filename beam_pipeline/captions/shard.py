@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -24,6 +26,7 @@ def write_captions(
     decoder: Callable[[], CaptionDecoder],
     output: str,
     on_captioned: Callable[[int], object] = lambda number: None,
+    known: Mapping[str, CaptionedPicture] = MappingProxyType({}),
 ) -> list[CaptionedPicture]:
     """Captions the pictures of a shard and writes `captions-*.jsonl`; returns them, in the order of the features.
 
@@ -31,10 +34,17 @@ def write_captions(
       decoder: gives the caption decoder; not called where there is nothing to caption.
       output: directory of the captions.
       on_captioned: called with the number of pictures after each batch.
+      known: sha256 -> what a picture was captioned as earlier; it is not captioned again.
     """
 
     def caption_batch(batch: Sequence[PictureFeature]) -> list[tuple[CaptionedPicture, str]]:
-        return [(picture, caption_line(picture)) for picture in caption_features(batch, decoder())]
+        new = [feature for feature in batch if feature.sha256 not in known]
+        captioned = iter(caption_features(new, decoder()) if new else ())
+        pictures = [
+            replace(known[feature.sha256], uri=feature.uri) if feature.sha256 in known else next(captioned)
+            for feature in batch
+        ]
+        return [(picture, caption_line(picture)) for picture in pictures]
 
     pictures: list[CaptionedPicture] = []
     lines: list[str] = []

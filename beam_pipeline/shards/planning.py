@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsSingleton, PCollection, TaggedOutput
 
-from beam_pipeline.inputs.containers import fingerprint
+from beam_pipeline.inputs.containers import fingerprint_and_states
 from beam_pipeline.inputs.input_file import InputFile, locality_key
 from beam_pipeline.inputs.sources import Listing, Source
 from beam_pipeline.options.collection import CollectionOptions
@@ -34,6 +34,7 @@ from training.data.caption_files import CaptionFile
 
 _READERS = 8  # threads that hash files: enough to hide the latency of a network disk
 
+_BEGINNING = 4  # hex digits
 PLACES = "places"  # tag of where the pictures of the ledgers are, or were
 
 ShardKey = tuple[int, int, int]  # (run, index, count) of a ShardId, in types that every runner can group by
@@ -50,6 +51,7 @@ class Picture:
       known_as: uris of the files that an earlier run made it from; other files that hold it are duplicates. Empty for
         a new picture.
       problem: why the bytes cannot be read, else "".
+      states: of one file that carries our mark, the sha256s that it had before we wrote metadata into it.
     """
 
     sha256: str
@@ -57,6 +59,7 @@ class Picture:
     captions: tuple[str, ...] = ()
     known_as: tuple[str, ...] = ()
     problem: str = ""
+    states: tuple[str, ...] = ()
 
 
 class PlanShards(beam.PTransform):
@@ -101,7 +104,8 @@ class PlanShards(beam.PTransform):
             | "FingerprintFiles" >> FingerprintFiles(self.options.decode_limits.max_bytes)
         )
         hashed = fingerprinted.main | "CountHashed" >> self._count_live(HASHED)
-        pictures = hashed | "DistinctPictures" >> DistinctPictures(ledger, work.places)
+        contents = hashed | "RecogniseWritten" >> RecogniseWritten(ledger)
+        pictures = contents | "DistinctPictures" >> DistinctPictures(ledger, work.places)
         shards = pictures.main | "AssignShards" >> AssignShards(self.standing, self.options.shard_size)
         return outputs_of(shards, listed, captioned, work.outputs, fingerprinted, pictures)
 
@@ -285,14 +289,76 @@ def unreadable_stage(file: InputFile) -> str:
 def fingerprint_file(captioned: InputWithCaptions, max_bytes: int) -> tuple[str, Picture]:
     """Input -> (sha256, Picture of that one file); one that cannot be read gets the sha256 of its uri and a problem."""
     file, problem, digest = captioned.file, captioned.file.problem, ""
+    states: tuple[str, ...] = ()
     if not problem:
         try:
-            digest = fingerprint(file, max_bytes)
+            digest, states = fingerprint_and_states(file, max_bytes)
         except OSError as error:
             problem = reason(error)
     if problem:
         digest = hashlib.sha256(uri_key(file.uri)).hexdigest()
-    return digest, Picture(digest, (file,), captioned.captions, problem=problem)
+    return digest, Picture(digest, (file,), captioned.captions, problem=problem, states=states)
+
+
+class RecogniseWritten(beam.PTransform):
+    """(sha256, Picture of one file) -> the same; a file into which we wrote metadata counts as what it was before.
+
+    It does where what it was before is done already, or is another file of this listing. Else it counts as what it is.
+
+    Args:
+      ledger: (ledger name, LedgerLine) of all runs.
+    """
+
+    def __init__(self, ledger: PCollection):
+        super().__init__()
+        self.ledger = ledger
+
+    def expand(self, pictures: PCollection) -> PCollection:
+        marked = pictures | "KeepMarked" >> beam.Filter(lambda keyed: bool(keyed[1].states))
+        plain = pictures | "KeepPlain" >> beam.Filter(lambda keyed: not keyed[1].states)
+        states = marked | "StatesOfFile" >> beam.FlatMapTuple(states_of_file)
+        # Few files carry a mark: of what is known only that is looked at which may be such a state.
+        wanted = (
+            states
+            | "BeginningOfState" >> beam.Map(lambda keyed: keyed[0][:_BEGINNING])
+            | "EachOnce" >> beam.Distinct()
+            | "KeyBeginning" >> beam.Map(lambda beginning: (beginning, True))
+        )
+        done = self.ledger | "KeepDone" >> beam.Filter(lambda named: named[1].outcome == DONE)
+        known = (
+            (done | "ShaOfLine" >> beam.Map(lambda named: named[1].sha256), plain | "ShaOfPicture" >> beam.Keys())
+            | "AllKnown" >> beam.Flatten()
+            | "KeepWanted" >> beam.Filter(lambda sha256, wanted: sha256[:_BEGINNING] in wanted, AsDict(wanted))
+            | "KeyKnown" >> beam.Map(lambda sha256: (sha256, True))
+        )
+        found = {"states": states, "known": known} | "GroupByState" >> CoGroupInBuckets()
+        by_file = {
+            "pictures": marked | "FileOfPicture" >> beam.Map(lambda keyed: (uri_key(keyed[1].files[0].uri), keyed[1])),
+            "states": found | "KeepKnown" >> beam.FlatMap(known_states),
+        } | "GroupByFile" >> CoGroupInBuckets()
+        return (plain, by_file | "ChooseState" >> beam.Map(choose_state)) | "AllPictures" >> beam.Flatten()
+
+
+def states_of_file(_: str, picture: Picture) -> Iterator[tuple[str, tuple[bytes, int]]]:
+    """Picture of a marked file -> (state, (key of its uri, place of the state)) of each state."""
+    for place, state in enumerate(picture.states):
+        yield state, (uri_key(picture.files[0].uri), place)
+
+
+def known_states(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[tuple[bytes, tuple[int, str]]]:
+    """Files that had one state, and whether it is known -> (key of the uri, (place, state)) of each, if it is."""
+    state, grouped = group
+    if list(grouped["known"]):
+        for uri, place in grouped["states"]:
+            yield uri, (place, state)
+
+
+def choose_state(group: tuple[bytes, dict[str, Iterable[Any]]]) -> tuple[str, Picture]:
+    """Picture of a marked file and its known states -> (content that it counts as, the Picture)."""
+    _, grouped = group
+    (picture,) = grouped["pictures"]
+    _, sha256 = min(grouped["states"], default=(0, picture.sha256))
+    return sha256, replace(picture, sha256=sha256, states=() if sha256 == picture.sha256 else picture.states)
 
 
 class DistinctPictures(beam.PTransform):
@@ -331,7 +397,8 @@ def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
     where they are new, so that five captions listed under two names of one picture stay five.
     """
     _, grouped = group
-    pictures = sorted(grouped["pictures"], key=lambda picture: picture.files[0].uri)
+    # A file that counts as another content only by its mark comes last: its bytes are never taken for that content.
+    pictures = sorted(grouped["pictures"], key=lambda picture: (bool(picture.states), picture.files[0].uri))
     places = list(grouped["places"])
     if gone := places.count(False):
         yield count("gone", gone)
@@ -344,7 +411,7 @@ def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
         captions += [text for text in picture.captions if text not in known]
     files = tuple(picture.files[0] for picture in pictures)
     known_as = tuple(sorted(map(uri_of, set(grouped["done"]))))
-    yield replace(pictures[0], files=files, captions=tuple(captions), known_as=known_as)
+    yield replace(pictures[0], files=files, captions=tuple(captions), known_as=known_as, states=())
 
 
 class AssignShards(beam.PTransform):

@@ -115,6 +115,12 @@ class Run(contextlib.AbstractContextManager["Run"]):
         """Removes the files that a prune has replaced; only once the manifest or the summary names their successors."""
         self._remove(replaced_files)
 
+    def remove_shards(self, shards: Iterable[ShardId]) -> None:
+        """Removes all files of captioned shards that no longer count, the ledger last."""
+        for shard in shards:
+            for name in (shard.captions(), shard.words(), shard.ledger()):
+                storage.remove(storage.join(self.output, name))
+
     def _remove(self, which: Callable[[Iterable[str]], list[str]]) -> None:
         for name in which(storage.list_directory(self.output)):
             storage.remove(storage.join(self.output, name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ class ResultWriter:
             return
         self._put_in_place(earlier.get("results", {}))
         if "shards" not in earlier:
-            self._write_summary(**earlier, shards=self._shards({}))
+            self._write_summary(**earlier, shards=self._shards({}, ()))
 
     def damaged_shards(self) -> list[ShardId]:
         """Returns the committed shards whose captions are not those that the summary counts, to be made again."""
@@ -105,12 +105,13 @@ class ResultWriter:
                 damaged.append(shard)
         return damaged
 
-    def write(self, results: Results, totals: Mapping[str, int] | None = None) -> None:
+    def write(self, results: Results, totals: Mapping[str, int] | None = None, without: Sequence[ShardId] = ()) -> None:
         """Writes the tables, `word_evidence.jsonl` and `summary.json`; readers see all of the new ones or none.
 
         Args:
           results: statistics of terms, and counts of pictures and of inputs.
           totals: what became of the inputs, where the counts do not tell.
+          without: committed shards that these results do not count.
         """
         reference = self.load_reference()
         counts = dict(results.counts)
@@ -145,17 +146,17 @@ class ResultWriter:
             evidence_missing=[kind for kind in KINDS if kind not in collection.evidence],
             reference=reference and {"name": reference.name, "documents": reference.documents},
             notes=results.notes,
-            shards=self._shards(read_earlier(self.output)),
+            shards=self._shards(read_earlier(self.output), without),
             results=digests,
         )
         self._put_in_place(digests)
 
-    def _shards(self, earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _shards(self, earlier: Mapping[str, Any], without: Sequence[ShardId]) -> list[dict[str, Any]]:
         """Names, sizes and digests of the captions of all committed shards; those that an earlier summary has stay."""
         sizes = storage.list_directory(self.output)
         known = {entry["name"]: entry for entry in earlier.get("shards", ())}
         entries = []
-        for shard in committed_shards(sizes):
+        for shard in sorted(set(committed_shards(sizes)) - set(without)):
             name = shard.captions()
             entry = known.get(name)
             if entry is None or entry["size_bytes"] != sizes.get(name):

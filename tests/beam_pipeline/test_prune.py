@@ -10,6 +10,7 @@ from beam_pipeline.caption_images import caption
 from beam_pipeline.exports.export import export
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.results import ExportOptions
+from training.errors import JobFailed, UserError
 
 
 @pytest.fixture
@@ -28,10 +29,10 @@ def change(good: Path, noisy_jpeg) -> None:
     for number in range(3, 9):
         (good / f"{number:02d}.jpg").rename(good / "moved" / f"{number:02d}.jpg")
     (good / "02.jpg").unlink()
-    (good / "bad.jpg").unlink()
+    (good / "bad.jpg").unlink(missing_ok=True)
     (good / "01.jpg").write_bytes(noisy_jpeg(1))
     (good / "000.jpg").write_bytes((good / "19.jpg").read_bytes())  # sorts before the file that was captioned
-    (good / "copy.jpg").unlink()
+    (good / "copy.jpg").unlink(missing_ok=True)
     (good / "new.jpg").write_bytes(noisy_jpeg(2))
 
 
@@ -80,3 +81,38 @@ def test_pruned_features_are_those_of_a_run_over_what_is_listed_now(run_extract,
     fresh = run_extract("fresh")
     assert without_runs(pruned.path) == without_runs(fresh.path)
     assert run_extract(prune=True).shards == pruned.shards
+
+
+def test_captions_of_pruned_features_are_those_of_fresh_captions(run_caption, run_extract, good, noisy_jpeg, tmp_path):
+    features = run_extract()
+    run_caption(images=None, features=features.path)
+    change(good, noisy_jpeg)
+    run_extract(prune=True)
+    with pytest.raises(UserError, match=r"captions of 4 shards that .*/features does not have; .* add --prune"):
+        run_caption(images=None, features=features.path)
+    with pytest.raises(JobFailed, match=r"nothing is pruned: 2 of 20 pictures are no longer listed, .* 0.05 allows"):
+        run_caption(images=None, features=features.path, prune=True, max_prune_rate=0.05)
+    run_caption(images=None, features=features.path, prune=True)
+    run_caption("fresh", images=None, features=features.path)
+    assert without_runs(tmp_path / "captions") == without_runs(tmp_path / "fresh")
+
+
+def test_what_is_no_longer_listed_is_told_in_the_last_line(run_caption, run_extract, good, capsys, tmp_path):
+    run_caption(report=True)
+    good.rename(tmp_path / "renamed")
+    capsys.readouterr()
+    summary = run_caption(images=str(tmp_path / "renamed"), report=True)
+    assert (summary["totals"]["gone"], summary["totals"]["gone_moved"], summary["totals"]["duplicate"]) == (20, 20, 20)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"{tmp_path}/captions: 20 files that it counts are no longer listed; their pictures have moved: they are "
+        "listed at other places; --prune lets go of them"
+    )
+    for number in range(6):
+        (tmp_path / "renamed" / f"{number:02d}.jpg").unlink()
+    with pytest.raises(JobFailed, match=r"nothing is pruned: 6 of 20 pictures are .* add --max-prune-rate 0.3$"):
+        run_caption(images=str(tmp_path / "renamed"), prune=True)
+    (tmp_path / "renamed" / "none.jpg").write_bytes(b"no image")
+    summary = run_caption(images=str(tmp_path / "renamed"), prune=True, max_prune_rate=0.3)
+    assert (summary["files"], summary["captions"], summary["totals"]["done"]) == (14, 14, 14)
+    assert "gone" not in summary["totals"]
+    assert capsys.readouterr().out.splitlines()[0] == "pruned: 26 files no longer listed, 6 pictures let go of"

@@ -14,7 +14,14 @@ LIMITS = {
     "--max-seconds": 30,
     "--max-reject-rate": 0.1,
 }
-RUN = {"--shard-size": 512, "--retry-rejected": False, "--remote-lists": False, "--dry-run": False}
+RUN = {
+    "--shard-size": 512,
+    "--retry-rejected": False,
+    "--prune": False,
+    "--max-prune-rate": 0.25,
+    "--remote-lists": False,
+    "--dry-run": False,
+}
 DECODING = {"--min-words": None, "--guidance": None}
 DROPOUTS = {"--feature-dropout": None, "--word-dropout": None, "--output-dropout": None, "--position-dropout": None}
 

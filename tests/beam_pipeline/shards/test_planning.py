@@ -10,8 +10,10 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beam_pipeline.inputs.image_content import content_digest
 from beam_pipeline.inputs.input_file import InputFile, Member
 from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.inputs.written_mark import NAMESPACE
 from beam_pipeline.options.collection import CollectionOptions
 from beam_pipeline.runtime.grouping import Packer, unpack
 from beam_pipeline.shards.caption_join import InputWithCaptions
@@ -21,6 +23,7 @@ from beam_pipeline.shards.planning import (
     PLACES,
     Picture,
     PlanShards,
+    choose_state,
     count_unplaced,
     fingerprint_file,
     fingerprint_files,
@@ -287,3 +290,57 @@ def test_pictures_go_to_missing_shards_of_unfinished_runs_first():
         (2, 0, 2): [picture("40")],
         (2, 1, 2): [picture("ff")],
     }
+
+
+def marked(jpeg: bytes, *states: str) -> bytes:
+    """A JPEG as `export --format metadata` leaves it, with the mark of what it was before."""
+    mark = f'<x xmlns:captionbeam="{NAMESPACE}" captionbeam:Sha256="{" ".join(states)}" '
+    xmp = b"http://ns.adobe.com/xap/1.0/\0" + f'{mark}captionbeam:Image="{content_digest(jpeg)}"/>'.encode()
+    return jpeg[:2] + b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp + jpeg[2:]
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_file_that_we_wrote_into_counts_as_what_it_was_if_that_is_known(tmp_path, local_pipeline, jpeg):
+    """As done by an earlier run, however often it was written into, or as another file of this listing; else as itself.
+
+    Its own bytes never stand for the content that it claims to be.
+    """
+    folder = tmp_path / "in"
+    folder.mkdir()
+    done, other, unknown, listed = (jpeg((40 * number, 9, 99)) for number in range(4))
+    files = {
+        "a.jpg": marked(done, sha(done)),
+        "b.jpg": marked(other, sha(other), sha(done)),  # a state in between was captioned
+        "c.jpg": marked(unknown, sha(unknown)),
+        "d.jpg": marked(listed, sha(listed)),  # sorts before the file that it was
+        "e.jpg": listed,
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    line = LedgerLine(str(folder / "a.jpg"), 1, 1.0, sha(done), "done")
+    (tmp_path / ShardId(1, 0, 1).ledger()).write_bytes(to_jsonl([line]))
+
+    def names(element):
+        _, pictures = element
+        for one in pictures:
+            yield one.sha256, [os.path.basename(f.uri) for f in one.files], [os.path.basename(u) for u in one.known_as]
+
+    expected = [
+        (sha(done), ["a.jpg", "b.jpg"], ["a.jpg"]),
+        (sha(files["c.jpg"]), ["c.jpg"], []),
+        (sha(listed), ["e.jpg", "d.jpg"], []),
+    ]
+    with local_pipeline() as pipeline:
+        plan = pipeline | plan_of(folder, standing=read_standing(str(tmp_path)))
+        assert_that(plan.main | beam.FlatMap(names), equal_to(expected))
+
+
+@pytest.mark.parametrize(
+    ("states", "counts_as"), [([], "own"), ([(1, "later")], "later"), ([(1, "later"), (0, "first")], "first")]
+)
+def test_of_several_known_states_the_first_counts(states, counts_as):
+    one = Picture("own", (file("/p/a.jpg"),), states=("first", "later"))
+    assert choose_state((b"/p/a.jpg", {"pictures": [one], "states": states}))[0] == counts_as
