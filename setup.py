@@ -22,6 +22,7 @@ INSTALL = [  # captioning and training
     # Japanese.
     "budoux>=0.10,<0.11; python_version >= '3.11'",
     "budoux>=0.9,<0.10; python_version < '3.11'",
+    "google-crc32c>=1.7,<2",  # checksums of TFRecords, in C; 1.7 has wheels for Python 3.13
     "jinja2>=3.1,<4",  # pages, with every text escaped
     "h5py>=3.10,<4",  # tells the layouts of weight files apart; keras brings it
     "keras>=3.3,<4",  # models; TensorFlow 2.16 alone would take any Keras 3

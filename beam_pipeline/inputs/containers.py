@@ -105,7 +105,7 @@ MemberBlocks = Callable[[BinaryIO, InputFile], Iterator[bytes]]  # open containe
 def _functions_of_form(form: str) -> tuple[ListMembers, MemberBlocks]:
     """Form of a container -> the functions that list its members and read one of them.
 
-    Parquet and TFRecord files need large libraries, which are imported when such a file comes.
+    Parquet files need a large library, which is imported when such a file comes.
     """
     if form == "tar":
         return list_tar, tar_blocks
