@@ -153,7 +153,7 @@ def turned_into_a_folder(path: Path) -> None:
     ("change", "reason"),
     [
         (Path.unlink, "no such file or directory"),
-        (turned_into_a_folder, "is a directory"),
+        (turned_into_a_folder, "a folder, not a file"),
         (lambda path: path.write_bytes(b"other"), "changed while the job ran; run again to process it"),
         (lambda path: path.write_bytes(b""), "changed while the job ran; run again to process it"),
         pytest.param(
