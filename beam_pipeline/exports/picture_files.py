@@ -15,6 +15,7 @@ from beam_pipeline.inputs.written_mark import NAMESPACE
 from beam_pipeline.options.results import SKIP
 from beam_pipeline.results.caption_index import CaptionedFile, CaptionIndex
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.extras import require
 from beam_pipeline.runtime.replaced_file import NotReplaceable
 from beam_pipeline.runtime.text import utf8
 
@@ -52,9 +53,12 @@ class PictureFiles:
             path = self.places.of_picture(file.uri)
         except NoPlace:  # nothing was ever written into it
             return UNCHANGED
+        if not self.places.holds(path):
+            return UNCHANGED
         data = self.places.reader.read(file.uri)
         if NAMESPACE.encode() not in data:
             return UNCHANGED
+        require("pyexiv2", "metadata", f"{utf8(path)}: has metadata of an export")
         return self._replace(path, data, self.writer.remove(data, file.sha256).data, TAKEN_BACK)
 
     def _replace(self, path: str, before: bytes, data: bytes | None, outcome: str) -> str:

@@ -56,10 +56,9 @@ class Places:
             raise NoPlace("is no absolute path, so nobody knows where it is; caption again, or give --output")
         return uri
 
-    def require_picture(self, file: CaptionedFile) -> None:
-        """Raises OSError if nothing may be written beside a picture: it is not there, or not as it was captioned."""
-        if self.output is None:
-            require_unchanged(self.reader.read(file.uri), file.sha256)
+    def read_picture(self, file: CaptionedFile) -> bytes:
+        """A picture -> its content; raises OSError if it is not there, or not as it was captioned."""
+        return require_unchanged(self.reader.read(file.uri), file.sha256)
 
     def holds(self, path: str) -> bool:
         """Whether anything is at a path."""

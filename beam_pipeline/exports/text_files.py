@@ -51,7 +51,8 @@ class TextFiles:
             added = data = new_text(file.caption)
             if data == before:
                 return UNCHANGED
-        places.require_picture(file)
+        if places.output is None:
+            places.read_picture(file)
         if places.output is None and not places.dry_run:
             self._journal.note(text_change(path, file.caption, added, before, is_replaced=data == added))
         places.write(path, data, before)
@@ -75,7 +76,7 @@ class TextFiles:
         before = self._places.read(path) if changes else None
         if before is None:
             return UNCHANGED
-        self._places.require_picture(file)
+        self._places.read_picture(file)
         data, is_ours = before, False
         for change in changes:
             added, replaced = base64.b64decode(change.added), base64.b64decode(change.replaced)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from beam_pipeline.exports.embedded_words import words_in
 from beam_pipeline.exports.mark import DESCRIPTION, SUBJECT
 from beam_pipeline.exports.outcomes import TAKEN_BACK, UNCHANGED, WRITTEN
-from beam_pipeline.exports.places import Places
+from beam_pipeline.exports.places import NoPlace, Places
 from beam_pipeline.exports.xmp import Packet, UnreadableXmp
 from beam_pipeline.exports.xmp_merge import Elsewhere, Words, merge_sidecar, take_back, take_back_sidecar
 from beam_pipeline.exports.xmp_names import ENDING, XmpNames, describes
@@ -47,10 +48,11 @@ class XmpFiles:
             full_name = full_name or self._has_others(file) or places.holds(short)
             path = picture + ENDING if full_name else short
         before = found.pop(path, None)
-        data = merge_sidecar(before, words, _elsewhere(found))
+        # Who finds a sidecar may look at the picture's own words no more.
+        embedded = Elsewhere() if places.output else words_in(places.read_picture(file))
+        data = merge_sidecar(before, words, _elsewhere(found, embedded))
         if data is None:
             return UNCHANGED
-        places.require_picture(file)
         places.write(path, data, before)
         return WRITTEN
 
@@ -63,8 +65,12 @@ class XmpFiles:
           OSError: a file cannot be read or written.
           UnreadableXmp: a file that may be the picture's is no XMP.
         """
+        try:
+            picture = self._places.of_picture(file.uri)
+        except NoPlace:  # nothing was ever written there
+            return UNCHANGED
         outcome = UNCHANGED
-        for path, before in self._found(file, self._places.of_picture(file.uri)):
+        for path, before in self._found(file, picture):
             mark = Packet(before).mark()
             data = take_back_sidecar(before) if mark and file.sha256 in mark.states else None
             if data is None:
@@ -101,10 +107,11 @@ class XmpFiles:
         return storage.is_local(file.uri) and self._names.others(file.uri)
 
 
-def _elsewhere(sidecars: dict[str, bytes]) -> Elsewhere:
-    """What a person wrote into other XMP files of the same picture."""
+def _elsewhere(sidecars: dict[str, bytes], embedded: Elsewhere) -> Elsewhere:
+    """What a person wrote into other XMP files of the same picture, and into the picture."""
     packets = [Packet(data) for data in sidecars.values()]
     for packet in packets:
         take_back(packet, packet.mark())
     texts = [text for packet in packets for text in packet.texts(DESCRIPTION).values() if text.strip()]
-    return Elsewhere(next(iter(texts), ""), "", tuple(word for packet in packets for word in packet.words(SUBJECT)))
+    keywords = (*(word for packet in packets for word in packet.words(SUBJECT)), *embedded.keywords)
+    return Elsewhere(next(iter(texts), embedded.description), embedded.other_text, keywords)

@@ -1,10 +1,12 @@
 """`captionbeam export --format xmp` beside what other programs and people wrote."""
 
 import hashlib
+import io
 import os
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.exports.export import TAKEN_BACK, UNCHANGED, WRITTEN, export
@@ -47,12 +49,11 @@ PERSONS = (
 )
 
 
-@pytest.fixture
-def photo(tmp_path, captions, jpeg, colours):
+def captioned(tmp_path, captions, data):
     """A folder with one picture, a.jpg, and a function that exports its caption "a dog"."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    path, data = folder / "a.jpg", jpeg(colours[0])
+    path = folder / "a.jpg"
     path.write_bytes(data)
     sha256 = hashlib.sha256(data).hexdigest()
     evidence = {
@@ -66,6 +67,12 @@ def photo(tmp_path, captions, jpeg, colours):
         return export(ExportOptions(directory, options.pop("form", "xmp"), in_place=True, **options))
 
     return folder, run
+
+
+@pytest.fixture
+def photo(tmp_path, captions, jpeg, colours):
+    """As `captioned`, of a plain picture."""
+    return captioned(tmp_path, captions, jpeg(colours[0]))
 
 
 def words(path):
@@ -211,3 +218,16 @@ def test_what_others_wrote_stays_however_it_is_spelt(photo):
     assert path.read_bytes().count(b"\n") == path.read_bytes().count(b"\r\n") == 5
     assert run(remove=True) == {TAKEN_BACK: 1}
     assert ElementTree.canonicalize(path.read_bytes()) == ElementTree.canonicalize(before)
+
+
+@pytest.mark.parametrize(("mode", "described"), [("skip", {}), ("append", {"x-default": "Anna on the beach a dog"})])
+def test_words_inside_the_picture_are_not_hidden_by_a_new_file(tmp_path, captions, mode, described):
+    exif = Image.Exif()
+    exif[270] = "Anna on the beach"
+    exif[40094] = "Anna;beach".encode("utf-16-le")
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=exif.tobytes())
+    folder, run = captioned(tmp_path, captions, buffer.getvalue())
+    assert run(mode=mode) == {WRITTEN: 1}
+    assert words(folder / "a.xmp")[:2] == (described, ["Anna", "beach", "dog"])
+    assert run(mode=mode) == {UNCHANGED: 1}
