@@ -25,7 +25,7 @@ from beam_pipeline.captions.decoder import Captioning, DecoderSpec, encoder_of_c
 from beam_pipeline.encoders.base import EncoderSpec, LoadEncoder
 from beam_pipeline.encoders.once import encoder_once
 from beam_pipeline.encoders.registry import load_encoder
-from beam_pipeline.inputs.sources import Source, resolve_source
+from beam_pipeline.inputs.sources import Collection, resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.prune_captions import prune_captions
 from beam_pipeline.reports.chart_library import begin_chart_library
@@ -70,7 +70,7 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
     captioning, writer = resolve_options(options)
     captioner, decoder = captioning.captioner, captioning.decoder
     if options.images:
-        source = resolve_source(options.images, options.remote_lists)
+        collection = resolve_collection(options.images, options.remote_lists, options.exclude)
         encoder = encoder_of_captioner(captioner, options.captioner, options.weights)
     else:
         features = features_for(captioner, options.features or "")
@@ -87,7 +87,7 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
         dropped = tuple(shard for shard in dropped if shard in run.standing.committed)
         with run.pipeline(None if options.images else pictures_left(features, run.standing)) as pipeline:
             caption_shards = (
-                CaptionFromImages(source, encoder, decoder, options, run, load)
+                CaptionFromImages(collection, encoder, decoder, options, run, load)
                 if options.images
                 else CaptionFromFeatures(features, decoder, run, dropped)
             )
@@ -101,7 +101,7 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
         summary = read_earlier(run.output)
         if options.images and options.prune and run.needs_prune(summary["totals"]):
             run.check_prune(summary["totals"], summary["captions"], options)
-            prune_captions(run, source, writer, summary, options.shard_size)
+            prune_captions(run, collection, writer, summary, options.shard_size)
             print(pruned_line(summary["totals"]))
             summary = read_earlier(run.output)
         run.remove_replaced()
@@ -147,10 +147,10 @@ def _print_summary(output: str, summary: dict[str, Any], min_confidence: float |
 
 
 class CaptionFromImages(beam.PTransform):
-    """Pipeline -> Outputs of ShardKey: everything in a source that the ledgers do not account for, captioned.
+    """Pipeline -> Outputs of ShardKey: everything in a collection that the ledgers do not account for, captioned.
 
     Args:
-      source: what to caption.
+      collection: what to caption.
       encoder: the encoder that the captioner was trained with.
       decoder: how to caption.
       options: shard size, limits, and whether to retry rejected inputs.
@@ -160,7 +160,7 @@ class CaptionFromImages(beam.PTransform):
 
     def __init__(
         self,
-        source: Source,
+        collection: Collection,
         encoder: EncoderSpec,
         decoder: DecoderSpec,
         options: CaptionOptions,
@@ -168,7 +168,7 @@ class CaptionFromImages(beam.PTransform):
         load: LoadEncoder = load_encoder,
     ):
         super().__init__()
-        self.plan_shards = PlanShards(source, run.standing, options, live_counts=run.live_counts)
+        self.plan_shards = PlanShards(collection, run.standing, options, live_counts=run.live_counts)
         self.caption_shard = CaptionShard(
             encoder_once(encoder, load), decoder, run.output, options.decode_limits, run.live_counts
         )

@@ -12,13 +12,13 @@ import importlib
 import logging
 import os
 import sys
-from argparse import ArgumentError
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from beam_pipeline.commands.argument_parser import Parser, closest
 from beam_pipeline.commands.foreign_options import answer_to
-from beam_pipeline.commands.parser import STAGES, Stage, build_parser, fill, stage_parser
+from beam_pipeline.commands.parser import STAGES, Stage, add_bare, build_parser, fill, stage_parser, takes_bare
 from beam_pipeline.runtime.interrupts import stoppable
 from beam_pipeline.runtime.logs import set_up_logging
 from beam_pipeline.runtime.memory import first_import
@@ -44,27 +44,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       0, 2 for a wrong call, 1 for a failed job, 130 after SIGINT or 143 after SIGTERM.
     """
-    arguments, unknown = build_parser().parse_known_args(argv)
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
     settings = vars(arguments)
     stage, verbose = settings["stage"], settings["verbose"]
     set_up_logging(verbose)
     stopped = _STOPPED_RESUMABLE if stage in _RESUMABLE else _STOPPED
     with stoppable(f"captionbeam {stage}: {stopped}", silent=not verbose) as stop:
-        status = _run(stage, settings, unknown)
+        status = _run(parser, stage, settings, rest)
     return status if stop.status is None else stop.status
 
 
-def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
+def _run(parser: ArgumentParser, stage: str, settings: dict[str, Any], rest: list[str]) -> int:
     known = STAGES[stage]
     try:
-        if unknown and not (known.takes_beam and _may_be_beams(stage, unknown[0])):
-            raise UserError(_unknown_option(stage, unknown[0], []))
+        flags, bare = _split(stage, rest)
+        beam_options: tuple[PipelineOptions, ...] = ()
+        if flags:
+            options_of_beam, more = _beam_options(stage, flags)
+            beam_options, bare = (options_of_beam,), more + bare
+        if bare and not takes_bare(stage):
+            raise UserError(_unknown_option(stage, bare[0], []))
+        add_bare(parser, stage, settings, bare)
         options = fill(known.options, settings)
-        if not unknown:  # a mistyped option is named first, since a path may be missing because of it
+        if not flags:  # a mistyped option is named first, since a path may be missing because of it
             from beam_pipeline.commands.check_inputs import check_inputs
 
             check_inputs(options)
-        beam_options = (_beam_options(stage, unknown),) if known.takes_beam else ()
+            if known.takes_beam:
+                beam_options = (_beam_options(stage, [])[0],)
         _function(known, known.has_dry_run and settings["dry_run"])(options, *beam_options)
         sys.stdout.flush()
     except UserError as error:
@@ -74,6 +82,27 @@ def _run(stage: str, settings: dict[str, Any], unknown: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _split(stage: str, rest: list[str]) -> tuple[list[str], list[str]]:
+    """Arguments that the stage does not know -> (options that may be Beam's with what is between, bare arguments).
+
+    Only Beam knows which of its options take the argument behind them.
+
+    Raises:
+      UserError: an option is neither the stage's nor Beam's.
+    """
+    end = rest.index("--") if "--" in rest else len(rest)  # what stands behind it is no option, whatever it looks like
+    option = next((one for one in rest[:end] if one.startswith("-") and one != "-"), None)
+    if option is None:
+        return [], rest[:end] + rest[end + 1 :]
+    if not (STAGES[stage].takes_beam and _may_be_beams(stage, option)):
+        raise UserError(_unknown_option(stage, option, []))
+    return rest[:end], rest[end + 1 :]
+
+
+class _Argument(str):
+    """An argument that is told from others of the same text by its identity."""
 
 
 def _may_be_beams(stage: str, option: str) -> bool:
@@ -86,8 +115,10 @@ def _is_of_encoder(stage: str, option: str) -> bool:
     return stage == "caption" and option.partition("=")[0] in ("--engine", "--precision", "--layer", "--feature-kind")
 
 
-def _beam_options(stage: str, flags: list[str]) -> PipelineOptions:
-    """Options that the stage does not know -> Beam's PipelineOptions. Beam alone would only warn about unknown ones.
+def _beam_options(stage: str, flags: list[str]) -> tuple[PipelineOptions, list[str]]:
+    """Options that the stage does not know -> (Beam's PipelineOptions, arguments that belong to none of them).
+
+    Beam alone would only warn about unknown options.
 
     Raises:
       UserError: Beam does not know one of them either.
@@ -100,10 +131,13 @@ def _beam_options(stage: str, flags: list[str]) -> PipelineOptions:
         # Two of Beam's classes share a flag; the first definition will do.
         with contextlib.suppress(ArgumentError, AttributeError):
             options._add_argparse_args(known)
-    _, unknown = known.parse_known_args(flags)
-    if unknown:
-        raise UserError(_unknown_option(stage, unknown[0], list(known._option_string_actions)))
-    return PipelineOptions(flags)
+    arguments = [_Argument(flag) for flag in flags]
+    _, rest = known.parse_known_args(arguments)
+    for argument in rest:
+        if argument.startswith("-") and argument != "-":
+            raise UserError(_unknown_option(stage, argument, list(known._option_string_actions)))
+    bare = {id(argument) for argument in rest}
+    return PipelineOptions([str(one) for one in arguments if id(one) not in bare]), list(map(str, rest))
 
 
 def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
@@ -113,6 +147,8 @@ def _unknown_option(stage: str, option: str, beam_flags: list[str]) -> str:
         return f"unexpected argument {option} (see captionbeam {stage} --help)"
     if answer := answer_to(stage, option.replace("_", "-")):  # Beam's own have underscores, and other tools' may
         return answer
+    if os.path.lexists(option):
+        return f"unknown option {option}; write ./{option} for the file of that name"
     ours = [flag for action in stage_parser(stage)._actions for flag in action.option_strings]
     close = closest(option.partition("=")[0], ours + beam_flags)
     return f"unknown option {option}" + (close or f" (see captionbeam {stage} --help)")

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.encoders.base import LoadEncoder
 from beam_pipeline.encoders.once import encoder_once
 from beam_pipeline.encoders.registry import load_encoder
-from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.balance import pruned_line
@@ -55,13 +55,13 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
       JobFailed: the job failed, or too many inputs were rejected; finished shards are kept.
     """
     storage.use_options(beam_options)
-    source = resolve_source(options.images, options.remote_lists)
+    collection = resolve_collection(options.images, options.remote_lists, options.exclude)
     captions = read_captions(options.captions) if options.captions else None
-    has_captions = captions is not None or source.may_hold_captions
+    has_captions = captions is not None or collection.may_hold_captions
     output = storage.absolute(options.output)
     earlier = earlier_features(options, output)
     with Run("extract", output, beam_options) as run:
-        encoder = keep_int8_encoder(encoder_of_options(options, source, earlier, output), output)
+        encoder = keep_int8_encoder(encoder_of_options(options, collection, earlier, output), output)
         run.discard(damaged_shards(run.standing.committed, earlier, has_captions))
         listed, unlisted = split_by_manifest(run.standing.committed, earlier)
         features = FeatureSet(output, encoder.identity, listed, options.augment)
@@ -75,7 +75,7 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
         with run.pipeline() as pipeline:
             limits = replace(options.decode_limits, views=options.augment)
             encode = EncodeShard(encoder_once(encoder, load), output, limits, run.live_counts)
-            plan = pipeline | "PlanShards" >> PlanShards(source, run.standing, options, captions, run.live_counts)
+            plan = pipeline | "PlanShards" >> PlanShards(collection, run.standing, options, captions, run.live_counts)
             encoded = plan.main | "EncodeShards" >> MakeShards(encode)
             summarized = (
                 pipeline
@@ -89,7 +89,7 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
         assert finished is not None
         if options.prune and run.needs_prune(finished.totals):
             run.check_prune(finished.totals, finished.records, options)
-            prune_features(run, source, finished, options.shard_size)
+            prune_features(run, collection, finished, options.shard_size)
             print(pruned_line(finished.totals))
             finished = read_manifest(output)
             assert finished is not None

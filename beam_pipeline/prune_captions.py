@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.captions.shard import caption_line
-from beam_pipeline.inputs.sources import Source
+from beam_pipeline.inputs.sources import Collection
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.balance import add_up, pruned_totals
 from beam_pipeline.shards.ledger import LedgerLine
@@ -27,7 +27,9 @@ from beam_pipeline.words.writer import ResultWriter, is_of_words
 from training.errors import JobFailed
 
 
-def prune_captions(run: Run, source: Source, writer: ResultWriter, summary: dict[str, Any], shard_size: int) -> None:
+def prune_captions(
+    run: Run, collection: Collection, writer: ResultWriter, summary: dict[str, Any], shard_size: int
+) -> None:
     """Writes what is still listed of finished captions as a new run, and the results that count it alone.
 
     Args:
@@ -37,7 +39,7 @@ def prune_captions(run: Run, source: Source, writer: ResultWriter, summary: dict
       JobFailed: a caption is missing, or the pipeline failed; the captions are as they were.
     """
     with run.pruning() as number, run.pipeline() as pipeline:
-        plan = pipeline | "PlanPrune" >> PlanPrune(source, run.standing, number, shard_size)
+        plan = pipeline | "PlanPrune" >> PlanPrune(collection, run.standing, number, shard_size)
         made = plan.main | "KeepCaptions" >> MakeShards(PruneCaptionShard(run.output))
         words = made.main | "CountWords" >> CountWords(run.output)
         results = words.main | "GatherResults" >> GatherResults(plan, made, words)

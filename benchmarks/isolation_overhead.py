@@ -14,7 +14,7 @@ import time
 
 from beam_pipeline.images.decode import DecodedImage, decode_image
 from beam_pipeline.images.decoder_pool import ImageDecoderPool
-from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.inputs.sources import Listing, resolve_collection
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.storage import read_bytes
 from beam_pipeline.runtime.threads import map_ahead
@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    uris = [file.uri for file, _ in zip(Listing(resolve_source(options.images)), range(options.pictures), strict=False)]
+    uris = [
+        file.uri for file, _ in zip(Listing(resolve_collection(options.images)), range(options.pictures), strict=False)
+    ]
     pool = ImageDecoderPool(DecodeLimits(), READING_THREADS)
     began = time.monotonic()
     seconds(uris[:READING_THREADS], pool.decode)

@@ -41,7 +41,7 @@ from beam_pipeline.encoders.base import ENCODER_BATCH, Encoder, EncoderRequest, 
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.extract_features import extract
 from beam_pipeline.images.decode import INPUT_SIZE, decode_image
-from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.inputs.sources import Listing, resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.options.limits import DecodeLimits
@@ -70,12 +70,12 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, work: Path) -> None:
-    found = [file.uri for file in itertools.islice(Listing(resolve_source(options.images)), options.pictures)]
+    found = [file.uri for file in itertools.islice(Listing(resolve_collection(options.images)), options.pictures)]
     uris = enlarged(found, options.megapixels, work / "large") if options.megapixels else found
     images = work / "list.txt"
     images.write_text("".join(uri + "\n" for uri in uris))
     megabytes = sum(os.path.getsize(uri) for uri in uris[:100]) / len(uris[:100]) / 1e6
-    source = resolve_source(str(images))
+    source = resolve_collection(str(images))
     request = EncoderRequest(options.weights, "grid", "mixed9", options.precision, options.engine)
     spec = resolve_encoder(request, str(work), lambda: sample_pixels(source, DecodeLimits()))
     began = time.monotonic()

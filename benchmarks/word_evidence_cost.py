@@ -34,7 +34,7 @@ from beam_pipeline.captions.shard import DECODER_BATCH, captioned_picture
 from beam_pipeline.encoders.base import ENCODER_BATCH, SAMPLE_PICTURES, EncoderRequest
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
 from beam_pipeline.images.decode import decode_image
-from beam_pipeline.inputs.sources import Listing, resolve_source
+from beam_pipeline.inputs.sources import Listing, resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.runtime.storage import read_bytes
 from beam_pipeline.words.shard_statistics import shard_statistics
@@ -73,7 +73,7 @@ def read_pixels(images: str | None, pictures: int) -> np.ndarray:
     whole = max(pictures // DECODER_BATCH, 1) * DECODER_BATCH
     if images is None:
         return np.random.default_rng(0).integers(0, 256, (whole, _SIZE, _SIZE, 3), dtype=np.uint8)
-    files = islice(Listing(resolve_source(images)), whole)
+    files = islice(Listing(resolve_collection(images)), whole)
     found = np.stack([decode_image(read_bytes(file.uri)).pixels for file in files])
     return found[: len(found) // DECODER_BATCH * DECODER_BATCH]
 

@@ -51,6 +51,8 @@ class Option:
       positional: whether it is given by its place, without a flag.
       flag: its name, where that is not the field's; `--no-...` is a switch that turns the field off.
       alias: a second option for the same field.
+      several: whether it may be given several times; its value is a tuple then.
+      bare: whether arguments without an option are values of it too; one of it, or of its `one_of`, is needed.
       when_missing: what to say where a required option is missing, if its name alone would not help.
     """
 
@@ -64,6 +66,8 @@ class Option:
     positional: bool = False
     flag: str | None = None
     alias: Alias | None = None
+    several: bool = False
+    bare: bool = False
     when_missing: str | None = None
 
 

@@ -9,7 +9,7 @@ import os
 from typing import Any, TypeGuard
 
 from beam_pipeline.commands.directories import kind_of
-from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.options.extract import ExtractOptions
@@ -29,7 +29,7 @@ def check_inputs(options: Any) -> None:
       UserError: one of them is missing, or is something else.
     """
     if isinstance(options, ExtractOptions):
-        _check_images(options.images, options.remote_lists)
+        _check_images(options)
         if _is_given(options.captions):
             read_captions(options.captions)
         _check_weights(options.weights)
@@ -46,7 +46,7 @@ def check_inputs(options: Any) -> None:
         _check_lists(options.list, options.train_list)
     elif isinstance(options, CaptionOptions):
         _check_captioner(options.captioner)
-        _check_images(options.images, options.remote_lists)
+        _check_images(options)
         _check_features(options.features)
         if _is_given(options.reference):
             read_summary(options.reference, "--reference")
@@ -64,9 +64,10 @@ def _is_given(path: str | None) -> TypeGuard[str]:
     return path is not None and is_local(path)
 
 
-def _check_images(images: str | None, remote_lists: bool) -> None:
-    if _is_given(images):
-        resolve_source(images, remote_lists)
+def _check_images(options: ExtractOptions | CaptionOptions) -> None:
+    names = (options.images,) if isinstance(options.images, str) else options.images or ()
+    if local := tuple(filter(is_local, names)):
+        resolve_collection(local, options.remote_lists, options.exclude)
 
 
 def _check_features(features: str | None) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 import shtab
 
-from beam_pipeline.commands.parser import build_parser, stages_of
+from beam_pipeline.commands.parser import build_parser, stages_of, takes_bare
 from beam_pipeline.options.completion import CompletionOptions
 
 _PATHS = ("DIR", "FILE", "PATH", "FEATURES", "CAPTIONER", "A", "B")  # metavars, or parts of them, that stand for paths
@@ -17,7 +17,9 @@ def completion(options: CompletionOptions) -> str:
     parser = build_parser()
     stages = stages_of(parser)
     stages.help = None  # shtab completes only what help lists
-    for stage in stages.choices.values():
+    for name, stage in stages.choices.items():
+        if takes_bare(name):
+            stage.add_argument("bare", nargs="*", metavar="FILE")
         for action in stage._actions:
             if action.choices is None and is_path(action):
                 action.complete = shtab.FILE

@@ -28,7 +28,7 @@ from beam_pipeline.commands.entries import Entry, print_entries
 from beam_pipeline.encoders.base import Encoder, LoadEncoder
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.inputs.input_file import InputFile, Member
-from beam_pipeline.inputs.sources import Source, resolve_source
+from beam_pipeline.inputs.sources import Collection, resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.options.limits import DecodeLimits
@@ -44,7 +44,7 @@ from beam_pipeline.shards.feature_shard import PictureFeature, read_features
 from beam_pipeline.shards.gone import UnreadableInputs
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, LedgerLine, read_ledger, to_jsonl
 from beam_pipeline.shards.output_directory import Standing, read_standing
-from beam_pipeline.shards.planning import ListSource, Picture, ReadLedgers, SubtractLedger, fingerprint_file
+from beam_pipeline.shards.planning import ListCollection, Picture, ReadLedgers, SubtractLedger, fingerprint_file
 from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.run import GatherResults
 from beam_pipeline.shards.shard_id import parse_shard, shard_count
@@ -104,15 +104,15 @@ def dry_run_extract(
       UserError: an option is wrong, as in a run.
     """
     storage.use_options(beam_options)
-    source = resolve_source(options.images, options.remote_lists)
+    collection = resolve_collection(options.images, options.remote_lists, options.exclude)
     output = storage.absolute(options.output)
     earlier = earlier_features(options, output)
     standing = read_standing(output)
-    work = find_work(source, standing.ledgers, options.retry_rejected, MEASURED)
+    work = find_work(collection, standing.ledgers, options.retry_rejected, MEASURED)
     trial = None
     with scratch_directory() as scratch:
         has_encoder = any(storage.exists(storage.join(output, name)) for name in (RANDOM_STATISTICS, INT8_ENCODER))
-        spec = encoder_of_options(options, source, earlier, output if has_encoder else scratch)
+        spec = encoder_of_options(options, collection, earlier, output if has_encoder else scratch)
         if work.sample:
             limits = replace(options.decode_limits, views=options.augment)
             trial = try_pictures(work.sample, lambda: load(spec), limits, _size_of_features)
@@ -138,9 +138,9 @@ def dry_run_caption(
         entries = _of_features(options.features, standing, captioning.decoder.load)
         return _print("caption", writer.output, entries)
     assert options.images
-    source = resolve_source(options.images, options.remote_lists)
+    collection = resolve_collection(options.images, options.remote_lists, options.exclude)
     spec = encoder_of_captioner(captioning.captioner, options.captioner, options.weights)
-    work = find_work(source, standing.ledgers, options.retry_rejected, DECODER_BATCH)
+    work = find_work(collection, standing.ledgers, options.retry_rejected, DECODER_BATCH)
     trial = None
     if work.sample:
         decoder = captioning.decoder.load()
@@ -153,8 +153,8 @@ def dry_run_caption(
     return _print("caption", writer.output, entries)
 
 
-def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, sample_size: int) -> Work:
-    """Source and paths of ledgers -> what is in the source and not in the ledgers.
+def find_work(collection: Collection, ledgers: Iterable[str], retry_rejected: bool, sample_size: int) -> Work:
+    """Collection and paths of ledgers -> what is in the collection and not in the ledgers.
 
     Args:
       retry_rejected: whether inputs that were rejected count as new.
@@ -164,7 +164,7 @@ def find_work(source: Source, ledgers: Iterable[str], retry_rejected: bool, samp
         path = os.path.join(directory, "work")
 
         with run_pipeline(PipelineOptions([]), directory) as pipeline:
-            listed = pipeline | "ListSource" >> ListSource(source)
+            listed = pipeline | "ListCollection" >> ListCollection(collection)
             inputs = listed.main | "JoinCaptions" >> JoinCaptions(None)
             lines = pipeline | "ReadLedgers" >> ReadLedgers(ledgers)
             unreadable = listed.main | "Unreadable" >> UnreadableInputs()

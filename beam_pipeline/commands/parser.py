@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any
 
@@ -150,8 +150,51 @@ def fill(options: type, settings: dict[str, Any]) -> Any:
         if embedded := embedded_options(field):
             values[field.name] = fill(type(embedded), settings)
         elif settings.get(field.name) is not None:
-            values[field.name] = settings[field.name]
+            value = settings[field.name]
+            values[field.name] = tuple(value) if isinstance(value, list) else value
     return options(**values)
+
+
+def add_bare(parser: argparse.ArgumentParser, stage: str, settings: dict[str, Any], bare: Sequence[str]) -> None:
+    """Adds the arguments that stand without an option to the values of the option that takes them.
+
+    Ends the process with exit status 2 if one of the options is missing then, or two exclude each other.
+
+    Args:
+      parser: of the whole command line.
+      stage: name of the stage.
+      settings: what was parsed; changed.
+      bare: the arguments, none for a stage that takes none.
+    """
+    options = STAGES[stage].options
+    for field, option in options_of(options):
+        if not option.bare:
+            continue
+        if bare:
+            settings[field.name] = [*(settings[field.name] or ()), *bare]
+        together = [other.name for other, of_set in options_of(options) if of_set in _set_of(options, option)]
+        flags = [f"--{name}" for name in together]
+        given = [f"--{name}" for name in together if settings[name] is not None]
+        if len(given) > 1:
+            stages_of(parser).choices[stage].error(f"argument {given[1]}: not allowed with argument {given[0]}")
+        if not given:
+            alone = f"the following arguments are required: {flags[0]}"
+            several = f"one of the arguments {' '.join(flags)} is required"
+            stages_of(parser).choices[stage].error(several if len(flags) > 1 else alone)
+
+
+def takes_bare(stage: str) -> bool:
+    """Whether a stage takes arguments that stand without an option, in any place."""
+    return any(option.bare for _, option in options_of(STAGES[stage].options))
+
+
+def _set_of(options: type, option: Option) -> list[Option]:
+    """Option -> those of which exactly one is given, itself included."""
+    return [
+        other
+        for _, other in options_of(options)
+        if other is option or (option.one_of and other.one_of == option.one_of)
+    ]
 
 
 def _add_stage(subparsers: argparse._SubParsersAction, stage: Stage) -> None:
@@ -170,7 +213,8 @@ def _add_stage(subparsers: argparse._SubParsersAction, stage: Stage) -> None:
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
         if option.one_of and option.one_of not in sets:
-            sets[option.one_of] = groups[option.group].add_mutually_exclusive_group(required=True)
+            needed = not any(other.bare for other in _set_of(stage.options, option))
+            sets[option.one_of] = groups[option.group].add_mutually_exclusive_group(required=needed)
         _add_option(sets[option.one_of] if option.one_of else groups[option.group], field, option)
     if stage.has_dry_run:
         groups["run"].add_argument(
@@ -196,12 +240,14 @@ def _add_option(place: Any, field: Field, option: Option) -> None:
         settings["action"] = "store_false" if _is_switched_off(option) else "store_true"
     else:
         settings |= {"type": option.type, "metavar": option.metavar, "choices": option.choices}
-        if field.default is not MISSING:
+        if option.several:
+            settings["action"] = "append"
+        elif field.default is not MISSING:
             settings["default"] = field.default
     if option.positional:
         place.add_argument(field.name, nargs="?" if field.default is None else None, **settings)
         return
-    if field.default is MISSING and not option.one_of:
+    if field.default is MISSING and not option.one_of and not option.bare:
         settings["required"] = True
     flag = option.flag or f"--{field.name.replace('_', '-')}"
     action = place.add_argument(flag, dest=field.name, **settings)

@@ -20,8 +20,8 @@ from beam_pipeline.inputs.input_file import (
     Member,
     UnreadableMember,
     clean_captions,
-    ignored_kind,
 )
+from beam_pipeline.inputs.left_out import left_out_kind
 
 _BLOCK = 1 << 20
 _LARGEST_CAPTION = 64 << 10  # bytes of a text that is read as a caption
@@ -51,7 +51,7 @@ def is_text(name: str) -> bool:
 
 def is_member(name: str, ignored: Counter[str]) -> bool:
     """Whether a file in an archive is a picture or a caption; counts it if not."""
-    kind = "" if is_text(name) else ignored_kind(name, by_suffix=True)
+    kind = "" if is_text(name) else left_out_kind(name, by_suffix=True)
     if kind:
         ignored[kind] += 1
     return not kind

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
 from beam_pipeline.runtime.text import uri_key
 
 UNKNOWN = -1  # size or modification time of a file that could not be asked
@@ -129,26 +128,6 @@ def locality_key(file: InputFile) -> bytes:
     begin = file.member.place[0]
     part = begin if file.member.form == "parquet" else begin // _LOCALITY_BYTES
     return uri_key(f"{file.member.container}{MEMBER_SEPARATOR}{part}")
-
-
-def ignored_kind(path: str, by_suffix: bool) -> str:
-    """Path of a file -> why it is ignored: "shadow", "container" or "other" (no image by its name); "" for an input.
-
-    Args:
-      by_suffix: whether the ending of a name rules a file out: yes in a folder that is walked, no where the user named
-        the files.
-    """
-    name = os.path.basename(path)
-    # macOS leaves ._NAME beside NAME on foreign disks; they hold no picture whatever they end in.
-    if name.startswith("._") or "__MACOSX" in path.split("/") or name in (".DS_Store", "Thumbs.db", "desktop.ini"):
-        return "shadow"
-    if name.startswith((storage.TEMPORARY_PREFIX, ".tmp-")):  # the latter of earlier versions
-        return "shadow"
-    if by_suffix and is_container(name):
-        return "container"
-    suffix = os.path.splitext(name)[1].lower()
-    # A name without a suffix may well be a picture (content-addressed stores); its bytes will tell.
-    return "other" if by_suffix and suffix and suffix not in IMAGE_SUFFIXES else ""
 
 
 def clean_captions(value: Any) -> list[str]:

@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import itertools
-import json
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from beam_pipeline.inputs.containers import list_container
-from beam_pipeline.inputs.input_file import (
-    UNKNOWN,
-    InputFile,
-    clean_captions,
-    ignored_kind,
-    is_container,
-    split_member_uri,
-)
+from beam_pipeline.inputs.folders import Place, place_of_pattern, walk
+from beam_pipeline.inputs.input_file import UNKNOWN, InputFile, is_container, split_member_uri
+from beam_pipeline.inputs.left_out import CONTAINER, EXCLUDED, OWN, SHADOW, Excluded, is_shadow_folder, left_out_kind
+from beam_pipeline.inputs.lists import ByContainer, Entry, is_list, read_list
+from beam_pipeline.inputs.own_files import OwnFiles
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
 from beam_pipeline.runtime.text import reason
 from training.errors import UserError
 from training.files import not_a_file
+from training.text.plurals import counted
 
-FOLDER, PATTERN, LIST = "folder", "pattern", "list"
-_LIST_SUFFIXES = (".txt", ".csv", ".tsv")
-# Columns of a CSV list, the first that is there.
-_ADDRESS_COLUMNS = ("uri", "url", "path", "file_name", "image")
-_CAPTION_COLUMNS = ("caption", "text")
+FOLDER, PATTERN, FILE, LIST = "folder", "pattern", "file", "list"
+_NO_MATCH = "no file matches this pattern; check it, and quote it for the shell"
 
 
 @dataclass(frozen=True)
 class Source:
-    """What `--images` names: a folder to walk, a pattern of pictures and containers, or a list of paths and URLs.
+    """What one `--images` names: a folder to walk, a pattern of pictures and containers, one of them, or a list.
 
     Attributes:
-      kind: FOLDER, PATTERN or LIST.
-      path: path or URL of the folder or list, or the pattern.
+      kind: FOLDER, PATTERN, FILE or LIST.
+      path: path or URL of the folder, file or list, or the pattern.
       remote_lists: whether a list may name addresses on file systems other than its own. Otherwise whoever wrote the
         list could have requests sent with the user's credentials.
     """
@@ -56,34 +49,100 @@ class Source:
         return self.kind != FOLDER and not plain
 
 
-def resolve_source(images: str, remote_lists: bool = False) -> Source:
-    """Value of `--images` -> Source; a path that exists is taken literally before it is read as a pattern.
+@dataclass(frozen=True)
+class Collection:
+    """What all `--images` name together.
+
+    Attributes:
+      sources: each of them.
+      exclude: patterns of what is left out, see `Excluded`.
+    """
+
+    sources: tuple[Source, ...]
+    exclude: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join(source.path for source in self.sources)
+
+    @property
+    def may_hold_captions(self) -> bool:
+        """Whether pictures may come with captions of their own, from an archive or a table."""
+        return any(source.may_hold_captions for source in self.sources)
+
+    def passes_over(self, source: Source) -> bool:
+        """Whether a source is left out by its name: with `photos/*` a shell names thumbnails and trash too.
+
+        One that is named alone, or anything below it, is meant.
+        """
+        if len(self.sources) == 1 or source.kind not in (FOLDER, FILE) or not storage.is_local(source.path):
+            return False
+        name = os.path.basename(source.path)
+        return is_shadow_folder(name, "") if source.kind == FOLDER else left_out_kind(name, by_suffix=False) != ""
+
+
+def resolve_collection(
+    images: str | Sequence[str], remote_lists: bool = False, exclude: Sequence[str] = ()
+) -> Collection:
+    """Values of `--images` and `--exclude` -> Collection; a path that exists is taken literally before it is a pattern.
 
     Args:
       remote_lists: whether a list may name addresses on file systems other than its own.
 
     Raises:
-      UserError: it names nothing, or nothing that could be a picture.
+      UserError: one of them names nothing, or nothing that could be a picture.
     """
-    source = replace(_resolve(images), remote_lists=remote_lists)
-    listing = Listing(source)
-    first = list(itertools.islice(listing, 2))
+    Excluded(exclude)
+    names = (images,) if isinstance(images, str) else tuple(images)
+    sources = tuple(replace(_resolve(name), remote_lists=remote_lists) for name in names)
+    collection = Collection(sources, tuple(exclude))
+    for name, source in zip(names, sources, strict=True):
+        if not collection.passes_over(source):
+            _check(name, replace(collection, sources=(source,)))
+    return collection
+
+
+def _check(images: str, collection: Collection) -> None:
+    """Value of `--images` -> nothing, if it holds anything.
+
+    Raises:
+      UserError: it does not, or cannot be read.
+    """
+    (source,) = collection.sources
+    listing = Listing(collection)
+    try:
+        # Of a list the first entry will do: where it names members of archives, it is read to its end before them.
+        found = read_list(source.path, listing.ignored) if source.kind == LIST else listing
+        first = list(itertools.islice(found, 2))
+    except OSError as error:
+        raise UserError(f"--images {images}: cannot be read ({reason(error)})") from error
     if not first:
-        raise UserError(f"--images {images}: no image in there{_ignored_in_words(listing.ignored, source)}")
-    if len(first) == 1 and first[0].problem and is_container(first[0].uri):
-        raise UserError(f"--images {images}: {first[0].problem}")
-    return source
+        raise UserError(f"--images {images}: {_why_empty(source, listing.ignored)}")
+    problem = first[0].problem if len(first) == 1 and isinstance(first[0], InputFile) else ""
+    begin = _begin(source).path if source.kind in (FOLDER, PATTERN) else source.path
+    if problem and (is_container(first[0].uri) or first[0].uri == begin):
+        raise UserError(f"--images {images}: {problem}")
 
 
-def _ignored_in_words(ignored: Counter[str], source: Source) -> str:
-    containers = ignored["container"]
-    if containers and source.kind == FOLDER:
-        archives = "1 archive" if containers == 1 else f"{containers} archives"
-        return f", only {archives}; name them to have them read, as in --images '{source.path}/*.tar'"
+def _begin(source: Source) -> Place:
+    return Place(source.path) if source.kind == FOLDER else place_of_pattern(source.path)
+
+
+def _why_empty(source: Source, ignored: Counter[str]) -> str:
+    if source.kind == PATTERN and not ignored:
+        return _NO_MATCH
+    if ignored[OWN]:
+        return (
+            "files that captionbeam made, and no picture; give the pictures themselves, or a feature set as --features"
+        )
+    if ignored[EXCLUDED]:
+        return "no image is left in there without what --exclude leaves out"
+    if (containers := ignored[CONTAINER]) and source.kind == FOLDER:
+        return (
+            f"no image in there, only {counted(containers, 'archive')}; name them to have them read, as in --images "
+            f"'{source.path}/*.tar'"
+        )
     others = sum(ignored.values())
-    if not others:
-        return ""
-    return ", only 1 other file" if others == 1 else f", only {others} other files"
+    return "no image in there" + (f", only {counted(others, 'other file')}" if others else "")
 
 
 def _resolve(images: str) -> Source:
@@ -92,16 +151,23 @@ def _resolve(images: str) -> Source:
         if os.path.isdir(path):
             return Source(FOLDER, path)
         if os.path.isfile(path):
-            return Source(LIST, path) if path.endswith(_LIST_SUFFIXES) else Source(PATTERN, glob.escape(path))
+            return Source(LIST if is_list(path) else FILE, path)
+        if images == "-" or os.path.exists(path):
+            raise UserError(
+                f"--images {images}: {'standard input' if images == '-' else 'a pipe, socket or device'} is not read; "
+                "write the list to a file that ends in .txt, and give that"
+            )
+        if os.path.islink(path):
+            raise UserError(f"--images {images}: a link to nothing")
         if not glob.has_magic(images):
             raise UserError(
                 f"--images {images}: no such file or folder; give a folder, a quoted pattern, an archive or a list"
             )
-        if not any(_matches(path)):
-            raise UserError(f"--images {images}: no file matches this pattern; check it, and quote it for the shell")
+        if not os.path.isdir(place_of_pattern(path).path):
+            raise UserError(f"--images {images}: {_NO_MATCH}")
         return Source(PATTERN, path)
     try:
-        if images.endswith(_LIST_SUFFIXES) and storage.exists(images):
+        if is_list(images) and storage.exists(images):
             return Source(LIST, images)
         kind = PATTERN if any(magic in images for magic in "*?[") or is_container(images) else FOLDER
         pattern = images if kind == PATTERN else images.rstrip("/") + "/**"
@@ -115,151 +181,126 @@ def _resolve(images: str) -> Source:
 
 @dataclass
 class Listing:
-    """The inputs of a source, members of containers included; every pass lists them anew.
+    """The inputs of a collection, members of containers included; every pass lists them anew.
 
     Attributes:
-      source: what to list.
-      ignored: files and members that are no inputs, counted by kind in the latest pass; see `ignored_kind`.
+      collection: what to list.
+      ignored: files, folders and members that are no inputs, counted by kind in the latest pass; see `left_out`.
     """
 
-    source: Source
+    collection: Collection
     ignored: Counter[str] = field(default_factory=Counter, init=False)
+
+    def __post_init__(self) -> None:
+        self._excluded = Excluded(self.collection.exclude)
 
     def __iter__(self) -> Iterator[InputFile]:
         self.ignored.clear()
-        if self.source.kind == LIST:
-            yield from self._from_list()
-            return
-        files = _local(self.source) if storage.is_local(self.source.path) else _remote(self.source)
-        for file in files:
-            path = file if isinstance(file, str) else file.uri
-            if isinstance(file, InputFile) and file.problem:
+        self._own = OwnFiles()
+        begins = []
+        for source in self.collection.sources:
+            if self.collection.passes_over(source):
+                self.ignored[SHADOW] += 1
+            elif source.kind == LIST:
+                yield from self._from_list(source)
+            elif not storage.is_local(source.path):
+                yield from self._remote(source)
+            elif source.kind == FILE:
+                yield from self._expand(source.path, os.path.basename(source.path))
+            else:
+                begins.append(_begin(source))
+        # All folders in one walk: what two of them hold is read once.
+        for found in walk(begins, self._excluded, self.ignored):
+            if isinstance(found, InputFile):
+                yield found
+            else:
+                yield from self._found(found.path, found.relative, by_suffix=not found.parts)
+
+    def _found(self, file: str | InputFile, relative: str, by_suffix: bool) -> Iterator[InputFile]:
+        """A file that was found -> what `_expand` gives, unless its name leaves it out.
+
+        Args:
+          by_suffix: whether the ending of its name may do so.
+        """
+        if kind := left_out_kind(relative, by_suffix):
+            self.ignored[kind] += 1
+        else:
+            yield from self._expand(file, relative)
+
+    def _expand(self, file: str | InputFile, relative: str) -> Iterator[InputFile]:
+        """A file -> itself or, if it is a container, its members; nothing if it is captionbeam's own or excluded.
+
+        Args:
+          file: its address, or what was listed of it.
+          relative: its path below what the user named.
+        """
+        if self._takes(file if isinstance(file, str) else file.uri, relative):
+            file = stat_file(file) if isinstance(file, str) else file
+            if not is_container(file.uri):
                 yield file
-            elif kind := ignored_kind(path, by_suffix=self.source.kind == FOLDER):
-                self.ignored[kind] += 1
-            else:
-                yield from self._expand(stat_file(file) if isinstance(file, str) else file)
+                return
+            for member in list_container(file, self.ignored):
+                if not member.member or self._takes(member.uri, relative + member.uri.removeprefix(file.uri)):
+                    yield member
 
-    def _expand(self, file: InputFile) -> Iterator[InputFile]:
-        """A file -> itself, or the members of a container."""
-        return list_container(file, self.ignored) if is_container(file.uri) else iter((file,))
+    def _takes(self, uri: str, relative: str) -> bool:
+        """Whether a file or member is an input; counts it if not."""
+        kind = EXCLUDED if self._excluded(relative) else OWN if uri in self._own else ""
+        if kind:
+            self.ignored[kind] += 1
+        return not kind
 
-    def _from_list(self) -> Iterator[InputFile]:
-        read = _csv_entries if self.source.path.endswith((".csv", ".tsv")) else _text_entries
-        # Members of one container stand together in lists that captionbeam writes: it is listed once for all of them.
-        for container, entries in itertools.groupby(read(self.source.path), key=_container_of):
-            if container and self._is_allowed(container):
-                yield from self._some_members(container, dict(entries))
-            else:
-                for uri, captions in entries:
-                    if not self._is_allowed(uri):
-                        yield InputFile(uri, UNKNOWN, UNKNOWN, "a remote address in a list; --remote-lists allows them")
+    def _remote(self, source: Source) -> Iterator[InputFile]:
+        fixed = re.split(r"[*?[]", source.path)[0]
+        begin = fixed.rindex("/") + 1
+        for address, size, mtime in storage.find_remote(source.path):
+            yield from self._found(InputFile(address, size, mtime), address[begin:], source.kind == FOLDER)
+
+    def _from_list(self, source: Source) -> Iterator[InputFile]:
+        folder = os.path.dirname(source.path) + "/"
+        with ByContainer() as members:
+            try:
+                for entry in read_list(source.path, self.ignored):
+                    if isinstance(entry, InputFile):
+                        yield entry
                         continue
-                    for file in self._expand(stat_file(uri)):
-                        yield replace(file, captions=file.captions + captions) if captions else file
+                    uri = entry.uri
+                    container, _ = split_member_uri(uri) or ("", "")
+                    if not self._may_name(source, container or uri):
+                        yield InputFile(uri, UNKNOWN, UNKNOWN, "a remote address in a list; --remote-lists allows them")
+                    elif not container:
+                        for file in self._expand(uri, uri.removeprefix(folder).lstrip("/")):
+                            yield replace(file, captions=file.captions + entry.captions)
+                    elif self._takes(uri, uri.removeprefix(folder).lstrip("/")):
+                        members.add(container, entry)
+            except OSError as error:
+                yield InputFile(source.path, UNKNOWN, UNKNOWN, f"the list cannot be read to its end: {reason(error)}")
+            for container, entries in members:
+                yield from self._some_members(container, entries)
 
-    def _is_allowed(self, uri: str) -> bool:
+    def _may_name(self, source: Source, uri: str) -> bool:
         """Whether a list may name an address: a local path, or one on its own file system, or any if asked for."""
-        return self.source.remote_lists or storage.is_local(uri) or _scheme(uri) == _scheme(self.source.path)
+        return source.remote_lists or storage.is_local(uri) or _scheme(uri) == _scheme(source.path)
 
-    def _some_members(self, container: str, wanted: dict[str, tuple[str, ...]]) -> Iterator[InputFile]:
+    def _some_members(self, container: str, entries: list[Entry]) -> Iterator[InputFile]:
+        wanted: dict[str, list[Entry]] = {}
+        for entry in entries:
+            wanted.setdefault(entry.uri, []).append(entry)
         problem = "no such member in the archive"
+        found = set()
         for file in list_container(stat_file(container), Counter()):
             if file.uri in wanted:
-                yield replace(file, captions=file.captions + wanted.pop(file.uri))
+                found.add(file.uri)
+                for entry in wanted[file.uri]:
+                    yield replace(file, captions=file.captions + entry.captions)
             elif file.problem and not file.member:
                 problem = file.problem  # the archive's own: what is missing may have stood behind that place
-        for uri in wanted:
+        for uri in (uri for uri in wanted if uri not in found):
             yield InputFile(uri, UNKNOWN, UNKNOWN, problem)
 
 
 def _scheme(path: str) -> str | None:
     return None if storage.is_local(path) else path.partition("://")[0]
-
-
-def _container_of(entry: tuple[str, tuple[str, ...]]) -> str:
-    member = split_member_uri(entry[0])
-    return member[0] if member else ""
-
-
-def _local(source: Source) -> Iterator[str | InputFile]:
-    return _walk(source.path) if source.kind == FOLDER else _matches(source.path)
-
-
-def _remote(source: Source) -> Iterator[InputFile]:
-    for address, size, mtime in storage.find_remote(source.path):
-        yield InputFile(address, size, mtime)
-
-
-def _text_entries(path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """LIST.txt -> (address, no captions) of each line that is not blank."""
-    with storage.open_file(path) as file:
-        for number, raw in enumerate(file):
-            line = os.fsdecode(raw).rstrip("\r\n")
-            if number == 0:
-                line = line.removeprefix("\ufeff")
-            if line.strip():
-                yield _relative_to(path, parse_list_entry(line)), ()
-
-
-def _csv_entries(path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """LIST.csv or LIST.tsv with a header -> (address, captions) of each row.
-
-    Raises:
-      UserError: it is no such table.
-    """
-    delimiter = "\t" if path.endswith(".tsv") else ","
-    with storage.open_file(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = csv.DictReader(text, delimiter=delimiter)
-        names = rows.fieldnames or ()
-        column = next((name for name in _ADDRESS_COLUMNS if name in names), None)
-        if column is None:
-            raise UserError(
-                f"--images {path}: no column {', '.join(_ADDRESS_COLUMNS)} in its first line; name the one with the "
-                "pictures so, or give the table as --captions and the pictures as --images"
-            )
-        try:
-            for row in rows:
-                if address := (row[column] or "").strip():
-                    captions = [text for name in _CAPTION_COLUMNS for text in clean_captions(row.get(name))]
-                    yield _relative_to(path, address), tuple(captions)
-        except csv.Error as error:
-            raise UserError(f"--images {path}:{rows.line_num}: {error}; mend this line") from error
-
-
-def _relative_to(path: str, entry: str) -> str:
-    """Relative entries are relative to the list, so that a list and its pictures can move together."""
-    return os.path.join(os.path.dirname(path), entry) if storage.is_local(entry) else entry
-
-
-def _walk(folder: str, ancestors: frozenset[str] = frozenset()) -> Iterator[str | InputFile]:
-    """Files below a folder in sorted order, links followed once; a folder that cannot be read comes as a problem."""
-    real = os.path.realpath(folder)
-    if real in ancestors:  # a link to a folder above
-        return
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        yield InputFile(folder, UNKNOWN, UNKNOWN, f"folder cannot be listed: {error.strerror}")
-        return
-    for entry in found:
-        if _is_folder(entry):
-            yield from _walk(entry.path, ancestors | {real})
-        else:
-            yield entry.path
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in a circle; asking for the file will tell
-        return False
-
-
-def _matches(pattern: str) -> Iterator[str]:
-    return (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))
 
 
 def stat_file(uri: str) -> InputFile:
@@ -275,25 +316,9 @@ def stat_file(uri: str) -> InputFile:
             return InputFile(uri, UNKNOWN, UNKNOWN, "no such file")
         _, size, mtime = found[0]
         return InputFile(uri, size, mtime)
+    except FileNotFoundError as error:
+        return InputFile(uri, UNKNOWN, UNKNOWN, "a link to nothing" if os.path.islink(uri) else reason(error))
     except OSError as error:
         return InputFile(uri, UNKNOWN, UNKNOWN, reason(error))
     except ValueError as error:  # ValueError: a NUL in the name, or a scheme that nobody knows
         return InputFile(uri, UNKNOWN, UNKNOWN, str(error))
-
-
-def parse_list_entry(line: str) -> str:
-    """Line of a LIST.txt -> path or URL: a JSON string is decoded, any other line is taken as it is."""
-    if line.startswith('"'):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return line
-        if isinstance(entry, str):
-            return entry
-    return line
-
-
-def format_list_entry(uri: str) -> str:
-    """Path or URL -> line of a LIST.txt, as a JSON string if a plain line cannot hold it."""
-    plain = uri.strip() == uri and uri.splitlines() == [uri] and not uri.startswith('"') and uri.isprintable()
-    return uri if plain else json.dumps(uri)

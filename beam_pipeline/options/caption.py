@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from beam_pipeline.options.collection import IMAGES_HELP, IMAGES_METAVAR, CollectionOptions
+from beam_pipeline.options.collection import CollectionOptions, images_option
 from training.errors import UserError
 from training.option_fields import folder, natural, option, share
 from training.options import BEAM_WIDTH, DecodingOptions, beam_width_option, captioner_option
@@ -22,7 +22,7 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
         "on images with captions, as docs/tutorials/flickr8k.md shows, or use one that others trained with captionbeam"
     )
     output: str = option("directory to write the captions, the ledger and word_importance.csv to", "DIR", folder)
-    images: str | None = option(IMAGES_HELP, IMAGES_METAVAR, one_of="source", default=None)
+    images: str | tuple[str, ...] | None = images_option(one_of="source", default=None)
     features: str | None = option(
         "feature set that extract made, instead of pictures", "FEATURES", one_of="source", default=None
     )

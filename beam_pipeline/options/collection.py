@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from training.option_fields import EMBEDDED, option, positive, share
 
-IMAGES_HELP = (
-    "the pictures: a folder, searched with all its subfolders; a quoted pattern of pictures or archives (.tar, .zip, "
-    ".parquet, .tfrecord); or a list, .txt with one path or URL per line or .csv with a column named uri, url, path, "
-    "file_name or image"
-)
-IMAGES_METAVAR = "DIR|GLOB|FILE"
+
+def images_option(**settings: Any) -> Any:
+    """The field of an options class that names the pictures: one value of `--images`, or a tuple of several."""
+    return option(
+        "the pictures: a folder, searched with all its subfolders; a quoted pattern of pictures or archives (.tar, "
+        ".zip, .parquet, .tfrecord); or a list, .txt with one path or URL per line or .csv with a column named uri, "
+        "url, path, file_name or image; may be given several times, and what stands without an option is taken for "
+        "pictures too",
+        "DIR|GLOB|FILE",
+        several=True,
+        bare=True,
+        **settings,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +46,14 @@ class CollectionOptions:
         share,
         group="run",
         default=0.25,
+    )
+    exclude: tuple[str, ...] = option(
+        "leave out the files and folders that match, as a line of a .gitignore does: '*.gif', or 'raw/' for a folder "
+        "anywhere, or '/raw' for one right below the folder of --images; may be given several times",
+        "PATTERN",
+        several=True,
+        group="run",
+        default=(),
     )
     remote_lists: bool = option(
         "also open the remote addresses in a local list; only for lists that you trust", group="run", default=False

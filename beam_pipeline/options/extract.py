@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from beam_pipeline.options.collection import IMAGES_HELP, IMAGES_METAVAR, CollectionOptions
+from beam_pipeline.options.collection import CollectionOptions, images_option
 from training.option_fields import folder, natural, option
 
 _encoder_option = partial(option, group="encoder")
@@ -15,7 +15,7 @@ _encoder_option = partial(option, group="encoder")
 class ExtractOptions(CollectionOptions):
     """Settings of `captionbeam extract`."""
 
-    images: str = option(IMAGES_HELP, IMAGES_METAVAR)
+    images: str | tuple[str, ...] = images_option()
     output: str = option("directory to write the feature set to", "FEATURES", folder)
     captions: str | None = option(
         "captions to store with the features: CSV with the columns image,caption, or lines of the form "

@@ -12,12 +12,30 @@ from training.text.plurals import counted
 # Count -> what it says to the user, of one and of several.
 _NOTICES = {
     "listed_repeatedly": (
-        "{} entry of the list repeats an earlier one",
-        "{} entries of the list repeat earlier ones",
+        "{} input is named once more, in a list or by another --images, and counts once",
+        "{} inputs are named once more, in a list or by another --images, and count once",
     ),
     "ignored_shadow": (
-        "{} system file (._NAME, Thumbs.db or similar) was ignored",
-        "{} system files (._NAME, Thumbs.db or similar) were ignored",
+        "{} file or folder of thumbnails, of a trash or of a system (@eaDir, .Trash, ._NAME or similar) was left out; "
+        "name one as --images to read it",
+        "{} files and folders of thumbnails, of a trash or of a system (@eaDir, .Trash, ._NAME or similar) were left "
+        "out; name one as --images to read it",
+    ),
+    "ignored_excluded": (
+        "{} file or folder was left out by --exclude",
+        "{} files and folders were left out by --exclude",
+    ),
+    "ignored_own": (
+        "{} file that captionbeam made was left out",
+        "{} files that captionbeam made were left out",
+    ),
+    "ignored_folder_again": (
+        "{} folder was reached once more, through a link or another --images, and was read once",
+        "{} folders were reached once more, through links or another --images, and were read once",
+    ),
+    "ignored_comment": (
+        "{} line of a list begins with # and was taken for a comment",
+        "{} lines of lists begin with # and were taken for comments",
     ),
     "ignored_other": (
         "{} other file was ignored: its name is not that of an image",

@@ -20,7 +20,7 @@ from beam_pipeline.images.decode import DecodedImage, UnreadableImage
 from beam_pipeline.images.decoder_pool import decoder_pool
 from beam_pipeline.inputs.containers import read_input
 from beam_pipeline.inputs.input_file import InputFile
-from beam_pipeline.inputs.sources import Listing, Source
+from beam_pipeline.inputs.sources import Collection, Listing
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.interrupts import raise_if_stopping
 from beam_pipeline.runtime.text import reason, uri_key
@@ -160,8 +160,8 @@ def _rejected(files: Iterable[InputFile], sha256: str, stage: str, reason: str) 
     return tuple(_line(file, sha256, REJECTED, stage, reason) for file in files)
 
 
-def sample_pixels(source: Source, limits: DecodeLimits) -> np.ndarray:
-    """Source -> RGB uint8 [n, 299, 299, 3], n <= SAMPLE_PICTURES, of pictures drawn by the hash of their file names.
+def sample_pixels(collection: Collection, limits: DecodeLimits) -> np.ndarray:
+    """Collection -> RGB uint8 [n, 299, 299, 3] of pictures drawn by the hash of their names, SAMPLE_PICTURES at most.
 
     Raises:
       UserError: none of the drawn files is a picture.
@@ -170,7 +170,7 @@ def sample_pixels(source: Source, limits: DecodeLimits) -> np.ndarray:
     def draw(file: InputFile) -> bytes:
         return hashlib.sha256(uri_key(os.path.basename(file.uri))).digest()
 
-    drawn = heapq.nsmallest(4 * SAMPLE_PICTURES, (file for file in Listing(source) if not file.problem), key=draw)
+    drawn = heapq.nsmallest(4 * SAMPLE_PICTURES, (file for file in Listing(collection) if not file.problem), key=draw)
     pixels: list[np.ndarray] = []
     for file in drawn:
         with contextlib.suppress(OSError, UnreadableImage):
@@ -180,7 +180,7 @@ def sample_pixels(source: Source, limits: DecodeLimits) -> np.ndarray:
             break
     if not pixels:
         raise UserError(
-            f"--images {source.path}: holds no picture to fit the encoder to; give other images, or --weights PATH and "
+            f"--images {collection}: holds no picture to fit the encoder to; give other images, or --weights PATH and "
             "another precision than int8"
         )
     return np.stack(pixels)

@@ -9,7 +9,7 @@ import numpy as np
 from beam_pipeline.encoders.base import EncoderRequest, EncoderSpec
 from beam_pipeline.encoders.int8 import int8_spec
 from beam_pipeline.encoders.registry import resolve_encoder
-from beam_pipeline.inputs.sources import Source
+from beam_pipeline.inputs.sources import Collection
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.encoding import sample_pixels
@@ -42,12 +42,12 @@ def earlier_features(options: ExtractOptions, output: str) -> FeatureSet | None:
 
 
 def encoder_of_options(
-    options: ExtractOptions, source: Source, earlier: FeatureSet | None, directory: str
+    options: ExtractOptions, collection: Collection, earlier: FeatureSet | None, directory: str
 ) -> EncoderSpec:
     """Options -> the encoder that they name.
 
     Args:
-      source: collection whose pictures random weights and int8 are fitted to.
+      collection: its pictures are what random weights and int8 are fitted to.
       earlier: feature set that the output holds, or None.
       directory: has the statistics of random weights and the int8 encoder, or gets them.
 
@@ -58,7 +58,7 @@ def encoder_of_options(
     def sample() -> np.ndarray:
         if earlier and earlier.encoder.precision == "int8":
             int8_spec(storage.join(earlier.path, INT8_ENCODER))  # a new one would be another encoder
-        return sample_pixels(source, options.decode_limits)
+        return sample_pixels(collection, options.decode_limits)
 
     request = EncoderRequest(options.weights, options.feature_kind, options.layer, options.precision, options.engine)
     spec = resolve_encoder(request, directory, sample)

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from apache_beam.pvalue import AsDict, AsSingleton, PCollection, TaggedOutput
 
 from beam_pipeline.inputs.containers import fingerprint_and_states
 from beam_pipeline.inputs.input_file import InputFile, locality_key
-from beam_pipeline.inputs.sources import Listing, Source
+from beam_pipeline.inputs.sources import Collection, Listing
 from beam_pipeline.options.collection import CollectionOptions
 from beam_pipeline.runtime.counts import COUNTS, FlatMapAndCount, Outputs, SumCountsOfBundle, count, outputs_of
 from beam_pipeline.runtime.grouping import Block, CoGroupInBuckets, Pack, Packer, unpack
@@ -63,13 +63,13 @@ class Picture:
 
 
 class PlanShards(beam.PTransform):
-    """Pipeline -> Outputs of (ShardKey, pictures): everything in a source that the ledgers do not account for.
+    """Pipeline -> Outputs of (ShardKey, pictures): everything in a collection that the ledgers do not account for.
 
     Unfinished runs get the shards that they began with; a shard without any picture is made too. What fits into none
     of them is cut into the shards of a new run.
 
     Args:
-      source: what to list.
+      collection: what to list.
       standing: what the output holds.
       options: shard size, limits, and whether to retry rejected inputs.
       captions: caption file to join by image name, or None.
@@ -78,14 +78,14 @@ class PlanShards(beam.PTransform):
 
     def __init__(
         self,
-        source: Source,
+        collection: Collection,
         standing: Standing,
         options: CollectionOptions,
         captions: CaptionFile | None = None,
         live_counts: LiveCounts | None = None,
     ):
         super().__init__()
-        self.source = source
+        self.collection = collection
         self.standing = standing
         self.options = options
         self.captions = captions
@@ -93,7 +93,7 @@ class PlanShards(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> Outputs:
         ledger = pipeline | "ReadLedgers" >> ReadLedgers(self.standing.ledgers)
-        listed = pipeline | "ListSource" >> ListSource(self.source)
+        listed = pipeline | "ListCollection" >> ListCollection(self.collection)
         files = listed.main | "CountListed" >> self._count_live(LISTED)
         captioned = files | "JoinCaptions" >> JoinCaptions(self.captions)
         unreadable = listed.main | "Unreadable" >> UnreadableInputs()
@@ -113,20 +113,20 @@ class PlanShards(beam.PTransform):
         return beam.Map(self.live_counts.count_element, name)
 
 
-class ListSource(beam.PTransform):
+class ListCollection(beam.PTransform):
     """Pipeline -> Outputs of InputFile: what `list_inputs` lists."""
 
-    def __init__(self, source: Source):
+    def __init__(self, collection: Collection):
         super().__init__()
-        self.source = source
+        self.collection = collection
 
     def expand(self, pipeline: beam.Pipeline) -> Outputs:
-        return pipeline | "Source" >> beam.Create([self.source]) | "ListInputs" >> FlatMapAndCount(list_inputs)
+        return pipeline | "Collection" >> beam.Create([self.collection]) | "ListInputs" >> FlatMapAndCount(list_inputs)
 
 
-def list_inputs(source: Source) -> Iterator[Any]:
-    """Source -> InputFile each; counts captions that come with inputs, and what is no input as `ignored_KIND`."""
-    listing = Listing(source)
+def list_inputs(collection: Collection) -> Iterator[Any]:
+    """Collection -> InputFile each; counts captions that come with inputs, and what is no input as `ignored_KIND`."""
+    listing = Listing(collection)
     captions = 0
     for file in listing:
         captions += len(file.captions)

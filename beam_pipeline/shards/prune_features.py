@@ -10,7 +10,7 @@ from dataclasses import replace
 import apache_beam as beam
 import tensorflow as tf
 
-from beam_pipeline.inputs.sources import Source
+from beam_pipeline.inputs.sources import Collection
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.balance import add_up, pruned_totals
 from beam_pipeline.shards.feature_shard import read_feature_shard
@@ -28,14 +28,14 @@ from training.data.feature_set import FeatureSet, Shard
 from training.errors import JobFailed
 
 
-def prune_features(run: Run, source: Source, features: FeatureSet, shard_size: int) -> None:
+def prune_features(run: Run, collection: Collection, features: FeatureSet, shard_size: int) -> None:
     """Writes what is still listed of a finished feature set as a new run, and the manifest that names it alone.
 
     Raises:
       JobFailed: a shard is damaged, or the pipeline failed; the feature set is as it was.
     """
     with run.pruning() as number, run.pipeline() as pipeline:
-        plan = pipeline | "PlanPrune" >> PlanPrune(source, run.standing, number, shard_size)
+        plan = pipeline | "PlanPrune" >> PlanPrune(collection, run.standing, number, shard_size)
         made = plan.main | "KeepRecords" >> MakeShards(PruneFeatureShard(run.output))
         results = made.main | "GatherResults" >> GatherResults(plan, made)
         _ = results | "CommitPrune" >> beam.Map(commit_features, features, number)

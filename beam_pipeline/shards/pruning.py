@@ -13,14 +13,14 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, PCollection
 
-from beam_pipeline.inputs.sources import Source
+from beam_pipeline.inputs.sources import Collection
 from beam_pipeline.runtime.counts import COUNTS, FlatMapAndCount, Outputs, SumCountsOfBundle, count, outputs_of
 from beam_pipeline.runtime.grouping import CoGroupInBuckets
 from beam_pipeline.runtime.text import uri_key, uri_of
 from beam_pipeline.shards.gone import UnreadableInputs, is_gone
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.shards.output_directory import Standing
-from beam_pipeline.shards.planning import AssignShards, ListSource, ReadLedgers, is_of, newest_line
+from beam_pipeline.shards.planning import AssignShards, ListCollection, ReadLedgers, is_of, newest_line
 from beam_pipeline.shards.shard_id import ShardId, content_part, parse_shard
 
 
@@ -53,22 +53,22 @@ class PlanPrune(beam.PTransform):
     """Pipeline -> Outputs of (ShardKey, KeptPictures) for each shard of a new run.
 
     Args:
-      source: what to list.
+      collection: what to list.
       standing: what the output holds.
       run: number of the new run.
       shard_size: pictures of a shard, on average at most.
     """
 
-    def __init__(self, source: Source, standing: Standing, run: int, shard_size: int):
+    def __init__(self, collection: Collection, standing: Standing, run: int, shard_size: int):
         super().__init__()
-        self.source = source
+        self.collection = collection
         self.ledgers = standing.ledgers
         self.new = Standing(committed=(), unfinished=(), next_run=run, ledgers=())
         self.shard_size = shard_size
 
     def expand(self, pipeline: beam.Pipeline) -> Outputs:
         ledger = pipeline | "ReadLedgers" >> ReadLedgers(self.ledgers)
-        listed = pipeline | "ListSource" >> ListSource(self.source)
+        listed = pipeline | "ListCollection" >> ListCollection(self.collection)
         lines = listed.main | "KeepListed" >> KeepListed(ledger)
         stored = (
             ledger

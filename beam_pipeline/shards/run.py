@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsList, PCollection
 
-from beam_pipeline.inputs.sources import format_list_entry
+from beam_pipeline.inputs.lists import format_list_entry
 from beam_pipeline.options.collection import CollectionOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import NOTES_KEPT, Outputs

@@ -1,7 +1,9 @@
 import subprocess
 import sys
+import types
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cli import main
 from beam_pipeline.commands.parser import STAGES, build_parser, stage_parser
@@ -43,7 +45,16 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
             [*EXTRACT, "--direct_running_mode", "multi_procesing"],
             "multi_procesing is not in_memory, multi_threading or multi_processing, did you mean multi_processing?",
         ),
-        ([*EXTRACT, "z"], "unexpected argument z"),
+        ([*TRAIN, "z"], "unexpected argument z"),
+        ([*EXTRACT, "--runner", "FlinkRunner", "--bad"], "unknown option --bad"),
+        ([*EXTRACT, "-1.jpg"], "unknown option -1.jpg"),
+        (["extract", "--output", "y"], "the following arguments are required: --images"),
+        (["extract", "-", "--output", "y"], "--images -: standard input is not read; write the list to a file"),
+        ([*EXTRACT, "--exclude", "!"], "--exclude !: matches nothing"),
+        (
+            ["caption", "x", "--features", "f", "--captioner", "y", "--output", "z"],
+            "argument --features: not allowed with argument --images",
+        ),
         (["extract", "--images", "x"], "required: --output"),
         ([*EXTRACT, "--max-reject-rate", "2"], "2 is not between 0 and 1"),
         ([*EXTRACT, "--shard-size", "0"], "0 is not a positive whole number"),
@@ -139,3 +150,35 @@ def test_help_lists_every_stage_once():
     for stage in STAGES:
         assert listed.count(stage) == 1, stage
         assert stage_parser(stage).description
+
+
+@pytest.mark.parametrize(
+    ("argv", "images", "beam"),
+    [
+        ("--images a", "a", ""),
+        ("a", "a", ""),
+        ("--images a b", "a b", ""),
+        ("--images a --images b c", "a b c", ""),
+        ("a b --runner FlinkRunner", "a b", "--runner FlinkRunner"),
+        ("--runner FlinkRunner a b", "a b", "--runner FlinkRunner"),
+        ("a --runner=FlinkRunner b --direct_num_workers 2 c", "a b c", "--runner=FlinkRunner --direct_num_workers 2"),
+        ("--runner a a", "a", "--runner a"),
+        ("a --runner a", "a", "--runner a"),
+        ("--save_main_session a", "a", "--save_main_session"),
+        ("--experiments x --experiments y a", "a", "--experiments x --experiments y"),
+        ("a --layer mixed10 b", "a b", ""),
+        ("a -- -b --runner c", "a -b --runner c", ""),
+        ("--runner FlinkRunner a -- -b", "a -b", "--runner FlinkRunner"),
+    ],
+)
+def test_images_stand_anywhere_and_no_option_takes_them(monkeypatch, argv, images, beam):
+    got = []
+    module = types.SimpleNamespace(extract=lambda *given: got.extend(given))
+    monkeypatch.setitem(sys.modules, "beam_pipeline.extract_features", module)
+    monkeypatch.setattr("beam_pipeline.commands.check_inputs.check_inputs", lambda options: None)
+    assert main(["extract", "--output", "o", *argv.split()]) == 0
+    options, beam_options = got
+    assert options.images == tuple(images.split())
+    assert beam_options.get_all_options(drop_default=True) == PipelineOptions(beam.split()).get_all_options(
+        drop_default=True
+    )

@@ -46,6 +46,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         (["extract", "--layer", ""], {"mixed9", "mixed10"}),
         (["train", "--model", "a"], {"attention"}),
         (["extract", "--images", "pho"], {"photos"}),
+        (["caption", "pho"], {"photos"}),
     ],
 )
 def test_bash_completes(typed, offered, capsys, tmp_path):

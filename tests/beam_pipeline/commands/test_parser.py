@@ -19,6 +19,7 @@ RUN = {
     "--retry-rejected": False,
     "--prune": False,
     "--max-prune-rate": 0.25,
+    "--exclude": None,
     "--remote-lists": False,
     "--dry-run": False,
 }
@@ -28,7 +29,7 @@ DROPOUTS = {"--feature-dropout": None, "--word-dropout": None, "--output-dropout
 # Every option of every stage: its default, or ... where it has to be given. Scripts of users depend on them.
 COMMAND_LINE = {
     "extract": {
-        "--images": ...,
+        "--images": None,
         "--output": ...,
         "--captions": None,
         "--weights": "imagenet",

@@ -13,7 +13,7 @@ import pytest
 
 from beam_pipeline.inputs.containers import fingerprint, list_container, read_input
 from beam_pipeline.inputs.input_file import TooLarge, UnreadableMember
-from beam_pipeline.inputs.sources import resolve_source, stat_file
+from beam_pipeline.inputs.sources import resolve_collection, stat_file
 from training.errors import UserError
 
 MAX_BYTES = 1 << 20
@@ -207,7 +207,7 @@ def test_what_is_no_archive_is_one_line(tmp_path, name, data):
         assert (file.uri, file.member) == (str(tmp_path / name), None)
         assert file.problem and "\n" not in file.problem
     with pytest.raises(UserError, match=name) as raised:
-        resolve_source(str(tmp_path / name))
+        resolve_collection(str(tmp_path / name))
     assert "\n" not in str(raised.value)
 
 

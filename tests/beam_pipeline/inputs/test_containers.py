@@ -89,8 +89,8 @@ def test_local_files_and_archives_need_neither_beam_nor_tensorflow(tmp_path):
     script = (
         "import sys\n"
         "from beam_pipeline.inputs.reader import PictureReader\n"
-        "from beam_pipeline.inputs.sources import Listing, resolve_source\n"
-        "print([PictureReader().read(file.uri) for file in Listing(resolve_source(sys.argv[1]))])\n"
+        "from beam_pipeline.inputs.sources import Listing, resolve_collection\n"
+        "print([PictureReader().read(file.uri) for file in Listing(resolve_collection(sys.argv[1]))])\n"
         "print([name for name in ('apache_beam', 'tensorflow', 'pyarrow') if name in sys.modules])\n"
     )
     done = subprocess.run(

@@ -5,7 +5,6 @@ from beam_pipeline.inputs.input_file import (
     Member,
     TooLarge,
     clean_captions,
-    ignored_kind,
     is_container,
     locality_key,
     split_member_uri,
@@ -47,25 +46,6 @@ def test_containers_are_known_by_their_endings():
         "a.tar.txt",
     ]
     assert [name for name in names if is_container(name)] == names[:7]
-
-
-@pytest.mark.parametrize(
-    ("path", "kinds"),
-    [
-        ("a/b.jpg", ("", "")),
-        ("a/B.HEIC", ("", "")),
-        ("a/0123abcd", ("", "")),
-        ("a/notes.md", ("other", "")),
-        ("a/b.tar", ("container", "")),
-        ("a/._b.jpg", ("shadow", "shadow")),
-        ("__MACOSX/b.jpg", ("shadow", "shadow")),
-        ("a/.DS_Store", ("shadow", "shadow")),
-        ("a/.tmp-b.jpg", ("shadow", "shadow")),
-        ("a/.captionbeam-b.jpg", ("shadow", "shadow")),
-    ],
-)
-def test_names_rule_files_out_in_a_folder_and_hardly_where_the_user_named_them(path, kinds):
-    assert (ignored_kind(path, by_suffix=True), ignored_kind(path, by_suffix=False)) == kinds
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from beam_pipeline.encoders.base import ENCODER_BATCH
 from beam_pipeline.inputs.input_file import InputFile
-from beam_pipeline.inputs.sources import resolve_source, stat_file
+from beam_pipeline.inputs.sources import resolve_collection, stat_file
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from beam_pipeline.shards.encoding import encode_pictures, encode_pixels, read_picture, sample_pixels
 from beam_pipeline.shards.planning import Picture
@@ -101,11 +101,11 @@ def test_pixels_are_encoded_in_batches_of_one_size():
 
 def test_a_sample_is_of_the_pictures_that_can_be_decoded(good, tmp_path):
     (good / "broken.jpg").write_bytes(b"no image")
-    pixels = sample_pixels(resolve_source(str(good)), DEFAULT_DECODE_LIMITS)
+    pixels = sample_pixels(resolve_collection(str(good)), DEFAULT_DECODE_LIMITS)
     assert (pixels.shape, pixels.dtype) == ((20, 299, 299, 3), np.uint8)
 
 
 def test_without_a_picture_there_is_no_sample(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match=f"--images {tmp_path}: "):
-        sample_pixels(resolve_source(str(tmp_path)), DEFAULT_DECODE_LIMITS)
+        sample_pixels(resolve_collection(str(tmp_path)), DEFAULT_DECODE_LIMITS)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options, keep_int8_encoder
 from beam_pipeline.shards.manifest import write_manifest
@@ -26,7 +26,7 @@ def options(good, weights, tmp_path):
 @pytest.fixture
 def spec(options, good, tmp_path):
     """The encoder that the options name, in a directory without features."""
-    return encoder_of_options(options, resolve_source(str(good)), None, str(tmp_path))
+    return encoder_of_options(options, resolve_collection(str(good)), None, str(tmp_path))
 
 
 def test_the_options_name_the_encoder(spec, weights):
@@ -42,7 +42,7 @@ def test_features_of_the_same_encoder_are_added_to(options, spec, good, tmp_path
     features = FeatureSet(str(tmp_path), spec.identity, ())
     write_manifest(features)
     assert earlier_features(options, str(tmp_path)) == features
-    assert encoder_of_options(options, resolve_source(str(good)), features, str(tmp_path)) == spec
+    assert encoder_of_options(options, resolve_collection(str(good)), features, str(tmp_path)) == spec
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_other_options_are_refused_before_an_encoder_is_made(options, spec, tmp_
 def test_another_encoder_is_refused(options, spec, good, tmp_path):
     features = FeatureSet(str(tmp_path), spec.identity, ())
     with pytest.raises(UserError, match=r"holds features of .*mixed9.*, and this run would add those of .*mixed10"):
-        encoder_of_options(replace(options, layer="mixed10"), resolve_source(str(good)), features, str(tmp_path))
+        encoder_of_options(replace(options, layer="mixed10"), resolve_collection(str(good)), features, str(tmp_path))
 
 
 def test_an_int8_encoder_is_copied_beside_its_features(spec, weights, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from beam_pipeline.inputs.image_content import content_digest
 from beam_pipeline.inputs.input_file import InputFile, Member
-from beam_pipeline.inputs.sources import resolve_source
+from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.inputs.written_mark import NAMESPACE
 from beam_pipeline.options.collection import CollectionOptions
 from beam_pipeline.runtime.grouping import Packer, unpack
@@ -103,7 +103,7 @@ def test_files_of_one_content_are_one_picture():
 
 
 def plan_of(folder, shard_size=2, standing=NOTHING, captions=None):
-    return PlanShards(resolve_source(str(folder)), standing, CollectionOptions(shard_size=shard_size), captions)
+    return PlanShards(resolve_collection(str(folder)), standing, CollectionOptions(shard_size=shard_size), captions)
 
 
 def test_every_input_is_in_exactly_one_shard_and_empty_shards_are_made(tmp_path, local_pipeline):
@@ -250,7 +250,7 @@ def test_what_is_no_longer_listed_is_counted(places, has_new, counts, split_outp
 def test_a_listing_counts_what_is_no_input(tmp_path, split_outputs):
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "notes.md").write_bytes(b"x")
-    files, counts, notes = split_outputs(list_inputs(resolve_source(str(tmp_path))))
+    files, counts, notes = split_outputs(list_inputs(resolve_collection(str(tmp_path))))
     assert [found.uri for found in files] == [str(tmp_path / "a.jpg")]
     assert (counts, notes) == ({"ignored_other": 1}, [])
 

@@ -1,0 +1,75 @@
+"""captionbeam's own files, which are never inputs, wherever a directory of its lies.
+
+Names alone do not tell: a picture may be called as a file of ours. What lies beside it tells too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from beam_pipeline.inputs.input_file import split_member_uri
+from beam_pipeline.runtime import storage
+
+_SHARD = re.compile(r"(features|captions|words|ledger)-\d{4,}-\d{5,}-of-\d{5,}\.(tfrecord|jsonl)")
+_THUMBNAILS = "thumbnails.zip"
+_SUMMARY = "summary.json"
+_OF_REPORT, _OF_PAGE = "report_files", "_files"
+_THUMBNAIL = re.compile(r"[0-9a-f]{64}\.jpg")
+_GENERATOR = b'<meta name="generator" content="captionbeam '
+_CHECKPOINT = "checkpoint"  # both TensorFlow's folder and the file in it that names the newest
+_PAGE_HEAD = 4096  # bytes
+
+
+class OwnFiles:
+    """Tells captionbeam's own files from others, and keeps what it knows of the directories that it has looked into."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str]] = {}
+        self._pages: dict[str, bool] = {}
+
+    def __contains__(self, uri: str) -> bool:
+        """Whether a file, or the container of a member, is one of captionbeam's own."""
+        member = split_member_uri(uri)
+        directory, _, name = (member[0] if member else uri).rpartition("/")
+        if _SHARD.fullmatch(name):
+            return True
+        if name == _THUMBNAILS:
+            return self._holds_captions(directory)
+        if name == _CHECKPOINT and os.path.basename(directory) == _CHECKPOINT:
+            return any(other.endswith(".index") for other in self._names_in(directory))
+        if directory.endswith(_OF_PAGE) and _THUMBNAIL.fullmatch(name):
+            return self._is_of_page(directory)
+        return False
+
+    def _holds_captions(self, directory: str) -> bool:
+        names = self._names_in(directory)
+        return _SUMMARY in names or any(map(_SHARD.fullmatch, names))
+
+    def _is_of_page(self, folder: str) -> bool:
+        """Whether a folder holds the pictures of a report page, which lies beside it, or is not written yet."""
+        if folder not in self._pages:
+            directory, name = os.path.split(folder)
+            page = folder.removesuffix(_OF_PAGE)
+            self._pages[folder] = any(_is_page(page + ending) for ending in (".html", ".htm")) or (
+                name == _OF_REPORT and self._holds_captions(directory)
+            )
+        return self._pages[folder]
+
+    def _names_in(self, directory: str) -> frozenset[str]:
+        if directory not in self._names:
+            try:
+                self._names[directory] = frozenset(storage.list_directory(directory))
+            except OSError:
+                self._names[directory] = frozenset()
+        return self._names[directory]
+
+
+def _is_page(path: str) -> bool:
+    try:
+        if not storage.is_file(path):
+            return False
+        with storage.open_file(path) as file:
+            return _GENERATOR in file.read(_PAGE_HEAD)
+    except OSError:
+        return False

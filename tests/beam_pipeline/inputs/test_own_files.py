@@ -1,0 +1,57 @@
+import os
+
+import pytest
+
+from beam_pipeline.inputs.own_files import OwnFiles
+from beam_pipeline.reports.page import render
+from beam_pipeline.reports.thumbnails import STORE
+from beam_pipeline.shards.shard_id import ShardId
+from beam_pipeline.words.summary import SUMMARY
+
+THUMBNAIL = "0" * 64 + ".jpg"
+SHARD = ShardId(1, 0, 2)
+
+
+def own(folder, *names) -> list[str]:
+    """Puts files into a folder -> those of them that are captionbeam's own."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_bytes(b"")
+    files = OwnFiles()
+    return [name for name in names if str(folder / name) in files]
+
+
+@pytest.mark.parametrize("beside", [SUMMARY, SHARD.captions(), SHARD.ledger()])
+def test_thumbnails_are_ours_beside_captions_finished_or_not(tmp_path, beside):
+    assert own(tmp_path, STORE, "a.jpg", beside) == [name for name in (STORE, beside) if name != SUMMARY]
+    assert f"{tmp_path}/{STORE}!/{THUMBNAIL}" in OwnFiles()
+
+
+def test_an_archive_of_that_name_elsewhere_is_not(tmp_path):
+    assert own(tmp_path, STORE, "manifest.json", "a.jpg", "features.tfrecord", "captions-1.jsonl") == []
+
+
+def test_features_are_ours_wherever_they_lie(tmp_path):
+    assert own(tmp_path, SHARD.features()) == [SHARD.features()]
+
+
+def test_pictures_of_a_page_are_ours_whatever_its_name_and_those_beside_other_pages_are_not(tmp_path):
+    (tmp_path / "mine.html").write_bytes(render("base.html", (), settings=(), data={}))
+    (tmp_path / "theirs.html").write_text("<!doctype html>")
+    os.mkfifo(tmp_path / "pipe.html")
+    names = [f"{name}_files/{picture}" for name in ("mine", "theirs", "pipe") for picture in (THUMBNAIL, "a.jpg")]
+    assert own(tmp_path, *names) == [f"mine_files/{THUMBNAIL}"]
+
+
+def test_pictures_of_a_report_that_was_interrupted_are_ours(tmp_path):
+    assert own(tmp_path, f"report_files/{THUMBNAIL}", f"trip_files/{THUMBNAIL}", SUMMARY) == [
+        f"report_files/{THUMBNAIL}"
+    ]
+
+
+def test_the_list_of_checkpoints_of_a_training_is_ours(tmp_path):
+    assert own(tmp_path, "checkpoint/checkpoint", "checkpoint/ckpt-1.index", "other/checkpoint") == [
+        "checkpoint/checkpoint"
+    ]
