@@ -62,7 +62,7 @@ def test_looking_at_results_loads_no_model_and_no_pipeline(made, tmp_path, argum
         ("", "required: STAGE"),
         ("extrct", "unknown stage extrct"),
         ("extract --output new", "required: --images"),
-        (f"{EXTRACT} photos", "unexpected argument photos"),
+        (f"{TRAIN} photos", "unexpected argument photos"),
         (f"{EXTRACT} --max-bytes 0", "0 is not a positive whole number"),
         (f"{EXTRACT} --captions none.csv", "none.csv: no such file"),
         (f"{EXTRACT} --weights none.h5", "--weights none.h5: no such file"),

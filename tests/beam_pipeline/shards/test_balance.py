@@ -49,7 +49,8 @@ def test_the_balance_in_a_line(counts, line):
 def test_notices_say_what_else_was_counted():
     assert notices({"listed": 3, "done": 3, "captions_repeated": 0}) == []
     assert notices({"pictures_without_caption": 1, "ignored_shadow": 1200, "ignored_other": 1}) == [
-        "1,200 system files (._NAME, Thumbs.db or similar) were ignored",
+        "1,200 files and folders of thumbnails, trash or a system (such as @eaDir or ._NAME) were left out; to read "
+        "one, name it as --images",
         "1 other file was ignored: its name is not that of an image",
         "1 picture has no caption",
     ]
