@@ -29,6 +29,7 @@ INSTALL = [  # captioning and training
     "lxml>=6,<7",  # XMP in sidecars and pictures, changed in place; ElementTree would rename its prefixes
     "msgspec>=0.20,<1",  # checks JSON that was written before against types with bounds, without other dependencies
     "numpy>=1.26,<3",  # features between Beam and TensorFlow; TensorFlow 2.16 narrows it to below 2
+    "pathspec>=1,<2",  # patterns of --exclude, as in a .gitignore
     "pillow>=11.3,<14",  # decodes pictures; 11.3 brings AVIF; apache-beam 2.77 holds it below 13
     "pyarrow>=14.0.1",  # Parquet tables; apache-beam brings it and narrows it further
     # BLEU, ROUGE-L, CIDEr and METEOR as the COCO caption challenge counts them, CIDEr in training too. METEOR's and

@@ -69,10 +69,10 @@ def left_out_kind(path: str, by_suffix: bool) -> str:
         return ""
     if is_container(name):
         return CONTAINER
-    suffix = os.path.splitext(lower)[1]
-    # A name without a suffix may well be a picture (content-addressed stores); its bytes will tell. Nothing but a dot
-    # in front is no such name, and a name that ends in "/" is an object store's way to write an empty folder.
-    return OTHER if (suffix and suffix not in IMAGE_SUFFIXES) or (not suffix and name[:1] in ("", ".")) else ""
+    # A name without a suffix may well be a picture (content-addressed stores); its bytes will tell. A name of a suffix
+    # alone is none, such as .lock, nor is "", which an object store gives a folder.
+    suffix = os.path.splitext(f"x{lower}" if lower.startswith(".") else lower)[1]
+    return OTHER if not name or (suffix and suffix not in IMAGE_SUFFIXES) else ""
 
 
 class Excluded:

@@ -15,6 +15,7 @@ from training.errors import UserError
         ("a/.lock", ("other", "")),
         ("a/", ("other", "")),
         ("a/.hidden.jpg", ("", "")),
+        ("a/.jpg", ("", "")),
     ],
 )
 def test_names_rule_files_out_in_a_folder_and_hardly_where_the_user_named_them(path, kinds):
