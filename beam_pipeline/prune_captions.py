@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -99,6 +99,6 @@ def prune_caption_shard(shard: ShardId, pictures: list[KeptPicture], output: str
     commit_shard(output, shard, lines)
 
 
-def captions_of(shard: ShardId, wanted: Collection[str], output: str) -> dict[str, CaptionedPicture]:
+def captions_of(shard: ShardId, wanted: Container[str], output: str) -> dict[str, CaptionedPicture]:
     """Shard and hex sha256 of pictures -> those of its captions that are of these pictures, by sha256."""
     return {row.sha256: row for row in read_captions(shard, output) if row.sha256 in wanted}

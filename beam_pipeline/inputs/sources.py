@@ -274,7 +274,7 @@ class Listing:
                     elif self._takes(uri, uri.removeprefix(folder).lstrip("/")):
                         members.add(container, entry)
             except OSError as error:
-                yield InputFile(source.path, UNKNOWN, UNKNOWN, f"the list cannot be read to its end: {reason(error)}")
+                raise UserError(f"--images {source.path}: cannot be read to its end ({reason(error)})") from error
             for container, entries in members:
                 yield from self._some_members(container, entries)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Container, Iterator
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
@@ -24,7 +24,7 @@ class UnreadableInputs(beam.PTransform):
         )
 
 
-def is_gone(uri: str, unreadable: Collection[bytes]) -> bool:
+def is_gone(uri: str, unreadable: Container[bytes]) -> bool:
     """Whether a file that is not listed is known to be no part of the collection any more.
 
     It is not known of a file below a folder or in an archive that cannot be read.

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -198,7 +198,7 @@ class SubtractLedger(beam.PTransform):
 
 
 def keep_unaccounted(
-    group: tuple[bytes, dict[str, Iterable[Any]]], retry_rejected: bool, unreadable: Collection[bytes] = ()
+    group: tuple[bytes, dict[str, Iterable[Any]]], retry_rejected: bool, unreadable: Container[bytes] = ()
 ) -> Iterator[Any]:
     """Listed inputs and ledger lines of one uri -> the InputWithCaptions if it has to be done, counts and places.
 

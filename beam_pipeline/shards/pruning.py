@@ -6,7 +6,7 @@ A prune makes a directory anew, as a run over a new one would, but takes what wa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,7 +105,7 @@ class KeepListed(beam.PTransform):
         return Outputs(kept.main, (kept[COUNTS],))
 
 
-def keep_line(group: tuple[bytes, dict[str, Iterable[Any]]], unreadable: Collection[bytes]) -> Iterator[Any]:
+def keep_line(group: tuple[bytes, dict[str, Iterable[Any]]], unreadable: Container[bytes]) -> Iterator[Any]:
     """Listed inputs and ledger lines of one uri -> (content, (its newest line, whether it is listed)), if it is kept.
 
     Args:
