@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from training.data.feature_set import EncoderIdentity
+from training.keras_settings import usual_keras
 
 if TYPE_CHECKING:
     import keras
@@ -84,19 +85,18 @@ class Architecture(ABC):
       name: as the identity of an encoder gives it.
       layers: Keras' names of the layers whose output may be a feature, each a grid [n, H, W, C].
       imagenet_weights: name of the file that Keras keeps its ImageNet weights in.
+      imagenet_url, imagenet_md5: where Keras has that file, and its digest.
     """
 
     name: str
     layers: tuple[str, ...]
     imagenet_weights: str
+    imagenet_url: str
+    imagenet_md5: str
 
     @abstractmethod
-    def build(self, weights: str | None = None) -> keras.Model:
-        """Makes the network.
-
-        Args:
-          weights: "imagenet" for those of Keras, downloaded on first use; None for fresh ones.
-        """
+    def build(self) -> keras.Model:
+        """Makes the network, with fresh weights."""
 
     @abstractmethod
     def preprocess(self, pixels: tf.Tensor) -> tf.Tensor:
@@ -104,14 +104,8 @@ class Architecture(ABC):
 
     def build_with_precision(self, precision: str) -> keras.Model:
         """Makes the network with fresh weights, to compute in "bfloat16" or "float32"."""
-        import keras
-
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy("mixed_bfloat16" if precision == BFLOAT16 else "float32")
-        try:
+        with usual_keras("mixed_bfloat16" if precision == BFLOAT16 else "float32"):
             return self.build()
-        finally:
-            keras.config.set_dtype_policy(policy)
 
 
 class Engine(ABC):

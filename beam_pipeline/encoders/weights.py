@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from beam_pipeline.encoders.base import RANDOM, Architecture, EncoderSpec
 from beam_pipeline.encoders.random_weights import set_random_weights
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.surroundings import keras_home
 from training.errors import UserError
 from training.scratch import scratch_directory
 
@@ -44,14 +45,25 @@ def imagenet_weight_file(architecture: Architecture) -> str:
     Raises:
       UserError: they are not in Keras' cache and cannot be downloaded.
     """
-    home = os.environ.get("KERAS_HOME", os.path.expanduser("~/.keras"))
+    home = keras_home()
     cached = os.path.join(home, "models", architecture.imagenet_weights)
     if os.path.exists(cached):
         return cached
+    import keras
+
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_SECONDS)  # urlretrieve has none: an unreachable host must not hang the job
     try:
-        architecture.build("imagenet")
+        os.makedirs(os.path.dirname(cached), exist_ok=True)
+        if not os.access(home, os.W_OK):  # Keras would take a folder in /tmp, which anybody may make
+            raise PermissionError(f"{home} cannot be written")
+        keras.utils.get_file(
+            architecture.imagenet_weights,
+            architecture.imagenet_url,
+            cache_dir=home,
+            cache_subdir="models",
+            file_hash=architecture.imagenet_md5,
+        )
     except Exception as error:  # Keras raises a bare one when the download fails
         raise UserError(
             f"--weights imagenet: Keras could not download its weights ({_one_line(error)}); without a network, "

@@ -18,6 +18,7 @@ import tensorflow as tf
 from keras.random import SeedGenerator
 
 from training.errors import UserError
+from training.keras_settings import usual_keras
 from training.models.layers import Dropout, Lstm, NoDropout, Standardize
 
 Tensors = tuple[tf.Tensor, ...]
@@ -254,9 +255,10 @@ def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int =
         raise UserError(
             f"hidden_size {config.hidden_size} is not a multiple of the {config.heads} heads of attention; choose one"
         )
-    model = MODELS[config.model](config, SeedGenerator(seed))
-    memory = model.encode(tf.zeros([1, *feature_shape]), NoDropout())
-    pre_logits, _ = model.step(memory, model.start(memory, 1), tf.zeros([1, 1], tf.int32))
-    model.logits(pre_logits)
-    model.built = True
+    with usual_keras():
+        model = MODELS[config.model](config, SeedGenerator(seed))
+        memory = model.encode(tf.zeros([1, *feature_shape]), NoDropout())
+        pre_logits, _ = model.step(memory, model.start(memory, 1), tf.zeros([1, 1], tf.int32))
+        model.logits(pre_logits)
+        model.built = True
     return model

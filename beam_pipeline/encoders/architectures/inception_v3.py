@@ -20,17 +20,15 @@ class InceptionV3(Architecture):
     # write (docs/explanation/caption-quality.md) and is cheaper.
     layers = ("mixed9", "mixed10")
     imagenet_weights = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    imagenet_url = f"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/{imagenet_weights}"
+    imagenet_md5 = "bcbd6486424b2319ff4ef7d526e38f63"
 
-    def build(self, weights: str | None = None) -> keras.Model:
-        """Makes the network without its classifier.
-
-        Args:
-          weights: "imagenet" for those of Keras, downloaded on first use; None for fresh ones.
-        """
+    def build(self) -> keras.Model:
+        """Makes the network without its classifier, with fresh weights."""
         import keras
 
         shape = (INPUT_SIZE, INPUT_SIZE, 3)
-        return keras.applications.InceptionV3(weights=weights, include_top=False, input_shape=shape)
+        return keras.applications.InceptionV3(weights=None, include_top=False, input_shape=shape)
 
     def preprocess(self, pixels: tf.Tensor) -> tf.Tensor:
         """RGB uint8 [n, 299, 299, 3] -> float32 from -1 to 1, as InceptionV3 was trained."""

@@ -6,6 +6,8 @@ tiny            a network of one convolution, which is built in no time
 no_sample       pictures to fit weights to, where none may be asked for
 """
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -35,11 +37,12 @@ class Tiny(Architecture):
     layers = ("grid",)
     imagenet_weights = "tiny_notop.h5"
 
-    def build(self, weights=None):
+    imagenet_url = "http://127.0.0.1:9/nobody"
+    imagenet_md5 = hashlib.md5(b"weights").hexdigest()
+
+    def build(self):
         import keras
 
-        if weights:
-            raise OSError("no\nnetwork")
         picture = keras.Input([299, 299, 3])
         patches = keras.layers.Conv2D(4, 100, strides=100)(picture)
         norm = keras.layers.BatchNormalization(name="grid")(patches)

@@ -1,3 +1,6 @@
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import h5py
 import keras
 import numpy as np
@@ -53,13 +56,40 @@ def test_only_hdf5_is_a_weight_file(weights, tmp_path, monkeypatch):
         find_weight_file("photo.jpg")
 
 
-def test_weights_of_keras_are_taken_from_its_cache(tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    cached = tmp_path / "models" / "tiny_notop.h5"
-    with pytest.raises(
-        UserError, match=f"could not download its weights .no network.; .*tiny_notop.h5 into {cached.parent}"
-    ):
+@pytest.fixture
+def server():
+    """A server of one file; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"weights")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/weights"
+        server.shutdown()
+
+
+def test_weights_of_keras_are_taken_from_its_cache_or_put_there(tiny, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    cached = tmp_path / "keras" / "models" / "tiny_notop.h5"
+    refused = f"could not download its weights .*Connection refused.*; .*tiny_notop.h5 into {cached.parent}"
+    with pytest.raises(UserError, match=refused):
         imagenet_weight_file(tiny)
-    cached.parent.mkdir()
-    cached.write_bytes(b"")
+    tiny.imagenet_url = server
     assert imagenet_weight_file(tiny) == str(cached)
+    assert cached.read_bytes() == b"weights"
+    tiny.imagenet_url = "nowhere"
+    assert imagenet_weight_file(tiny) == str(cached)
+
+
+def test_a_home_that_is_none_is_named(tiny, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"could not download its weights .*Not a directory"):
+        imagenet_weight_file(tiny)
