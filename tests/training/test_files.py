@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from training import files
 from training.errors import JobFailed, UserError
 from training.files import (
     is_local,
@@ -126,7 +127,7 @@ def test_a_file_system_without_locks_is_no_other_run(tmp_path, monkeypatch, capl
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr(logging.getLogger("captionbeam"), "propagate", True)
+    monkeypatch.setattr(files, "log", logging.getLogger("test"))  # whatever other tests made of ours
     with locked(str(tmp_path)):
         assert is_locked(str(tmp_path)) is None
     assert caplog.messages == [
