@@ -1,7 +1,7 @@
 """Description and keywords inside a picture's file; what XMP, IPTC and EXIF hold there is read before any is written.
 
-Exiv2 reads and makes blocks of IPTC and EXIF. It would write XMP in its own words, and PNG and WebP with other EXIF,
-profiles and comments. So in JPEG, PNG and WebP only the blocks that change are replaced, and XMP is changed where it
+Exiv2 reads IPTC and EXIF, and makes blocks of IPTC. It would write XMP in its own words, and others' EXIF, profiles and
+comments in another form. So in JPEG, PNG and WebP only the blocks that change are replaced, and XMP is changed where it
 stands. A TIFF is written by Exiv2, with our XMP in place of a placeholder. Afterwards the file is read again, and given
 up where anything else than description and keywords has changed.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from beam_pipeline.exports.legacy_metadata import LegacyMetadata
 from beam_pipeline.exports.mark import Mark, next_states
-from beam_pipeline.exports.splice import DoesNotFit, is_exif, is_iptc, transplant, with_xmp
+from beam_pipeline.exports.splice import DoesNotFit, with_image_description, with_iptc, with_xmp
 from beam_pipeline.exports.xmp import Packet, UnreadableXmp
 from beam_pipeline.exports.xmp_merge import Words, decide, merge, take_back
 from beam_pipeline.inputs.image_content import content_digest, xmp_packets
@@ -72,7 +72,7 @@ def write_words(data: bytes, words: Words) -> Written:
         changes = (*merge(packet, decision), *legacy.merge(decision))
         if changes:
             packet.set_mark(Mark(words.model_id, next_states(earlier, image, words.sha256), image, changes, created))
-        if packet.to_bytes() == before and not legacy.changes_iptc and not legacy.changes_exif:
+        if packet.to_bytes() == before and not legacy.changes_iptc and legacy.image_description is None:
             return Written(None, legacy.note)
         gone = created and packet.is_empty()
         return Written(_write(data, None if gone else packet, legacy, earlier), legacy.note)
@@ -157,18 +157,13 @@ def _write(data: bytes, packet: Packet | None, legacy: LegacyMetadata, mark: Mar
 
 
 def _with_legacy(data: bytes, legacy: LegacyMetadata) -> bytes:
-    """JPEG, PNG or WebP -> the same with the blocks of IPTC and EXIF as Exiv2 writes them, where they change."""
-    if not legacy.changes_iptc and not legacy.changes_exif:
-        return data
-    with _opened(data) as image:
-        legacy.write(image)
-        source = image.get_bytes()
+    """JPEG, PNG or WebP -> the same with IPTC as Exiv2 writes it and another ImageDescription, where they change."""
     if legacy.changes_iptc:
-        data = transplant(source, data, is_iptc)
-    if legacy.changes_exif:
-        if not any(is_exif(data, part) for part in parts(data)):
-            raise UnwritableMetadata("has its EXIF in a form that is not written to")
-        data = transplant(source, data, is_exif)
+        with _opened(data) as image:
+            legacy.write_iptc(image)
+            data = with_iptc(data, image.get_bytes())
+    if legacy.image_description is not None:
+        data = with_image_description(data, legacy.image_description.encode("latin-1"))
     return data
 
 

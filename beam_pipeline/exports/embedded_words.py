@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from beam_pipeline.exports.legacy_metadata import LegacyMetadata
-from beam_pipeline.exports.mark import DESCRIPTION, SUBJECT
+from beam_pipeline.exports.mark import SUBJECT, XMP_TEXTS
 from beam_pipeline.exports.splice import is_exif, is_iptc
 from beam_pipeline.exports.xmp import Packet, UnreadableXmp
 from beam_pipeline.exports.xmp_merge import Elsewhere, take_back
@@ -41,7 +41,7 @@ def words_in(data: bytes) -> Elsewhere:
         take_back(packet, mark)
         legacy.take_back(mark)
         found.append(packet)
-    texts = [text for packet in found for text in packet.texts(DESCRIPTION).values() if text.strip()]
+    texts = [text for packet in found for name in XMP_TEXTS for text in packet.texts(name).values() if text.strip()]
     others = legacy.elsewhere()
     keywords = (*(word for packet in found for word in packet.words(SUBJECT)), *others.keywords)
     return Elsewhere(next(iter(texts), others.description), others.other_text, keywords)

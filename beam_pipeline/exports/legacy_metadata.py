@@ -47,6 +47,9 @@ _BY_MACHINE = re.compile(
 )
 
 
+_NO_TEXT = re.compile("[\0-\x08\x0e-\x1f\ufffd]")  # binary data in the place of a text
+
+
 class LegacyMetadata:
     """IPTC and EXIF of an open picture, and what is to change in them.
 
@@ -80,18 +83,22 @@ class LegacyMetadata:
         return any(field != EXIF_DESCRIPTION for field in self._changed())
 
     @property
-    def changes_exif(self) -> bool:
-        """Whether EXIF is to be written."""
-        return EXIF_DESCRIPTION in self._changed()
+    def image_description(self) -> str | None:
+        """The new ImageDescription of EXIF; None where it stays."""
+        description: str | None = self._changed().get(EXIF_DESCRIPTION)
+        return description
+
+    def write_iptc(self, image: Any) -> None:
+        """Writes the IPTC that is to change into the picture, opened again."""
+        changed = {_TAGS[field]: value or None for field, value in self._changed().items() if field != EXIF_DESCRIPTION}
+        if changed:
+            image.modify_iptc(changed, "latin-1")
 
     def write(self, image: Any) -> None:
-        """Writes what is to change into the picture, opened again."""
-        changed = self._changed()
-        iptc = {_TAGS[field]: value or None for field, value in changed.items() if _TAGS[field] in _IPTC_TAGS}
-        if iptc:
-            image.modify_iptc(iptc, "latin-1")
-        if EXIF_DESCRIPTION in changed:
-            image.modify_exif({_TAGS[EXIF_DESCRIPTION]: changed[EXIF_DESCRIPTION]}, "latin-1")
+        """Writes all that is to change into the picture, opened again."""
+        self.write_iptc(image)
+        if self.image_description is not None:
+            image.modify_exif({_TAGS[EXIF_DESCRIPTION]: self.image_description}, "latin-1")
 
     def elsewhere(self) -> Elsewhere:
         """Returns what a person wrote into the picture outside its XMP."""
@@ -226,7 +233,7 @@ def _windows(value: Any) -> str:
 
 def _by_person(text: str) -> str:
     text = text.strip("\0 \t\r\n")
-    return "" if _BY_MACHINE.fullmatch(text) else text
+    return "" if _BY_MACHINE.fullmatch(text) or _NO_TEXT.search(text) else text
 
 
 def _without(words: list[str], taken: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from training.errors import UserError
 
 Field = Literal[
     "dc:description",
+    "tiff:ImageDescription",
     "dc:subject",
     "digiKam:TagsList",
     "lr:hierarchicalSubject",
@@ -24,6 +25,7 @@ Field = Literal[
 ]
 (
     DESCRIPTION,
+    TIFF_DESCRIPTION,
     SUBJECT,
     TAGS_LIST,
     HIERARCHY,
@@ -32,6 +34,7 @@ Field = Literal[
     IPTC_KEYWORDS,
     EXIF_DESCRIPTION,
 ) = get_args(Field)
+XMP_TEXTS: tuple[Field, ...] = (DESCRIPTION, TIFF_DESCRIPTION)
 XMP_LISTS: tuple[Field, ...] = (SUBJECT, TAGS_LIST, HIERARCHY)
 
 _MOST_BYTES = 1 << 20

@@ -12,35 +12,57 @@ from beam_pipeline.inputs.picture_parts import JPEG, PNG, SCAN, WEBP, Part, form
 _LONGEST_SEGMENT = 65_533
 _EXIF, _PHOTOSHOP = b"Exif\0\0", b"Photoshop 3.0\0"
 _APP0, _APP13 = b"\xe0", b"\xed"
+_IMAGE_DESCRIPTION, _ASCII = 270, 2  # a tag of TIFF, and its type
 _VP8X, _XMP_FLAG, _ALPHA_FLAG = b"VP8X", 0x04, 0x10
 
 
 class DoesNotFit(ValueError):
-    """XMP is too large for the format."""
+    """A file cannot hold a block; the message is the reason, for a person."""
 
 
-def is_exif(data: bytes, part: Part) -> bool:
-    """Whether a part of a JPEG, PNG or WebP file is its EXIF."""
-    if form_of(data) == JPEG:
-        return part.kind == APP1 and data.startswith(_EXIF, part.content)
-    return part.kind in (b"eXIf", b"EXIF")
+def with_iptc(data: bytes, source: bytes) -> bytes:
+    """A JPEG -> the same with the blocks of another JPEG that hold IPTC."""
+    new = b"".join(source[part.start : part.end] for part in parts(source) if is_iptc(source, part))
+    return _replace(data, is_iptc, new)
 
 
-def is_iptc(data: bytes, part: Part) -> bool:
-    """Whether a part of a JPEG file is Photoshop's block, which holds IPTC."""
-    return part.kind == _APP13 and data.startswith(_PHOTOSHOP, part.content)
+def with_image_description(data: bytes, text: bytes) -> bytes:
+    """A JPEG, PNG or WebP file whose EXIF has an ImageDescription -> the same with another one.
 
+    It is added to the end of the EXIF data, so that nothing in them moves.
 
-def transplant(source: bytes, data: bytes, belongs: Callable[[bytes, Part], bool]) -> bytes:
-    """Blocks of a file -> into another one of the same format, in place of its own.
-
-    Args:
-      source: has the new blocks.
-      data: gets them.
-      belongs: says of a part of a file whether it is such a block.
+    Raises:
+      DoesNotFit: the file has no such EXIF, or it would be too large for a JPEG.
     """
-    new = b"".join(source[part.start : part.end] for part in parts(source) if belongs(source, part))
-    return _replace(data, belongs, new)
+    part = next((part for part in parts(data) if is_exif(data, part)), None)
+    if part is None:
+        raise DoesNotFit("has its EXIF in a form that is not written to")
+    start = part.content + (len(_EXIF) if data.startswith(_EXIF, part.content) else 0)
+    content = data[part.content : start] + _described(data[start : part.content_end], text)
+    form = form_of(data)
+    if form == JPEG:
+        block = _segment(APP1, content)
+    else:
+        block = _png_chunk(part.kind, content) if form == PNG else _webp_chunk(part.kind, content)
+    changed = data[: part.start] + block + data[part.end :]
+    return _with_riff_size(changed) if form == WEBP else changed
+
+
+def _described(exif: bytes, text: bytes) -> bytes:
+    order, value = "<" if exif[:2] == b"II" else ">", text + b"\0"
+    try:
+        (at,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, at)
+        for place in range(at + 2, at + 2 + 12 * count, 12):
+            if struct.unpack_from(order + "H", exif, place) == (_IMAGE_DESCRIPTION,):
+                exif += bytes(len(exif) % 2)
+                is_short = len(value) <= 4
+                where = value.ljust(4, b"\0") if is_short else struct.pack(order + "I", len(exif))
+                entry = struct.pack(order + "HI", _ASCII, len(value)) + where
+                return exif[: place + 2] + entry + exif[place + 12 :] + (b"" if is_short else value)
+    except struct.error:
+        pass
+    raise DoesNotFit("has its EXIF in a form that is not written to")
 
 
 def with_xmp(data: bytes, packet: bytes | None) -> bytes:
@@ -55,14 +77,28 @@ def with_xmp(data: bytes, packet: bytes | None) -> bytes:
     if packet is None:
         block = b""
     elif form == JPEG:
-        content = XMP_START + packet
-        if len(content) > _LONGEST_SEGMENT:
-            raise DoesNotFit(f"its XMP would have {len(content):,} bytes, more than a JPEG segment holds")
-        block = b"\xff" + APP1 + struct.pack(">H", len(content) + 2) + content
+        block = _segment(APP1, XMP_START + packet)
     else:
-        content = b"iTXt" + PNG_XMP + bytes(4) + packet
-        block = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+        block = _png_chunk(b"iTXt", PNG_XMP + bytes(4) + packet)
     return _replace(data, is_xmp, block)
+
+
+def _segment(marker: bytes, content: bytes) -> bytes:
+    if len(content) > _LONGEST_SEGMENT:
+        raise DoesNotFit(f"would have metadata of {len(content):,} bytes in one piece, more than a JPEG segment holds")
+    return b"\xff" + marker + struct.pack(">H", len(content) + 2) + content
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _webp_chunk(kind: bytes, content: bytes) -> bytes:
+    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def _with_riff_size(data: bytes) -> bytes:
+    return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
 
 def _replace(data: bytes, belongs: Callable[[bytes, Part], bool], block: bytes) -> bytes:
@@ -78,6 +114,18 @@ def _replace(data: bytes, belongs: Callable[[bytes, Part], bool], block: bytes) 
     return b"".join([*pieces, data[start:]])
 
 
+def is_exif(data: bytes, part: Part) -> bool:
+    """Whether a part of a JPEG, PNG or WebP file is its EXIF."""
+    if form_of(data) == JPEG:
+        return part.kind == APP1 and data.startswith(_EXIF, part.content)
+    return part.kind in (b"eXIf", b"EXIF")
+
+
+def is_iptc(data: bytes, part: Part) -> bool:
+    """Whether a part of a JPEG file is Photoshop's block, which holds IPTC."""
+    return part.kind == _APP13 and data.startswith(_PHOTOSHOP, part.content)
+
+
 def _is_place(data: bytes, part: Part) -> bool:
     """Whether a new block goes before this part."""
     form = form_of(data)
@@ -87,14 +135,13 @@ def _is_place(data: bytes, part: Part) -> bool:
 
 
 def _webp_with_xmp(data: bytes, packet: bytes | None) -> bytes:
-    chunk = b"" if packet is None else b"XMP " + struct.pack("<I", len(packet)) + packet + bytes(len(packet) % 2)
+    chunk = b"" if packet is None else _webp_chunk(b"XMP ", packet)
     if packet is not None and data[12:16] != _VP8X:
         data = data[:12] + _vp8x(data) + data[12:]
     if data[12:16] == _VP8X:
         flags = data[20] & ~_XMP_FLAG | (_XMP_FLAG if packet is not None else 0)
         data = data[:20] + bytes([flags]) + data[21:]
-    data = _replace(data, is_xmp, chunk)
-    return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    return _with_riff_size(_replace(data, is_xmp, chunk))
 
 
 def _vp8x(data: bytes) -> bytes:
@@ -108,4 +155,4 @@ def _vp8x(data: bytes) -> bytes:
         width, height = (size & 0x3FFF for size in struct.unpack_from("<HH", content, 6))
         width, height, flags = width - 1, height - 1, 0
     size = struct.pack("<I", width)[:3] + struct.pack("<I", height)[:3]
-    return _VP8X + struct.pack("<I", 10) + bytes([flags, 0, 0, 0]) + size
+    return _webp_chunk(_VP8X, bytes([flags, 0, 0, 0]) + size)

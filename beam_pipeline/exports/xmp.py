@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from beam_pipeline.exports.mark import DESCRIPTION, XMP_LISTS, Mark, mark_from_text, mark_to_text
+from beam_pipeline.exports.mark import XMP_LISTS, XMP_TEXTS, Mark, mark_from_text, mark_to_text
 from beam_pipeline.inputs.written_mark import IMAGE, NAMESPACE, PREFIX, SHA256
 
 DEFAULT_LANGUAGE = "x-default"
@@ -27,6 +27,7 @@ _NAMESPACES = {
     "lr": "http://ns.adobe.com/lightroom/1.0/",
     "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
     "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "tiff": "http://ns.adobe.com/tiff/1.0/",
     PREFIX: NAMESPACE,
 }
 _ORDERED = ("digiKam:TagsList",)  # lists that are written as rdf:Seq; the others as rdf:Bag
@@ -110,7 +111,7 @@ class Packet:
 
     def holds_words(self) -> bool:
         """Whether it has a description or keywords."""
-        return any(next(self._values(name), None) is not None for name in (DESCRIPTION, *XMP_LISTS))
+        return any(next(self._values(name), None) is not None for name in (*XMP_TEXTS, *XMP_LISTS))
 
     def texts(self, name: str) -> dict[str, str]:
         """Property, as `dc:description` -> its texts by language, the default one first; empty without one."""

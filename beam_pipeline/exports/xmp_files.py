@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from beam_pipeline.exports.embedded_words import words_in
-from beam_pipeline.exports.mark import DESCRIPTION, SUBJECT
+from beam_pipeline.exports.mark import SUBJECT, XMP_TEXTS
 from beam_pipeline.exports.outcomes import TAKEN_BACK, UNCHANGED, WRITTEN
 from beam_pipeline.exports.places import NoPlace, Places
 from beam_pipeline.exports.xmp import Packet, UnreadableXmp
@@ -112,6 +112,6 @@ def _elsewhere(sidecars: dict[str, bytes], embedded: Elsewhere) -> Elsewhere:
     packets = [Packet(data) for data in sidecars.values()]
     for packet in packets:
         take_back(packet, packet.mark())
-    texts = [text for packet in packets for text in packet.texts(DESCRIPTION).values() if text.strip()]
+    texts = [text for packet in packets for name in XMP_TEXTS for text in packet.texts(name).values() if text.strip()]
     keywords = (*(word for packet in packets for word in packet.words(SUBJECT)), *embedded.keywords)
     return Elsewhere(next(iter(texts), embedded.description), embedded.other_text, keywords)

@@ -11,6 +11,7 @@ from beam_pipeline.exports.mark import (
     SUBJECT,
     TAGS_LIST,
     XMP_LISTS,
+    XMP_TEXTS,
     Change,
     Field,
     Mark,
@@ -121,7 +122,7 @@ class Decision:
 
 def decide(packet: Packet, words: Words, elsewhere: Elsewhere) -> Decision:
     """XMP that holds none of our words, and a person's elsewhere -> what is to be written."""
-    texts = (text.strip() for text in packet.texts(DESCRIPTION).values())
+    texts = (text.strip() for name in XMP_TEXTS for text in packet.texts(name).values())
     existing = next(filter(None, texts), "") or elsewhere.description
     others = (text.strip() for name in _OTHER_TEXTS for text in packet.texts(name).values())
     any_text = existing or elsewhere.other_text or next(filter(None, others), "")
@@ -143,10 +144,10 @@ def take_back(packet: Packet, mark: Mark | None) -> None:
     for change in mark.changes:
         if change.field in XMP_LISTS:
             packet.remove_words(change.field, change.wrote)
-        elif change.field == DESCRIPTION:
-            found = packet.texts(DESCRIPTION).get(change.language.lower())
+        elif change.field in XMP_TEXTS:
+            found = packet.texts(change.field).get(change.language.lower())
             if found == valid(change.wrote[0]):
-                packet.set_text(DESCRIPTION, change.before, change.language)
+                packet.set_text(change.field, change.before, change.language)
     packet.set_mark(None)
 
 
@@ -160,13 +161,14 @@ def new_description(existing: str, caption: str, mode: str) -> str | None:
 
 
 def _describe(packet: Packet, decision: Decision) -> Iterator[Change]:
-    texts = packet.texts(DESCRIPTION)
-    before = texts.get(DEFAULT_LANGUAGE)
-    own = before if before and before.strip() else next(filter(str.strip, texts.values()), "")
-    text = decision.description_for(own)
-    if text is not None and text != before:
-        packet.set_text(DESCRIPTION, text)
-        yield Change(DESCRIPTION, (text,), before, DEFAULT_LANGUAGE)
+    for name in XMP_TEXTS:
+        texts = packet.texts(name)
+        before = texts.get(DEFAULT_LANGUAGE)
+        own = next(filter(str.strip, texts.values()), "")  # in the default language, if there is one
+        text = decision.description_for(own)
+        if text is not None and text != before and (own or name == DESCRIPTION):
+            packet.set_text(name, text)
+            yield Change(name, (text,), before, DEFAULT_LANGUAGE)
 
 
 def _persons_words(packet: Packet, elsewhere: Elsewhere) -> list[str]:

@@ -211,6 +211,12 @@ def test_a_title_or_a_comment_of_a_person_counts_as_a_description(picture, read,
     assert read(over)[1] == read(data)[1]
 
 
+@pytest.mark.parametrize("comment", ["charset=Ascii Screenshot", "\x01\x02\x03", "   ", "charset=Unicode "])
+def test_a_comment_by_a_program_or_in_binary_is_no_description(picture, comment):
+    new = written(picture(exif={"Exif.Photo.UserComment": comment})).data
+    assert xmp_of(new)[0] == {"x-default": "a dog"}
+
+
 @pytest.mark.parametrize("text", ["OLYMPUS DIGITAL CAMERA         ", "SONY DSC", " ", "DCIM\\100MEDIA\\DJI_0001.JPG"])
 def test_what_a_camera_writes_is_no_persons_description(picture, read, text):
     new = written(picture(exif={DESCRIPTION: text})).data

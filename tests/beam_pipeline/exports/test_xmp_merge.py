@@ -56,6 +56,17 @@ def test_a_persons_description_stays_is_added_to_or_replaced_in_one_language(mod
     assert take_back_sidecar(written) == Packet(data).to_bytes()
 
 
+@pytest.mark.parametrize(("mode", "expected"), [("skip", "Anna"), ("append", "Anna a dog"), ("overwrite", "a dog")])
+def test_a_description_in_the_older_property_is_a_persons_too(mode, expected):
+    older = described(x_default="Anna").replace("dc:description", "tiff:ImageDescription")
+    data = xmp(older, 'xmlns:tiff="http://ns.adobe.com/tiff/1.0/"')
+    written = merge_sidecar(data, words(mode=mode))
+    packet = Packet(written)
+    assert packet.texts("tiff:ImageDescription") == {"x-default": expected}
+    assert packet.texts("dc:description") == ({} if mode == "skip" else {"x-default": expected})
+    assert take_back_sidecar(written) == Packet(data).to_bytes()
+
+
 def test_keywords_are_added_to_each_list_and_hierarchies_stay():
     data = xmp(bag("dc:subject", "Dog", "Lake") + bag("lr:hierarchicalSubject", "Animals|Dog", "Places|Lake"), ALL)
     packet = Packet(merge_sidecar(data, words()))
