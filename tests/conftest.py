@@ -47,6 +47,7 @@ from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import shard_statistics, write_words
 from beam_pipeline.words.writer import ResultWriter
+from training.documents import to_document
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -147,6 +148,18 @@ def encoder():
 @pytest.fixture
 def load_encoder(encoder):
     return lambda spec: encoder()
+
+
+@pytest.fixture(scope="session")
+def edit_document():
+    """Changes entries of a JSON document that captionbeam wrote, its checksum too; a value None removes its entry."""
+
+    def edit_document(path, **entries) -> None:
+        document = {**json.loads(Path(path).read_text()), **entries}
+        content = {name: value for name, value in document.items() if name not in entries or value is not None}
+        Path(path).write_bytes(to_document(content))
+
+    return edit_document
 
 
 @pytest.fixture(scope="session")

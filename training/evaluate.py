@@ -92,7 +92,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """
     features = load_feature_set(options.features)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
-    trained_with = read_config(member_paths(options.captioner)[0])["trained_with"] if options.captioner else None
+    trained_with = read_config(member_paths(options.captioner)[0]).trained_with if options.captioner else None
     split, why_not = training_split(options.train_list, trained_with, features)
     captioned = _read_captions(options, features, listed) if options.captions else _caption(options, features, listed)
     generated, references, origin = captioned.generated, captioned.pictures.references, captioned.origin

@@ -88,11 +88,6 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
-def read_json(path: str) -> Any:
-    """Path -> parsed JSON; raises OSError as `reading` does, and ValueError if the file is not JSON in UTF-8."""
-    return json.loads(read_bytes(path).decode())
-
-
 @contextlib.contextmanager
 def reading_own(path: str) -> Iterator[BinaryIO]:
     """Opens a file of a directory that captionbeam made, for reading bytes; a link is not followed.
@@ -133,31 +128,22 @@ def exists(path: str) -> bool:
         return gfile.exists(path)
 
 
-def read_versioned_json(path: str, schema_version: int, renew: str) -> Any:
-    """Path -> parsed JSON object with the `schema_version` that is wanted; None if there is no file.
-
-    Args:
-      renew: what to do about an object of another version, as the end of the message.
-
-    Raises:
-      UserError: it is of another schema version.
-      OSError, ValueError: as `read_json` does.
-      KeyError, TypeError: it is not an object with a schema version.
-    """
-    if not exists(path):
-        return None
-    document = read_json(path)
-    if document["schema_version"] != schema_version:
-        raise UserError(f"{path}: schema version {document['schema_version']}, not {schema_version}; {renew}")
-    return document
-
-
 def file_size(path: str) -> int:
     """Path -> size of the file in bytes; raises FileNotFoundError if there is none."""
     if is_local(path):
         return os.path.getsize(path)
     with _remote(path) as gfile:
         return gfile.stat(path).length
+
+
+def own_size(path: str) -> int:
+    """Path of a file of a directory that captionbeam made -> its size in bytes.
+
+    Raises:
+      UserError: it is a link, a folder or a device.
+      FileNotFoundError: there is none.
+    """
+    return files.require_own(path) if is_local(path) else file_size(path)
 
 
 def content_hash(path: str) -> str:
@@ -224,6 +210,12 @@ def write_document(path: str, content: Mapping[str, Any]) -> None:
 def copy_file(source: str, target: str) -> None:
     """Copies a file, local or remote each; `target` appears whole."""
     with reading(source) as reader, new_file(target) as local, open(local, "wb") as writer:
+        shutil.copyfileobj(reader, writer, _BLOCK)
+
+
+def copy_own(source: str, target: str) -> None:
+    """Copies a file of a directory that captionbeam made; a link is not followed. `target` appears whole."""
+    with reading_own(source) as reader, new_file(target) as local, open(local, "wb") as writer:
         shutil.copyfileobj(reader, writer, _BLOCK)
 
 

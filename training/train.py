@@ -6,6 +6,7 @@ checkpoint, as if nothing had happened.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import posixpath
 import time
@@ -30,11 +31,11 @@ from training.fitting.state import Stage
 from training.fitting.trainer import Trainer
 from training.models.caption_models import WORD_SPREAD, CaptionModel, ModelConfig, build_model
 from training.models.captioner import load_captioner, load_weights, write_config
-from training.models.captioner_files import CHECKPOINTS, CONFIG, LOG, METRICS, read_config
+from training.models.captioner_files import CHECKPOINTS, CONFIG, LOG, METRICS, WEIGHTS, read_config, read_metrics
 from training.models.confidence import remove_confidence
 from training.models.presence import load_presence, remove_presence
 from training.options import TrainOptions, with_defaults
-from training.storage import content_hash, copy_file, exists, make_directory, read_json, write_json
+from training.storage import content_hash, copy_own, exists, make_directory, read_document, write_document
 from training.text.glove import load_glove, project
 from training.text.plurals import counted
 from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary
@@ -122,7 +123,8 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
         "vocabulary": len(vocabulary),
         "parameters": int(sum(np.prod(variable.shape) for variable in model.trainable_variables)),
     }
-    write_json(posixpath.join(options.output, METRICS), metrics)
+    sha256 = {name: content_hash(posixpath.join(options.output, name)) for name in (WEIGHTS, VOCABULARY)}
+    write_document(posixpath.join(options.output, METRICS), {**metrics, "sha256": sha256})
     print(
         f"{options.output}: {counted(state.epoch, 'epoch')} in {(time.monotonic() - began) / 60:.1f} min, "
         f"best CIDEr on dev {100 * state.best:.1f} (epoch {state.best_epoch})"
@@ -149,11 +151,12 @@ def _finished_metrics(output: str, settings: dict[str, Any]) -> dict[str, Any] |
     """
     if not exists(posixpath.join(output, CONFIG)):
         return None
-    difference = _first_difference(read_config(output)["trained_with"], settings)
+    difference = _first_difference(read_config(output).trained_with, settings)
     if difference:
         raise UserError(f"--output {output}: holds a captioner trained with {difference}; choose another --output")
-    metrics = posixpath.join(output, METRICS)
-    return read_json(metrics) if exists(metrics) else None
+    if read_metrics(output) is None:
+        return None
+    return read_document(posixpath.join(output, METRICS), dict[str, Any], "")
 
 
 def _first_difference(earlier: dict[str, Any], now: dict[str, Any]) -> str | None:
@@ -264,5 +267,5 @@ def _copy_encoder(options: TrainOptions) -> None:
     """Copies what new pictures need beside the captioner: statistics of random encoder weights, or an int8 encoder."""
     for name in (RANDOM_STATISTICS, INT8_ENCODER):
         source = posixpath.join(options.features, name)
-        if exists(source):
-            copy_file(source, posixpath.join(options.output, name))
+        with contextlib.suppress(FileNotFoundError):
+            copy_own(source, posixpath.join(options.output, name))

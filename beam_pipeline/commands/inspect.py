@@ -18,7 +18,7 @@ from beam_pipeline.words.summary import counted_shards, read_summary, read_table
 from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.errors import UserError
-from training.models.captioner_files import METRICS, read_config
+from training.models.captioner_files import CONFIG_SCHEMA_VERSION, METRICS, read_config, read_metrics
 
 TOP_WORDS = 10
 ROWS_SHOWN = 20
@@ -123,12 +123,12 @@ def _captioner(directory: str) -> dict[str, Any]:
     from training.models.captioner import load_captioner
 
     captioner = load_captioner(directory)
-    metrics = storage.join(directory, METRICS)
-    trained_with = {name: value for name, value in config["trained_with"].items() if name != "feature_shards"}
+    metrics = read_metrics(directory) and storage.read_document(storage.join(directory, METRICS), dict[str, Any], "")
+    trained_with = {name: value for name, value in config.trained_with.items() if name != "feature_shards"}
     return {
-        "schema_version": config["schema_version"],
+        "schema_version": CONFIG_SCHEMA_VERSION,
         "model_id": captioner.model_id,
-        "model": config["model"],
+        "model": asdict(config.model),
         "parameters": int(sum(np.prod(variable.shape) for variable in captioner.model.trainable_variables)),
         "vocabulary": len(captioner.vocabulary),
         "min_words": captioner.min_words,
@@ -136,8 +136,8 @@ def _captioner(directory: str) -> dict[str, Any]:
         "encoder": {"id": captioner.encoder.id, **asdict(captioner.encoder)},
         "word_presence_head": captioner.presence is not None,
         "trained_with": {name: value for name, value in trained_with.items() if value is not None},
-        "feature_shards": len(config["trained_with"].get("feature_shards", [])),
-        "metrics": json.loads(storage.read_bytes(metrics)) if storage.exists(metrics) else None,
+        "feature_shards": len(config.trained_with.get("feature_shards", [])),
+        "metrics": metrics,
     }
 
 

@@ -30,7 +30,7 @@ from beam_pipeline.words.summary import SUMMARY, shards_of_summary
 from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
 from training.fitting.state import TrainingState, read_state
-from training.models.captioner_files import METRICS, PRESENCE_WORDS, read_config
+from training.models.captioner_files import PRESENCE_WORDS, read_config, read_metrics
 from training.options import TrainOptions, with_defaults
 from training.text.plurals import counted
 
@@ -118,11 +118,15 @@ def _of_captions(directory: str) -> _State:
 
 
 def _of_captioner(directory: str) -> _State:
-    trained_with = read_config(directory)["trained_with"]
-    entries = [("model", trained_with["model"])]
-    finished = storage.exists(storage.join(directory, METRICS))
-    if state := _finished_state(directory) if finished else read_state(directory):
-        cross_entropy, self_critical = trained_with["epochs"], trained_with["self_critical_epochs"]
+    config, metrics = read_config(directory), read_metrics(directory)
+    trained_with = config.trained_with
+    entries = [("model", config.model.model)]
+    finished = metrics is not None
+    state = read_state(directory)  # also of a finished training, so that a damaged file does not go unseen
+    if metrics is not None:  # which are there whatever captionbeam made them
+        state = TrainingState(epoch=metrics.epochs, best=metrics.dev_cider, best_epoch=metrics.best_epoch)
+    if state:
+        cross_entropy, self_critical = trained_with.get("epochs"), trained_with.get("self_critical_epochs")
         epochs = f"{state.epoch} done, of at most {cross_entropy} and then {self_critical} self-critical"
         if state.step:
             epochs += f"; {counted(state.step, 'step')} of the next"
@@ -131,18 +135,9 @@ def _of_captioner(directory: str) -> _State:
             entries.append(("best", f"epoch {state.best_epoch}, validation CIDEr {100 * state.best:.1f}"))
     has_presence = storage.exists(storage.join(directory, PRESENCE_WORDS))
     entries.append(("word-presence head", "yes" if has_presence else "not yet, or made by an earlier captionbeam"))
-    command = ["captionbeam", "train", "--features", "...", "--output", directory, *train_arguments(trained_with)]
+    arguments = train_arguments({**trained_with, "model": config.model.model})
+    command = ["captionbeam", "train", "--features", "...", "--output", directory, *arguments]
     return entries, finished, command
-
-
-def _finished_state(directory: str) -> TrainingState:
-    """Where a training ended, from its metrics, which are there whatever captionbeam made them."""
-    path = storage.join(directory, METRICS)
-    try:
-        metrics = json.loads(storage.read_bytes(path))
-        return TrainingState(epoch=metrics["epochs"], best=metrics["dev_cider"], best_epoch=metrics["best_epoch"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); remove it and run captionbeam train again") from error
 
 
 def _of_ledgers(ledgers: Ledgers) -> list[Entry]:

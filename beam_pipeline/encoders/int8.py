@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
@@ -17,10 +16,13 @@ import numpy as np
 
 from beam_pipeline.encoders.base import IMAGENET, INT8, RANDOM, EncoderSpec
 from beam_pipeline.runtime import storage
-from training.data.feature_set import INT8_ENCODER, EncoderIdentity, encoder_from_json
+from training.array_files import parse_npz
+from training.data.feature_set import INT8_ENCODER, EncoderIdentity
+from training.documents import Damaged, parse_json
 from training.errors import UserError
 
 _NPZ = b"PK\x03\x04"
+_MEND = "copy it again from the features or from a captioner that has it"
 
 
 def is_int8_encoder(weights: str) -> bool:
@@ -91,20 +93,17 @@ def read_graph(path: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       UserError: it is not an int8 encoder.
     """
-    arrays = _read(path, "graph", "weights")
+    arrays = _read(path)
     return arrays["graph"], arrays["weights"]
 
 
 def _read_original(path: str) -> EncoderIdentity:
-    return encoder_from_json(json.loads(str(_read(path, "made_from")["made_from"])))
+    return parse_json(str(_read(path)["made_from"]).encode(), EncoderIdentity, path, _MEND)
 
 
-def _read(path: str, *names: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: not an int8 encoder made by captionbeam, or damaged; copy it again from the features or from a "
-            "captioner that has it"
-        ) from error
+def _read(path: str) -> dict[str, np.ndarray]:
+    arrays = parse_npz(storage.read_own(path), path, _MEND)
+    numbers = [arrays[name].dtype for name in ("graph", "weights") if name in arrays]
+    if numbers != [np.uint8, np.uint8] or "made_from" not in arrays:
+        raise Damaged(path, "not an int8 encoder made by captionbeam, or damaged", _MEND)
+    return arrays

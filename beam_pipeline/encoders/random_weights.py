@@ -16,9 +16,13 @@ import numpy as np
 
 from beam_pipeline.encoders.base import FLOAT32, Architecture
 from beam_pipeline.runtime import storage
+from training.array_files import parse_npz
+from training.documents import Damaged
 
 if TYPE_CHECKING:
     import keras
+
+_MEND = "copy it again from the features or from a captioner that has it"
 
 
 def fit_random_statistics(architecture: Architecture, pixels: np.ndarray, seed: int = 0) -> bytes:
@@ -47,13 +51,23 @@ def fit_random_statistics(architecture: Architecture, pixels: np.ndarray, seed: 
 
 
 def set_random_weights(model: keras.Model, path: str) -> None:
-    """Gives a model the random weights of a statistics file."""
-    with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as arrays:
-        statistics = dict(arrays)
-    _initialise(model, int(statistics["seed"]))
-    for position, layer in enumerate(_batch_norms(model)):
-        layer.moving_mean.assign(statistics[f"mean_{position}"])
-        layer.moving_variance.assign(statistics[f"variance_{position}"])
+    """Gives a model the random weights of a statistics file.
+
+    Raises:
+      UserError: the file is damaged, or of another network.
+    """
+    statistics = parse_npz(storage.read_own(path), path, _MEND)
+    norms = _batch_norms(model)
+    expected = {f"{kind}_{position}" for kind in ("mean", "variance") for position in range(len(norms))} | {"seed"}
+    if statistics.keys() != expected or statistics["seed"].shape or statistics["seed"].dtype.kind != "i":
+        raise Damaged(path, "damaged, or the statistics of another network", _MEND)
+    _initialise(model, abs(int(statistics["seed"])))
+    for position, layer in enumerate(norms):
+        for kind, variable in (("mean", layer.moving_mean), ("variance", layer.moving_variance)):
+            values = statistics[f"{kind}_{position}"]
+            if values.shape != variable.shape or values.dtype != np.float32:
+                raise Damaged(path, f"damaged ({kind}_{position} is {values.dtype} {list(values.shape)})", _MEND)
+            variable.assign(values)
 
 
 def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:

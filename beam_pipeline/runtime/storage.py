@@ -113,6 +113,16 @@ def read_own(path: str) -> bytes:
         return file.read()
 
 
+def read_own_if_there(path: str) -> bytes | None:
+    """Like `read_own`; None if there is no file."""
+    if not is_local(path) and not exists(path):
+        return None
+    try:
+        return read_own(path)
+    except FileNotFoundError:
+        return None
+
+
 def read_document(path: str, kind: type[T], mend: str, version: int | None = None) -> T | None:
     """Path of a JSON document -> what it holds, as `documents.parse_document` reads it; None if there is no file.
 
@@ -120,13 +130,8 @@ def read_document(path: str, kind: type[T], mend: str, version: int | None = Non
       UserError: it is damaged, of another schema version, or no file.
       OSError: it cannot be read.
     """
-    if not is_local(path) and not exists(path):
-        return None
-    try:
-        data = read_own(path)
-    except FileNotFoundError:
-        return None
-    return documents.parse_document(data, kind, path, mend, version)
+    data = read_own_if_there(path)
+    return None if data is None else documents.parse_document(data, kind, path, mend, version)
 
 
 def write_document(path: str, content: Mapping[str, Any]) -> None:

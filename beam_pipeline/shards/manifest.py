@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
@@ -24,20 +23,13 @@ def read_manifest(directory: str) -> FeatureSet | None:
     Raises:
       UserError: the manifest cannot be read.
     """
-    path = storage.join(directory, MANIFEST)
-    if not storage.exists(path):
-        return None
-    try:
-        document = json.loads(storage.read_bytes(path))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); remove it, and `captionbeam extract` rebuilds it") from error
-    return feature_set.from_json(directory, document)
+    data = storage.read_own_if_there(storage.join(directory, MANIFEST))
+    return None if data is None else feature_set.parse_manifest(directory, data)
 
 
 def write_manifest(features: FeatureSet) -> None:
     """Replaces the manifest in the directory of a FeatureSet."""
-    document = json.dumps(features.to_json(), indent=1) + "\n"
-    storage.write_atomic(storage.join(features.path, MANIFEST), document.encode())
+    storage.write_document(storage.join(features.path, MANIFEST), features.to_json())
 
 
 def finish_manifest(results: Results, features: FeatureSet) -> None:

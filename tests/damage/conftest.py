@@ -156,7 +156,7 @@ class Matrix:
           file: path of the file in it.
           damage: what happens to the file.
           name: of the command, a key of COMMANDS.
-          ours: whether captionbeam made the file, so that the result must be as if it were undamaged, or the file named.
+          ours: whether captionbeam made the file: the result must be as if it were undamaged, or the file named.
         """
         sound = self.sound(directory, name)
         self._fresh(directory)

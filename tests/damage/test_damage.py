@@ -1,4 +1,4 @@
-"""Every file that a command reads, damaged: no stack trace, no hang, no flood of memory, and no wrong result unnoticed."""
+"""Every file that a command reads, damaged: no stack trace, no hang, no flood of memory, no wrong result unnoticed."""
 
 import random
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """Small synthetic feature sets whose captions the features determine, and what is needed to make others."""
 
 import hashlib
-import json
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 from training.data.feature_records import FeatureRecord, serialize
 from training.data.feature_set import FEATURE_SHAPES, EncoderIdentity, FeatureSet, Shard
 from training.decoding.decoder import CaptionDecoder
+from training.documents import to_document
 from training.models import captioner as store
 from training.models.calibration import Calibration
 from training.models.caption_models import ModelConfig, build_model
@@ -54,7 +54,7 @@ def write_features(directory, shards, kind="pooled", weights="aa"):
         captions = sum(len(one.captions) for one in records)
         entries.append(Shard(name, len(records), captions, len(data), hashlib.sha256(data).hexdigest()))
     features = FeatureSet(str(directory), encoder(kind, weights), tuple(entries))
-    (directory / "manifest.json").write_text(json.dumps(features.to_json()))
+    (directory / "manifest.json").write_bytes(to_document(features.to_json()))
     return features
 
 

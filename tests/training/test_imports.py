@@ -50,7 +50,7 @@ from training.models.captioner_files import read_config
 from training.text.vocabulary import load_vocabulary
 from training.text.word_counts import load_word_counts
 assert len(load_feature_set({pooled_features.path!r}).shard_paths()) == 3
-assert read_config({captioner.path!r})["max_words"] == 8
+assert read_config({captioner.path!r}).max_words == 8
 assert len(load_vocabulary({captioner.path!r}).words) == 7
 assert load_word_counts({captioner.path!r}) is None
 assert read_state({captioner.path!r}) is None

@@ -107,7 +107,7 @@ def test_it_learns_what_the_features_determine(undisturbed, pooled_features):
 
 def test_metrics_tell_what_was_done(undisturbed):
     options, metrics = undisturbed
-    assert json.loads(Path(options.output, "metrics.json").read_text()) == metrics
+    assert json.loads(Path(options.output, "metrics.json").read_text()).items() > metrics.items()
     parameters = sum(one.size for one in weights(options.output))
     assert metrics == {
         "dev_cider": max(metrics["history"]),
@@ -150,14 +150,16 @@ def test_a_finished_training_run_again_does_nothing(undisturbed, monkeypatch, ca
 
 
 @pytest.mark.parametrize("damage", ["outdated", "cut short", "missing"])
-def test_a_finished_training_run_again_renews_a_head_that_is_of_no_use(undisturbed, tmp_path, monkeypatch, damage):
+def test_a_finished_training_run_again_renews_a_head_that_is_of_no_use(
+    undisturbed, tmp_path, monkeypatch, edit_document, damage
+):
     options, metrics = undisturbed
     output = str(tmp_path / "out")
     shutil.copytree(options.output, output)
     trained = load_captioner(output)
     words = Path(output, PRESENCE_WORDS)
     if damage == "outdated":
-        words.write_text(json.dumps(json.loads(words.read_text()) | {"schema_version": 1}))
+        edit_document(words, schema_version=1)
     elif damage == "cut short":
         Path(output, PRESENCE).write_bytes(b"PK")
     else:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from training.documents import Count, Damaged, FileName, Sha256, Sha256OrNone, parse_document
 from training.errors import JobFailed, UserError
-from training.storage import exists, file_size, read_json
+from training.storage import own_size, read_own
 
 MANIFEST = "manifest.json"
 GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed9 or mixed10, row by row
@@ -23,6 +27,9 @@ FEATURE_DTYPE = "float16"
 RANDOM_STATISTICS = "random_encoder.npz"  # with random encoder weights only: what they are made from
 INT8_ENCODER = "int8_encoder.npz"  # with precision int8 only: the quantized graph
 SCHEMA_VERSION = 1
+_MEND = "remove it and run the same `captionbeam extract` command again, which rebuilds it"
+_RECORD_BYTES = 16  # of a TFRecord's frame: no record takes less
+_WORD = Annotated[str, Meta(min_length=1, max_length=200)]
 REPAIR = "run the same `captionbeam extract` command again: it redoes only that shard"
 
 
@@ -42,15 +49,15 @@ class EncoderIdentity:
       layer: name in Keras of the layer whose output the features are, "mixed9" or "mixed10".
     """
 
-    architecture: str
-    engine: str
-    weights_sha256: str
+    architecture: _WORD
+    engine: _WORD
+    weights_sha256: Sha256
     weights: str
-    input_size: int
+    input_size: Annotated[int, Meta(ge=1, le=4096)]
     resize: str
-    precision: str
-    feature_kind: str
-    layer: str
+    precision: _WORD
+    feature_kind: Annotated[str, Meta(pattern="^(grid|pooled)$")]
+    layer: _WORD = "mixed10"  # of manifests that do not name it
 
     @property
     def id(self) -> str:
@@ -78,13 +85,15 @@ class Shard:
       name: of its file in the feature set; a shard without records has no file.
       records, captions: how many it holds.
       size_bytes, sha256: of its file.
+      ledger_sha256: of its ledger; "" in manifests that do not name it.
     """
 
-    name: str
-    records: int
-    captions: int
-    size_bytes: int
-    sha256: str
+    name: FileName
+    records: Count
+    captions: Count
+    size_bytes: Count
+    sha256: Sha256OrNone
+    ledger_sha256: Sha256OrNone = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ class FeatureSet:
                 continue
             path = posixpath.join(self.path, shard.name)
             try:
-                size = file_size(path)
+                size = own_size(path)
             except FileNotFoundError:
                 raise JobFailed(f"{path}: the manifest names this shard but it is missing; {REPAIR}") from None
             if size != shard.size_bytes:
@@ -150,35 +159,32 @@ class FeatureSet:
         }
 
 
-def encoder_from_json(fields: dict[str, Any]) -> EncoderIdentity:
-    """Entry "encoder" of a manifest or of `config.json` -> EncoderIdentity; its derived "id" is ignored."""
-    before_layers = {"layer": "mixed10"}  # in manifests that do not name it
-    return EncoderIdentity(**before_layers | {name: value for name, value in fields.items() if name != "id"})
+@dataclass(frozen=True)
+class _Manifest:
+    """Schema of `manifest.json`."""
+
+    encoder: EncoderIdentity
+    shards: tuple[Shard, ...]
+    totals: dict[str, Count]
+    notes: dict[str, list[str]]
+    augment: Annotated[int, Meta(ge=0, le=1000)] = 0
 
 
-def from_json(path: str, document: dict[str, Any]) -> FeatureSet:
-    """Directory and its parsed `manifest.json` -> FeatureSet.
+def parse_manifest(directory: str, data: bytes) -> FeatureSet:
+    """Directory and content of its `manifest.json` -> FeatureSet.
 
     Raises:
-      UserError: the document is of another schema version or lacks a field.
+      UserError: the manifest is damaged, or of another schema version.
     """
-    where = posixpath.join(path, MANIFEST)
-    if document.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(
-            f"{where}: schema version {document.get('schema_version')} where this captionbeam reads {SCHEMA_VERSION}; "
-            "extract the features again"
-        )
-    try:
-        return FeatureSet(
-            path=path,
-            encoder=encoder_from_json(document["encoder"]),
-            shards=tuple(Shard(**shard) for shard in document["shards"]),
-            augment=document.get("augment", 0),
-            totals=document["totals"],
-            notes=document["notes"],
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{where}: not a manifest of a feature set ({error}); extract the features again") from error
+    where = posixpath.join(directory, MANIFEST)
+    manifest = parse_document(data, _Manifest, where, _MEND, SCHEMA_VERSION)
+    for shard in manifest.shards:
+        if shard.records * _RECORD_BYTES > shard.size_bytes:
+            raise Damaged(where, f"{shard.name}: {shard.records:,} records in {shard.size_bytes:,} bytes", _MEND)
+    names = Counter(shard.name for shard in manifest.shards)
+    if twice := next((name for name, times in names.items() if times > 1), None):
+        raise Damaged(where, f"{twice} is there twice", _MEND)
+    return FeatureSet(directory, manifest.encoder, manifest.shards, manifest.augment, manifest.totals, manifest.notes)
 
 
 def load_feature_set(path: str) -> FeatureSet:
@@ -188,17 +194,13 @@ def load_feature_set(path: str) -> FeatureSet:
       UserError: there is no readable manifest, or it has no picture.
     """
     where = posixpath.join(path, MANIFEST)
-    if not exists(where):
+    try:
+        data = read_own(where)
+    except FileNotFoundError:
         raise UserError(
             f"{path}: no {MANIFEST} here, so no finished shards; run `captionbeam extract --output {path}` first"
-        )
-    try:
-        document = read_json(where)
-    except ValueError as error:
-        raise UserError(
-            f"{where}: not JSON ({error}); run `captionbeam extract` again, it rebuilds the file"
-        ) from error
-    feature_set = from_json(path, document)
+        ) from None
+    feature_set = parse_manifest(path, data)
     if not feature_set.records:
         raise UserError(f"{path}: its shards hold no pictures; extract some first")
     return feature_set

@@ -8,7 +8,7 @@ import posixpath
 
 import tensorflow as tf
 
-from training.fitting.state import TrainingState
+from training.fitting.state import TrainingState, state_of_note
 from training.fitting.trainer import Trainer
 from training.models.captioner_files import CHECKPOINTS
 
@@ -41,7 +41,7 @@ class Checkpoints:
         if not self._manager.latest_checkpoint:
             return TrainingState()
         self._checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
-        state = TrainingState.from_json(json.loads(self._state.numpy()))
+        state = state_of_note(self._state.numpy(), self._manager.latest_checkpoint)
         state.save(self._output)  # where a kill came between the checkpoint and this file
         log.info("going on from epoch %d, step %d", state.epoch + 1, state.step)
         return state

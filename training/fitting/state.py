@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from training.documents import Count, Number, parse_json
 from training.models.captioner_files import CHECKPOINTS, PROGRESS
-from training.storage import exists, read_json, write_json
+from training.storage import exists, read_document, write_document
 
 
 class Stage(IntEnum):
@@ -34,14 +34,14 @@ class TrainingState:
       history: CIDEr of every finished epoch.
     """
 
-    epoch: int = 0
-    step: int = 0
-    best_epoch: int = 0
-    epochs_without_gain: int = 0
+    epoch: Count = 0
+    step: Count = 0
+    best_epoch: Count = 0
+    epochs_without_gain: Count = 0
     stage: Stage = Stage.CROSS_ENTROPY
-    stage_began: int = 0
-    best: float = -1.0
-    history: list[float] = field(default_factory=list)
+    stage_began: Count = 0
+    best: Number = -1.0
+    history: list[Number] = field(default_factory=list)
 
     @property
     def stage_epoch(self) -> int:
@@ -67,17 +67,21 @@ class TrainingState:
             self.epochs_without_gain += 1
 
     def to_json(self) -> dict[str, Any]:
-        """Fields as JSON has them; `from_json` is the inverse."""
+        """Fields as JSON has them; `state_of_note` reads them again."""
         return asdict(self)
-
-    @staticmethod
-    def from_json(fields: dict[str, Any]) -> TrainingState:
-        """Parsed JSON -> TrainingState."""
-        return TrainingState(**fields | {"stage": Stage(fields["stage"])})
 
     def save(self, output: str) -> None:
         """Writes `progress.json` into a captioner directory."""
-        write_json(posixpath.join(output, PROGRESS), self.to_json())
+        write_document(posixpath.join(output, PROGRESS), self.to_json())
+
+
+def state_of_note(note: bytes, checkpoint: str) -> TrainingState:
+    """Note in a checkpoint -> the TrainingState that it was saved with.
+
+    Raises:
+      UserError: the note is damaged.
+    """
+    return parse_json(note, TrainingState, checkpoint, "remove its folder, and training begins anew")
 
 
 def read_state(output: str) -> TrainingState | None:
@@ -86,8 +90,9 @@ def read_state(output: str) -> TrainingState | None:
     A directory without `progress.json`, of an earlier captionbeam, takes TensorFlow to read.
     """
     path = posixpath.join(output, PROGRESS)
-    if exists(path):
-        return TrainingState.from_json(read_json(path))
+    state = read_document(path, TrainingState, "remove it; the next run of the same train command writes it again")
+    if state is not None:
+        return state
     if not exists(posixpath.join(output, CHECKPOINTS)):
         return None
     import tensorflow as tf
@@ -99,4 +104,4 @@ def read_state(output: str) -> TrainingState | None:
         note = tf.train.load_checkpoint(newest).get_tensor("note/.ATTRIBUTES/VARIABLE_VALUE")
     except (tf.errors.NotFoundError, ValueError, RuntimeError):  # the training has just replaced it
         return None
-    return TrainingState.from_json(json.loads(note))
+    return state_of_note(note, newest)

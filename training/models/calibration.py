@@ -18,6 +18,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import rankdata
 
+from training.documents import Number
+
 BINS = 10  # of the calibration error, with equally many captions each
 _PENALTY = 1.0  # on the squared weights of standardized signals: a normal prior of variance 1
 
@@ -32,10 +34,10 @@ class Calibration:
       bias: log-odds of a caption whose signals are all at the center.
     """
 
-    center: tuple[float, ...]
-    spread: tuple[float, ...]
-    weights: tuple[float, ...]
-    bias: float
+    center: tuple[Number, ...]
+    spread: tuple[Number, ...]
+    weights: tuple[Number, ...]
+    bias: Number
 
     def probability(self, signals: np.ndarray) -> np.ndarray:
         """Signals float64 [..., F] -> probability of acceptance float64 [...]."""
@@ -43,22 +45,12 @@ class Calibration:
         return expit((standardized * np.array(self.weights)).sum(axis=-1) + self.bias)
 
     def to_json(self) -> dict[str, Any]:
-        """Fields as JSON has them; `from_json` is the inverse."""
+        """Fields as JSON has them."""
         return asdict(self)
 
-    @staticmethod
-    def from_json(fields: Mapping[str, Any], signals: int) -> Calibration:
-        """Parsed JSON -> Calibration of F = `signals` signals.
-
-        Raises:
-          ValueError, KeyError, TypeError: a number is missing or not finite, or there are not F of them.
-        """
-        center, spread, weights = (tuple(map(float, fields[name])) for name in ("center", "spread", "weights"))
-        bias = float(fields["bias"])
-        numbers = [*center, *spread, *weights, bias]
-        if {len(center), len(spread), len(weights)} != {signals} or not np.isfinite(numbers).all():
-            raise ValueError(f"not {signals} numbers each")
-        return Calibration(center, spread, weights, bias)
+    def is_of(self, signals: int) -> bool:
+        """Whether it is of F = `signals` signals, none without a spread."""
+        return {len(self.center), len(self.spread), len(self.weights)} == {signals} and all(self.spread)
 
 
 def fit_calibration(signals: np.ndarray, accepted: np.ndarray) -> Calibration:

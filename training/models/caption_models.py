@@ -10,7 +10,6 @@ units, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -20,37 +19,10 @@ from keras.random import SeedGenerator
 from training.errors import UserError
 from training.keras_settings import usual_keras
 from training.models.layers import Dropout, Lstm, NoDropout, Standardize
+from training.models.model_config import ModelConfig
 
 Tensors = tuple[tf.Tensor, ...]
 WORD_SPREAD = 0.1  # standard deviation of the numbers of a word embedding before training
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that is needed to build a model.
-
-    Attributes:
-      model: "attention" or "merge".
-      vocabulary_size: V.
-      embedding_size: E.
-      hidden_size: H.
-      heads: attention heads; divides H.
-      feature_dropout, word_dropout, output_dropout: dropout rates of the projected picture, of the word embeddings and
-        of the pre-logits.
-      position_dropout: share of the grid's positions that the attention model does not see at all.
-      standardize: whether every channel of the features gets mean 0 and variance 1 first.
-    """
-
-    model: str
-    vocabulary_size: int
-    embedding_size: int = 128
-    hidden_size: int = 512
-    heads: int = 8
-    feature_dropout: float = 0.3
-    word_dropout: float = 0.3
-    output_dropout: float = 0.5
-    position_dropout: float = 0.0
-    standardize: bool = False
 
 
 def _dense(size: int, name: str, seeds: SeedGenerator, **options: Any) -> keras.layers.Dense:

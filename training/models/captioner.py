@@ -10,24 +10,27 @@ from typing import Any
 
 import keras
 
-from training.data.feature_set import EncoderIdentity, encoder_from_json
+from training.array_files import require_plain_hdf5
+from training.data.feature_set import EncoderIdentity
 from training.errors import UserError
 from training.files import writing
 from training.models.caption_models import ModelConfig, build_model
 from training.models.captioner_files import (
     CONFIG,
     CONFIG_SCHEMA_VERSION,
+    MEND,
     PRESENCE,
     PRESENCE_WORDS,
     WEIGHTS,
     member_paths,
     read_config,
+    require_as_trained,
 )
 from training.models.confidence import Confidence, load_confidence
 from training.models.ensemble import Ensemble
 from training.models.presence import PresenceHead, inputs_of, load_presence
 from training.scratch import scratch_directory
-from training.storage import copy_file, exists, write_json
+from training.storage import content_hash, copy_file, copy_own, own_size, write_document
 from training.text.plurals import counted
 from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
 
@@ -97,7 +100,7 @@ def write_config(
         "encoder": {**asdict(encoder), "id": encoder.id},
         "trained_with": trained_with,
     }
-    write_json(posixpath.join(directory, CONFIG), document)
+    write_document(posixpath.join(directory, CONFIG), document)
 
 
 def save_weights(model: keras.Model, directory: str) -> None:
@@ -150,27 +153,36 @@ def no_confidence(captioner: Captioner) -> str | None:
 
 
 def _load_member(path: str) -> Captioner:
-    document = read_config(path)
+    settings = read_config(path)
+    config, encoder = settings.model, settings.encoder
     vocabulary = load_vocabulary(path)
-    try:
-        encoder = encoder_from_json(document["encoder"])
-        config = ModelConfig(**document["model"])
-        model = build_model(config, encoder.feature_shape)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{posixpath.join(path, CONFIG)}: not for this captionbeam ({error}); train again") from error
+    require_as_trained(path, VOCABULARY, hashlib.sha256(vocabulary.to_bytes()).hexdigest())
     if len(vocabulary) != config.vocabulary_size:
         raise UserError(
             f"{posixpath.join(path, VOCABULARY)}: holds {counted(len(vocabulary.words), 'word')} where {CONFIG} says "
-            f"{config.vocabulary_size - SPECIALS:,}; restore the file as training wrote it, or train again"
+            f"{config.vocabulary_size - SPECIALS:,}; {MEND}"
         )
+    _require_room(config, path)
+    model = build_model(config, encoder.feature_shape)
     load_weights(model, path)
     presence = _load_presence(path, encoder.feature_shape)
     model_id = _model_id(model, vocabulary, encoder, presence)
-    min_words = document.get("min_words", 1)  # of a captioner that an earlier captionbeam trained
     confidence = None
     if presence is not None:
         confidence = load_confidence(path, presence.words, presence.mean_inputs.shape[1], model_id)
-    return Captioner(path, model, vocabulary, encoder, document["max_words"], model_id, presence, min_words, confidence)
+    max_words, min_words = settings.max_words, settings.min_words
+    return Captioner(path, model, vocabulary, encoder, max_words, model_id, presence, min_words, confidence)
+
+
+def _require_room(config: ModelConfig, directory: str) -> None:
+    """Raises UserError if a model is larger than the file of its weights: it is not to be built."""
+    weights = posixpath.join(directory, WEIGHTS)
+    try:
+        size = own_size(weights)
+    except FileNotFoundError:
+        raise UserError(f"--captioner {directory}: no {WEIGHTS} yet; let its training finish an epoch") from None
+    if config.least_bytes() > size:
+        raise UserError(f"{weights}: too small for the sizes in {CONFIG}; restore both as training wrote them")
 
 
 def _load_presence(path: str, feature_shape: tuple[int, ...]) -> PresenceHead | None:
@@ -190,17 +202,22 @@ def load_weights(model: keras.Model, directory: str) -> None:
       UserError: there are none, or they are of another model.
     """
     weights = posixpath.join(directory, WEIGHTS)
-    if not exists(weights):
-        raise UserError(f"--captioner {directory}: no {WEIGHTS} yet; let its training finish an epoch")
     with scratch_directory() as work:
         local = os.path.join(work, WEIGHTS)
         with writing(local, "TMPDIR can name another place"):
-            copy_file(weights, local)
+            try:
+                copy_own(weights, local)
+            except FileNotFoundError:
+                raise UserError(
+                    f"--captioner {directory}: no {WEIGHTS} yet; let its training finish an epoch"
+                ) from None
+        require_as_trained(directory, WEIGHTS, content_hash(local))
+        require_plain_hdf5(local, weights, MEND)
         try:
             model.load_weights(local)
-        except (ValueError, OSError, KeyError) as error:
+        except (ValueError, OSError, KeyError, TypeError, RuntimeError, AttributeError) as error:
             raise UserError(
-                f"{weights}: does not fit {CONFIG} ({str(error).strip().partition(chr(10))[0]}); train again"
+                f"{weights}: does not fit {CONFIG} ({str(error).strip().partition(chr(10))[0]}); {MEND}"
             ) from error
 
 

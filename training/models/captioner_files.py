@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import posixpath
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
+import numpy as np
+from msgspec import Meta
+
+from training.array_files import parse_npz
+from training.data.feature_set import EncoderIdentity
+from training.documents import Count, Damaged, FileName, Number, Sha256
 from training.errors import UserError
-from training.storage import exists, read_json
+from training.models.model_config import ModelConfig
+from training.storage import exists, read_document, read_own
 
 WEIGHTS = "captioner.weights.h5"
 CONFIG = "config.json"
@@ -23,31 +32,91 @@ CHECKPOINTS = "checkpoint"  # a folder
 LOG = "log"  # TensorBoard's, a folder
 
 CONFIG_SCHEMA_VERSION = 1
-_PARTS = ("model", "max_words", "encoder", "trained_with")
+MEND = "restore it as training wrote it, or train into another --output"
 
 
-def read_config(directory: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CaptionerConfig:
+    """Content of `config.json`.
+
+    Attributes:
+      model: of the captioner.
+      max_words, min_words: words of a caption, at most and by default at least.
+      encoder: whose features it was trained on.
+      trained_with: the settings of the training.
+    """
+
+    model: ModelConfig
+    max_words: Annotated[int, Meta(ge=1, le=10_000)]
+    encoder: EncoderIdentity
+    trained_with: dict[str, Any]
+    min_words: Annotated[int, Meta(ge=1, le=10_000)] = 1  # of a captioner that an earlier captionbeam trained
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Content of `metrics.json`, as far as it is read again.
+
+    Attributes:
+      dev_cider: of the best epoch.
+      best_epoch, epochs: numbers of epochs.
+      sha256: file of the captioner -> hex digest; empty where an earlier captionbeam wrote it.
+    """
+
+    dev_cider: Number
+    best_epoch: Count
+    epochs: Count
+    sha256: dict[FileName, Sha256] = field(default_factory=dict)
+
+
+def read_config(directory: str) -> CaptionerConfig:
     """Captioner directory -> content of its `config.json`.
 
     Raises:
-      UserError: the file is missing, lacks a part, or is of another schema version.
+      UserError: the file is missing, damaged, or of another schema version.
     """
     path = posixpath.join(directory, CONFIG)
-    if not exists(path):
+    config = read_document(path, CaptionerConfig, MEND, CONFIG_SCHEMA_VERSION)
+    if config is None:
         raise UserError(f"--captioner {directory}: no {CONFIG} here; give the directory that `captionbeam train` made")
+    return config
+
+
+def read_metrics(directory: str) -> Metrics | None:
+    """Captioner directory -> content of its `metrics.json`; None before training has ended.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = posixpath.join(directory, METRICS)
+    return read_document(path, Metrics, "remove it and run the same `captionbeam train` command again")
+
+
+def require_as_trained(directory: str, name: str, data_sha256: str) -> None:
+    """Raises UserError if a file of a captioner is another one than training ended with, as far as that is known."""
+    metrics = read_metrics(directory)
+    if metrics is not None and metrics.sha256.get(name, data_sha256) != data_sha256:
+        raise Damaged(posixpath.join(directory, name), "changed since training ended", MEND)
+
+
+def read_arrays(path: str, sha256: str, renew: str) -> dict[str, np.ndarray]:
+    """File of arrays in a captioner directory -> its arrays by name.
+
+    Args:
+      path: of the file.
+      sha256: hex digest of the file as it was written; "" where it is not known.
+      renew: how to get it anew, as the end of the message.
+
+    Raises:
+      UserError: the file is missing, damaged, or another one.
+    """
     try:
-        document = read_json(path)
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); train the captioner again") from error
-    if not isinstance(document, dict):
-        raise UserError(f"{path}: not the settings of a captioner; train the captioner again")
-    version = document.get("schema_version")
-    if version != CONFIG_SCHEMA_VERSION:
-        raise UserError(f"{path}: schema version {version}, not {CONFIG_SCHEMA_VERSION}; train again")
-    missing = [name for name in _PARTS if name not in document]
-    if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; train the captioner again")
-    return document
+        data = read_own(path)
+    except OSError as error:
+        raise UserError(f"{path}: damaged ({error.strerror}); {renew}") from error
+    if sha256 not in ("", hashlib.sha256(data).hexdigest()):
+        raise Damaged(path, "damaged (changed since it was written)", renew)
+    return parse_npz(data, path, renew)
 
 
 @contextlib.contextmanager

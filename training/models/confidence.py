@@ -14,18 +14,19 @@ import io
 import json
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from training.documents import Damaged, Number, Sha256OrNone
 from training.models.calibration import Calibration
-from training.models.captioner_files import CONFIDENCE, CONFIDENCE_ARRAYS, damage_reported
+from training.models.captioner_files import CONFIDENCE, CONFIDENCE_ARRAYS, damage_reported, read_arrays
 from training.models.familiarity import Familiarity
 from training.models.flags import COPIED, REPEATS, UNLIKE
 from training.models.presence import TINY
-from training.storage import read_bytes, read_versioned_json, remove, write_bytes, write_json
+from training.storage import read_document, remove, write_bytes, write_document
 from training.text.words import caption_words
 
 SCHEMA_VERSION = 1
@@ -34,9 +35,29 @@ FAMILIARITY = SIGNALS.index("familiarity")
 _INFORMATIVE = 1.0  # least weight of such a word: one in e training pictures has it; more have "a" and "in"
 _PHRASE = 3  # words of a repeated phrase, at most
 # What `confidence.json` holds beside the report.
-_NOT_REPORT = {"schema_version", "fitted_to", "signals", "familiarity", "calibration", "halves"}
+_NOT_REPORT = {"schema_version", "fitted_to", "signals", "familiarity", "calibration", "halves", "arrays_sha256"}
 DIGITS = 4  # of a confidence, wherever it is written or compared
 _RENEW = f"run the same train command again, which makes it anew, or remove {CONFIDENCE} to do without"
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """The numbers of a Familiarity."""
+
+    rest: Number
+    limit: Number
+
+
+@dataclass(frozen=True)
+class _Document:
+    """Schema of `confidence.json` without its report; `arrays_sha256` is of `confidence.npz`, where it is known."""
+
+    fitted_to: str
+    signals: tuple[str, ...]
+    familiarity: _Spread
+    calibration: Calibration | None
+    halves: tuple[Calibration, Calibration] | None
+    arrays_sha256: Sha256OrNone = ""
 
 
 @dataclass(frozen=True)
@@ -190,7 +211,8 @@ class Confidence:
             "calibration": self.calibrations[0].to_json() if self.calibrations else None,
             "halves": [one.to_json() for one in self.halves[0]] if self.halves else None,
         }
-        write_json(posixpath.join(directory, CONFIDENCE), document)
+        document["arrays_sha256"] = hashlib.sha256(file.getvalue()).hexdigest()
+        write_document(posixpath.join(directory, CONFIDENCE), document)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         own = {name: getattr(self, name) for name in ("weights", "copies", "fitted")}
@@ -259,26 +281,27 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
     path = posixpath.join(directory, CONFIDENCE)
-    with damage_reported(path, _RENEW):
-        document = read_versioned_json(path, SCHEMA_VERSION, _RENEW)
-        if document is None or document["fitted_to"] != model_id:
-            return None
-        if tuple(document["signals"]) != SIGNALS:
-            raise ValueError(f"signals {document['signals']}")
-        spread = {name: float(document["familiarity"][name]) for name in ("rest", "limit")}
-        fitted, pair = document["calibration"], document["halves"]
-        calibrations = () if fitted is None else (Calibration.from_json(fitted, len(SIGNALS)),)
-        halves = () if pair is None else (tuple(Calibration.from_json(one, len(SIGNALS)) for one in pair),)
+    document = read_document(path, _Document, _RENEW, SCHEMA_VERSION)
+    if document is None or document.fitted_to != model_id:
+        return None
+    if document.signals != SIGNALS:
+        raise Damaged(path, f"damaged (signals {', '.join(document.signals)})", _RENEW)
+    spread = asdict(document.familiarity)
+    calibrations = () if document.calibration is None else (document.calibration,)
+    halves = () if document.halves is None else (document.halves,)
+    for calibration in (*calibrations, *(document.halves or ())):
+        if not calibration.is_of(len(SIGNALS)):
+            raise Damaged(path, f"damaged (not {len(SIGNALS)} numbers each)", _RENEW)
     path = posixpath.join(directory, CONFIDENCE_ARRAYS)
+    stored = read_arrays(path, document.arrays_sha256, _RENEW)
     with damage_reported(path, _RENEW):
-        data = read_bytes(path)
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("weights", "copies", "fitted", "mean", "directions")}
+        arrays = {name: stored[name] for name in ("weights", "copies", "fitted", "mean", "directions")}
         if arrays["weights"].shape != (len(words),) or arrays["mean"].shape != (channels,):
             raise ValueError(f"does not fit {len(words)} words and {channels} channels")
         if arrays["directions"].ndim != 2 or arrays["directions"].shape[1] != channels:
             raise ValueError(f"does not fit {channels} channels")
-    decisive = json.dumps([words, spread, fitted, document["fitted_to"]], sort_keys=True).encode()
+    whole = read_document(posixpath.join(directory, CONFIDENCE), dict[str, Any], _RENEW) or {}
+    decisive = json.dumps([words, spread, whole["calibration"], model_id], sort_keys=True).encode()
     digest = hashlib.sha256(decisive + b"".join(arrays[name].tobytes() for name in sorted(arrays)))
     familiarity = Familiarity(arrays["mean"], arrays["directions"], **spread)
     return Confidence(
@@ -288,7 +311,7 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
         arrays["fitted"],
         familiarity,
         calibrations,
-        halves,  # type: ignore[arg-type]
-        {name: document[name] for name in document if name not in _NOT_REPORT},
+        halves,
+        {name: whole[name] for name in whole if name not in _NOT_REPORT},
         digest.hexdigest()[:12],
     )

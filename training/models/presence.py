@@ -18,13 +18,21 @@ import math
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from scipy.special import expit
 
-from training.models.captioner_files import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS, damage_reported
-from training.storage import read_bytes, read_versioned_json, remove, write_bytes, write_json
+from training.documents import Sha256OrNone, Share
+from training.models.captioner_files import (
+    PRESENCE,
+    PRESENCE_TAIL,
+    PRESENCE_WORDS,
+    damage_reported,
+    read_arrays,
+)
+from training.storage import read_document, remove, write_bytes, write_document
 
 SCHEMA_VERSION = 2
 _CELL = 2  # positions of the grid that a cell is wide and high
@@ -32,6 +40,15 @@ TINY = 1e-12  # presence below this is the same to a logarithm
 _ARRAYS = ("hidden_kernel", "hidden_bias", "output_kernel", "output_bias", "mean_inputs")
 _POOL = "pool_shift"
 _RENEW = f"run the same train command again, which renews the head alone, or remove {PRESENCE_WORDS} to do without"
+
+
+@dataclass(frozen=True)
+class _Document:
+    """Schema of `presence.json`; `arrays_sha256` is of `presence.npz`, where it is known."""
+
+    words: tuple[str, ...]
+    rare: dict[str, Share]
+    arrays_sha256: Sha256OrNone = ""
 
 
 @dataclass(frozen=True)
@@ -97,9 +114,11 @@ class PresenceHead:
         file = io.BytesIO()
         np.savez(file, **self._stored())
         write_bytes(posixpath.join(directory, PRESENCE), file.getvalue())
-        write_json(posixpath.join(directory, PRESENCE_TAIL), {"schema_version": SCHEMA_VERSION, "words": dict(tail)})
+        document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "words": dict(tail)}
+        write_document(posixpath.join(directory, PRESENCE_TAIL), document)
         document = {"schema_version": SCHEMA_VERSION, "words": self.words, "rare": dict(self.rare)}
-        write_json(posixpath.join(directory, PRESENCE_WORDS), document)
+        document["arrays_sha256"] = hashlib.sha256(file.getvalue()).hexdigest()
+        write_document(posixpath.join(directory, PRESENCE_WORDS), document)
 
 
 def remove_presence(directory: str) -> None:
@@ -114,16 +133,15 @@ def load_presence(directory: str) -> PresenceHead | None:
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
     path = posixpath.join(directory, PRESENCE_WORDS)
-    with damage_reported(path, _RENEW):
-        document = read_versioned_json(path, SCHEMA_VERSION, _RENEW)
-        if document is None:
-            return None
-        words, rare = tuple(document["words"]), {word: float(rate) for word, rate in document["rare"].items()}
+    document = read_document(path, _Document, _RENEW, SCHEMA_VERSION)
+    if document is None:
+        return None
+    words, rare = document.words, document.rare
     path = posixpath.join(directory, PRESENCE)
+    stored = read_arrays(path, document.arrays_sha256, _RENEW)
     with damage_reported(path, _RENEW):
-        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as stored:
-            arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
-            shift = stored[_POOL].astype(np.float32) if _POOL in stored else None
+        arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
+        shift = stored[_POOL].astype(np.float32) if _POOL in stored else None
         (channels, hidden), (members, pooled, _) = arrays["hidden_kernel"].shape, arrays["output_kernel"].shape
         cells = arrays["mean_inputs"].shape[0]
         shapes = [

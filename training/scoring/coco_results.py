@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection, Mapping
 
 from training.data.caption_files import normalized_name
+from training.documents import parse_json
 from training.errors import UserError
-from training.storage import read_json, write_json
+from training.storage import read_bytes, write_json
 from training.text.plurals import counted
 
 FORM = '[{"image_id": "name.jpg", "caption": "a dog runs"}, ...]'
@@ -29,11 +30,9 @@ def read_results(path: str) -> dict[str, str]:
       UserError: the file cannot be read, has another format, or holds two captions of one picture.
     """
     try:
-        document = read_json(path)
+        document = parse_json(read_bytes(path), object, f"--captions {path}", f"expected {FORM}")
     except OSError as error:
         raise UserError(f"--captions {path}: cannot be read ({error.strerror or error})") from error
-    except ValueError as error:
-        raise UserError(f"--captions {path}: not JSON ({error}); expected {FORM}") from error
     if not isinstance(document, list) or not document:
         raise UserError(f"--captions {path}: not a list of captions; expected {FORM}")
     captions: dict[str, str] = {}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from training.errors import UserError
-from training.storage import read_bytes, write_text
+from training.storage import read_own, write_bytes
 from training.text.plurals import counted
 from training.text.tokenizer import is_word
 
@@ -59,9 +59,13 @@ class Vocabulary:
         total = sum(counts.values())
         return sum(count for token, count in counts.items() if token not in self) / total if total else 0.0
 
+    def to_bytes(self) -> bytes:
+        """Returns the content of its file: one word per line, UTF-8."""
+        return "".join(f"{word}\n" for word in self.words).encode()
+
     def save(self, path: str) -> None:
-        """Writes one word per line, UTF-8."""
-        write_text(path, "".join(f"{word}\n" for word in self.words))
+        """Writes its file."""
+        write_bytes(path, self.to_bytes())
 
 
 def build_vocabulary(counts: Counter[str], min_count: int) -> Vocabulary:
@@ -91,7 +95,7 @@ def load_vocabulary(directory: str) -> Vocabulary:
     """
     path = posixpath.join(directory, VOCABULARY)
     try:
-        words = read_bytes(path).decode().splitlines()
+        words = read_own(path).decode().splitlines()
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: missing or not UTF-8; is {directory} the output of `captionbeam train`?") from error
     return Vocabulary(_checked(words, path))

@@ -7,12 +7,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from training.errors import UserError
-from training.storage import read_versioned_json, write_json
+from training.documents import Count
+from training.storage import read_document, write_document
 from training.text.words import caption_words
 
 WORD_COUNTS = "word_counts.json"
 SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Document:
+    """Schema of `word_counts.json`: of each word, the three counts of `WordCounts`."""
+
+    pictures: Count
+    captions: Count
+    words: dict[str, tuple[Count, Count, Count]]
 
 
 @dataclass
@@ -52,7 +61,7 @@ class WordCounts:
             "columns": ["times", "captions", "pictures"],
             "words": {word: [self.times[word], self.in_captions[word], self.in_pictures[word]] for word in words},
         }
-        write_json(posixpath.join(directory, WORD_COUNTS), document)
+        write_document(posixpath.join(directory, WORD_COUNTS), document)
 
 
 def load_word_counts(directory: str) -> WordCounts | None:
@@ -62,13 +71,10 @@ def load_word_counts(directory: str) -> WordCounts | None:
       UserError: the file is damaged or of another schema version.
     """
     path = posixpath.join(directory, WORD_COUNTS)
-    try:
-        document = read_versioned_json(path, SCHEMA_VERSION, "train again")
-        if document is None:
-            return None
-        counts = WordCounts(int(document["pictures"]), int(document["captions"]))
-        for word, (times, captions, pictures) in document["words"].items():
-            counts.times[word], counts.in_captions[word], counts.in_pictures[word] = times, captions, pictures
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({error!r}); restore it as training wrote it, or remove it") from error
+    document = read_document(path, _Document, "restore it as training wrote it, or remove it", SCHEMA_VERSION)
+    if document is None:
+        return None
+    counts = WordCounts(document.pictures, document.captions)
+    for word, (times, captions, pictures) in document.words.items():
+        counts.times[word], counts.in_captions[word], counts.in_pictures[word] = times, captions, pictures
     return counts

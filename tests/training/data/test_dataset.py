@@ -12,6 +12,7 @@ from training.data.dataset import DescribedPicture, Scan, pictures_of, read_pict
 from training.data.feature_set import load_feature_set
 from training.data.splits import DEV, Split
 from training.data.tfrecords import checked
+from training.documents import to_document
 from training.errors import JobFailed, UserError
 from training.options import TrainOptions
 from training.text.vocabulary import END, UNKNOWN, Vocabulary
@@ -56,7 +57,7 @@ def adjust_manifest(directory):
     document = json.loads((directory / "manifest.json").read_text())
     for shard in document["shards"]:
         shard["size_bytes"] = (directory / shard["name"]).stat().st_size
-    (directory / "manifest.json").write_text(json.dumps(document))
+    (directory / "manifest.json").write_bytes(to_document(document))
 
 
 def test_order_is_the_same_for_one_seed_and_epoch_and_another_for_every_other(numbered):
@@ -201,7 +202,8 @@ def test_an_empty_shard_is_told_before_an_epoch_begins(copied, tmp_path, adjuste
     if adjusted:
         adjust_manifest(tmp_path)
     began = time.process_time()
-    with pytest.raises(JobFailed, match=rf"{damaged}: .*(is empty|0 records) where the manifest says") as failure:
+    told = rf"manifest.json: {damaged.name}: . records in 0 bytes" if adjusted else rf"{damaged}: shard is empty where"
+    with pytest.raises(UserError, match=told) as failure:
         train(TrainOptions(str(tmp_path), str(tmp_path / "out"), model="merge"))
     assert time.process_time() - began < 10 and "\n" not in str(failure.value)
 

@@ -1,9 +1,11 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
 
-from training.data.feature_set import FeatureSet, Shard, encoder_from_json, from_json, load_feature_set
+from training.data.feature_set import EncoderIdentity, FeatureSet, Shard, load_feature_set, parse_manifest
+from training.documents import parse_json, to_document
 from training.errors import JobFailed, UserError
 
 
@@ -31,15 +33,17 @@ def test_the_id_is_decided_by_everything_but_the_name_of_the_weights(encoder):
 
 def test_an_encoder_without_a_layer_is_of_the_time_when_there_was_one(encoder):
     fields = {name: value for name, value in encoder().__dict__.items() if name != "layer"}
-    assert encoder_from_json({**fields, "id": "of no account"}) == replace(encoder(), layer="mixed10")
+    found = parse_json(json.dumps({**fields, "id": "of no account"}).encode(), EncoderIdentity, "manifest.json", "")
+    assert found == replace(encoder(), layer="mixed10")
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("{", "not JSON"),
-        ('{"schema_version": 9}', "schema version 9 where this captionbeam reads 1"),
-        ('{"schema_version": 1}', "not a manifest of a feature set"),
+        ('{"schema_version": 9}', "schema version 9, which a newer captionbeam wrote; this one reads 1"),
+        ('{"schema_version": 0}', "schema version 0, not 1"),
+        ('{"schema_version": 1}', "encoder is missing; remove it and run the same"),
     ],
 )
 def test_a_damaged_manifest_is_told(written, text, told):
@@ -53,7 +57,7 @@ def test_a_directory_without_manifest_or_pictures_is_told(written, tmp_path):
     with pytest.raises(UserError, match=r"no manifest.json here, so no finished shards"):
         load_feature_set(str(tmp_path / "none"))
     empty = FeatureSet(written.path, written.encoder, written.shards[1:])
-    assert from_json(written.path, empty.to_json()) == empty
+    assert parse_manifest(written.path, to_document(empty.to_json())) == empty
     (tmp_path / "manifest.json").write_text(json.dumps(empty.to_json()))
     with pytest.raises(UserError, match="its shards hold no pictures"):
         load_feature_set(written.path)
@@ -68,3 +72,29 @@ def test_a_shard_of_another_size_is_told(written, size, told):
             file.write(b"?" * size)
     with pytest.raises(JobFailed, match=told):
         features.shard_paths()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"records": 10**18}, r"shards\[0\].records: expected a whole number of at most"),
+        ({"records": 10**9}, "1,000,000,000 records in "),
+        ({"records": -1}, r"shards\[0\].records: expected a whole number of 0 or more, found -1"),
+        ({"name": "../features"}, r"shards\[0\].name: "),
+        ({"name": "features-0001-00001.tfrecord"}, "features-0001-00001.tfrecord is there twice"),
+        ({"sha256": "x"}, r"shards\[0\].sha256: "),
+    ],
+)
+def test_a_manifest_with_wrong_numbers_and_names_is_told(written, edit_document, fields, told):
+    shards = written.to_json()["shards"]
+    edit_document(f"{written.path}/manifest.json", shards=[{**shards[0], **fields}, shards[1]])
+    with pytest.raises(UserError, match=told):
+        load_feature_set(written.path)
+
+
+def test_a_link_in_place_of_a_shard_is_not_followed(written, tmp_path):
+    (path,) = written.shard_paths()
+    os.rename(path, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", path)
+    with pytest.raises(UserError, match="a link, and links in a directory of captionbeam are not followed"):
+        written.shard_paths()

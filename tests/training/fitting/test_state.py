@@ -2,7 +2,7 @@ import json
 
 import tensorflow as tf
 
-from training.fitting.state import Stage, TrainingState, read_state
+from training.fitting.state import Stage, TrainingState, read_state, state_of_note
 
 NOTE = (
     '{"epoch": 3, "step": 7, "best_epoch": 2, "epochs_without_gain": 1, "stage": 1, "stage_began": 2, "best": 0.5, '
@@ -34,13 +34,13 @@ def test_a_stage_begins_with_patience_anew_and_epochs_count_on():
 
 
 def test_json_is_that_of_every_checkpoint_so_far():
-    state = TrainingState.from_json(json.loads(NOTE))
+    state = state_of_note(NOTE.encode(), "ckpt-1")
     assert state.stage is Stage.SELF_CRITICAL and state.stage_epoch == 1
     assert json.dumps(state.to_json()) == NOTE
 
 
 def test_progress_is_read_as_it_was_saved(tmp_path):
-    state = TrainingState.from_json(json.loads(NOTE))
+    state = state_of_note(NOTE.encode(), "ckpt-1")
     assert read_state(str(tmp_path)) is None
     state.save(str(tmp_path))
     assert read_state(str(tmp_path)) == state
@@ -51,4 +51,4 @@ def test_a_directory_without_progress_is_read_from_its_checkpoint(tmp_path):
     assert read_state(str(tmp_path)) is None
     checkpoint = tf.train.Checkpoint(note=tf.Variable(NOTE))
     tf.train.CheckpointManager(checkpoint, str(tmp_path / "checkpoint"), 1).save()
-    assert read_state(str(tmp_path)) == TrainingState.from_json(json.loads(NOTE))
+    assert read_state(str(tmp_path)) == state_of_note(NOTE.encode(), "ckpt-1")

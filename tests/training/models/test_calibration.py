@@ -1,9 +1,14 @@
+import json
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from training.documents import Damaged, parse_json
 from training.models.calibration import (
     Calibration,
     brier,
@@ -53,10 +58,13 @@ def test_outcomes_all_alike_give_no_certainty(accepted):
 
 def test_it_is_read_as_it_was_written_and_damage_is_noticed():
     found = Calibration((1.0, 2.0), (0.5, 0.1), (0.0, 3.0), -1.0)
-    assert Calibration.from_json(found.to_json(), 2) == found
-    for damage in ({"bias": float("nan")}, {"weights": [1.0]}, {"spread": ["x", 1]}):
-        with pytest.raises((ValueError, TypeError)):
-            Calibration.from_json(found.to_json() | damage, 2)
+    read = partial(parse_json, kind=Calibration, path="c.json", mend="train again")
+    again = read(json.dumps(found.to_json()).encode())
+    assert again == found and again.is_of(2) and not again.is_of(3)
+    assert not replace(found, spread=(0.5, 0.0)).is_of(2) and not replace(found, weights=(1.0,)).is_of(2)
+    for damage in ({"bias": float("nan")}, {"bias": float("inf")}, {"spread": ["x", 1]}):
+        with pytest.raises(Damaged, match="c.json"):
+            read(json.dumps(found.to_json() | damage).encode())
 
 
 def test_figures_of_a_forecast_that_is_worked_out_by_hand():

@@ -6,7 +6,8 @@ import pytest
 
 from training.errors import UserError
 from training.models.captioner import load_captioner
-from training.models.captioner_files import CONFIG, WEIGHTS, read_config
+from training.models.captioner_files import CONFIG, METRICS, WEIGHTS, read_config
+from training.storage import content_hash, write_document
 from training.text.vocabulary import VOCABULARY
 
 
@@ -14,11 +15,6 @@ from training.text.vocabulary import VOCABULARY
 def saved(tiny_captioner, tmp_path):
     """A captioner's directory, to be damaged."""
     return shutil.copytree(tiny_captioner(words=("a", "dog")).path, tmp_path / "saved")
-
-
-def change_config(directory, **fields):
-    document = json.loads((directory / CONFIG).read_text())
-    (directory / CONFIG).write_text(json.dumps(document | fields))
 
 
 def refusal(directory):
@@ -84,28 +80,55 @@ def test_a_damaged_config_is_told(saved, text):
 
 
 @pytest.mark.parametrize("name", ["model", "max_words", "encoder"])
-def test_a_config_without_a_part_is_told(saved, name):
-    document = json.loads((saved / CONFIG).read_text())
-    del document[name]
-    (saved / CONFIG).write_text(json.dumps(document))
-    assert refusal(saved).endswith("train the captioner again") and name in refusal(saved)
+def test_a_config_without_a_part_is_told(saved, name, edit_document):
+    edit_document(saved / CONFIG, **{name: None})
+    assert f"{CONFIG}: {name} is missing; restore it" in refusal(saved)
 
 
-def test_a_config_of_another_version_is_told(saved):
-    change_config(saved, schema_version=99)
+def test_a_config_of_another_version_is_told(saved, edit_document):
+    edit_document(saved / CONFIG, schema_version=99)
     assert "schema version 99" in refusal(saved)
 
 
-@pytest.mark.parametrize("model", [{"model": "lstm", "vocabulary_size": 6}, {"model": "merge", "beams": 2}])
-def test_a_config_of_an_unknown_model_is_told(saved, model):
-    change_config(saved, model=model)
+@pytest.mark.parametrize("sizes", [{"hidden_size": 2**20}, {"vocabulary_size": 2**20}, {"embedding_size": 2**24}])
+def test_sizes_beyond_the_weights_are_told_before_a_model_is_built(saved, edit_document, sizes):
+    model = json.loads((saved / CONFIG).read_text())["model"]
+    words = sizes.get("vocabulary_size", 6) - 4
+    (saved / VOCABULARY).write_text("".join(f"w{number}\n" for number in range(words)))
+    edit_document(saved / CONFIG, model=model | sizes)
+    assert f"{WEIGHTS}: too small for the sizes in {CONFIG}" in refusal(saved)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, VOCABULARY])
+def test_a_link_in_place_of_a_file_is_not_followed(saved, tmp_path, name):
+    (saved / name).rename(tmp_path / name)
+    (saved / name).symlink_to(tmp_path / name)
+    assert f"{name}: a link, and links in a directory of captionbeam are not followed" in refusal(saved)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, VOCABULARY])
+def test_a_file_that_changed_since_training_ended_is_told(saved, name):
+    sha256 = {one: content_hash(str(saved / one)) for one in (WEIGHTS, VOCABULARY)}
+    write_document(str(saved / METRICS), {"dev_cider": 0.5, "best_epoch": 1, "epochs": 1, "sha256": sha256})
+    load_captioner(str(saved))
+    changed = bytearray((saved / name).read_bytes())
+    changed[-2] ^= 1
+    (saved / name).write_bytes(bytes(changed))
+    assert f"{name}: changed since training ended; restore it" in refusal(saved)
+
+
+@pytest.mark.parametrize("model", [{"model": "lstm", "vocabulary_size": 6}, {"model": "merge"}])
+def test_a_config_of_an_unknown_model_is_told(saved, model, edit_document):
+    edit_document(saved / CONFIG, model=model)
     assert CONFIG in refusal(saved)
 
 
-@pytest.mark.parametrize("keep", [0, 100, 5000])
-def test_cut_weights_are_told(saved, keep):
+@pytest.mark.parametrize(
+    ("keep", "told"), [(0, "too small"), (100, "too small"), (-5000, "damaged, or no file of weights")]
+)
+def test_cut_weights_are_told(saved, keep, told):
     (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:keep])
-    assert f"{WEIGHTS}: does not fit {CONFIG}" in refusal(saved)
+    assert f"{WEIGHTS}: {told}" in refusal(saved)
 
 
 def test_weights_of_another_size_are_told(saved, tiny_captioner):
@@ -120,8 +143,8 @@ def test_a_vocabulary_of_another_size_is_told(saved):
 
 def test_config_is_readable_before_any_weights(saved):
     (saved / WEIGHTS).unlink()
-    document = read_config(str(saved))
-    assert document["model"]["vocabulary_size"] == 6 and document["max_words"] == 8
+    config = read_config(str(saved))
+    assert config.model.vocabulary_size == 6 and config.max_words == 8
 
 
 @pytest.mark.parametrize(

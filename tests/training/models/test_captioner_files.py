@@ -1,16 +1,30 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
+from training.data.feature_set import EncoderIdentity
 from training.errors import UserError
-from training.models.captioner_files import member_paths, read_config
+from training.models.captioner_files import CaptionerConfig, member_paths, read_config
+from training.models.model_config import ModelConfig
 
-CONFIG = {"schema_version": 1, "model": {}, "max_words": 8, "encoder": {}, "trained_with": {}}
+
+def encoder():
+    return EncoderIdentity("InceptionV3", "tensorflow", "aa" * 32, "imagenet", 299, "box", "float32", "pooled")
+
+
+CONFIG = {
+    "schema_version": 1,
+    "model": {"model": "merge", "vocabulary_size": 6},
+    "max_words": 8,
+    "encoder": asdict(encoder()),
+    "trained_with": {},
+}
 
 
 def test_settings_are_read(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    assert read_config(str(tmp_path)) == CONFIG
+    assert read_config(str(tmp_path)) == CaptionerConfig(ModelConfig("merge", 6), 8, encoder(), {}, 1)
 
 
 @pytest.mark.parametrize(
@@ -18,12 +32,14 @@ def test_settings_are_read(tmp_path):
     [
         (None, "no config.json here; give the directory that `captionbeam train` made"),
         ("{", "not JSON"),
-        ("[]", "not the settings of a captioner"),
-        ("{}", "schema version None, not 1; train again"),
-        (json.dumps(CONFIG | {"schema_version": 2}), "schema version 2, not 1; train again"),
+        ("[]", "expected an object, found []"),
+        ("{}", "schema version null, not 1; restore it as training wrote it"),
+        (json.dumps(CONFIG | {"schema_version": 2}), "schema version 2, which a newer captionbeam wrote"),
+        (json.dumps(CONFIG | {"encoder": {}}), "encoder: architecture is missing; restore it"),
+        (json.dumps(CONFIG | {"model": {"model": "lstm", "vocabulary_size": 6}}), "model.model: "),
         (
-            '{"schema_version": 1, "model": {}, "max_words": 8}',
-            "lacks encoder, trained_with; train the",
+            json.dumps(CONFIG | {"model": {"model": "merge", "vocabulary_size": 6, "hidden_size": 10**9}}),
+            "model.hidden_size: expected a whole number of at most 16777216, found 1000000000",
         ),
     ],
 )

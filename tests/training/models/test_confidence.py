@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,17 +147,17 @@ def test_what_could_not_be_calibrated_flags_all_the_same(judge, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        ({"schema_version": 9}, "schema version 9, not 1"),
+        ({"schema_version": 0}, "schema version 0, not 1"),
         ({"signals": ["score"]}, "damaged"),
-        ({"calibration": {"bias": 1}}, "damaged"),
-        ({"familiarity": None}, "damaged"),
-        ("json", "damaged"),
+        ({"calibration": {"bias": 1}}, "calibration: center is missing"),
+        ({"familiarity": 1}, "familiarity: expected an object"),
+        ("json", "not JSON"),
         ("npz", "confidence.npz: damaged"),
         ("missing", "confidence.npz: damaged"),
         ("others", "does not fit 4 words"),
     ],
 )
-def test_damage_is_one_line_that_tells_how_to_get_it_anew(judge, tmp_path, damage, told):
+def test_damage_is_one_line_that_tells_how_to_get_it_anew(judge, tmp_path, edit_document, damage, told):
     judge.save(str(tmp_path), "model")
     path = tmp_path / CONFIDENCE
     if damage == "json":
@@ -170,7 +169,7 @@ def test_damage_is_one_line_that_tells_how_to_get_it_anew(judge, tmp_path, damag
     elif damage == "others":
         replace(judge, weights=judge.weights[:2]).save(str(tmp_path), "model")
     else:
-        path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+        edit_document(path, **damage)
     with pytest.raises(UserError, match=told) as caught:
         load_confidence(str(tmp_path), WORDS, CHANNELS, "model")
     assert "run the same train command again" in str(caught.value) and "\n" not in str(caught.value)
