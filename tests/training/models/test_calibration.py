@@ -63,7 +63,7 @@ def test_it_is_read_as_it_was_written_and_damage_is_noticed():
     assert again == found and again.is_of(2) and not again.is_of(3)
     assert not replace(found, spread=(0.5, 0.0)).is_of(2) and not replace(found, weights=(1.0,)).is_of(2)
     for damage in ({"bias": float("nan")}, {"bias": float("inf")}, {"spread": ["x", 1]}):
-        with pytest.raises(Damaged, match="c.json"):
+        with pytest.raises(Damaged, match=r"c\.json"):
             read(json.dumps(found.to_json() | damage).encode())
 
 
