@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import IO, Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -23,13 +23,15 @@ from training.errors import UserError
 T = TypeVar("T")
 
 CHECKSUM = "checksum"  # of a document: sha256 of its other content
-MOST_BYTES = 1 << 30  # of a document, or of a line
+MOST_BYTES = 1 << 28  # of a document, or of a line
 
 Count = Annotated[int, Meta(ge=0, le=1 << 50)]
-Number = Annotated[float, Meta(ge=-1e300, le=1e300)]  # a finite one
+Number = float  # a finite one, as no other is read from JSON
+Finite = Annotated[float, Meta(ge=-1.79e308, le=1.79e308)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Sha256OrNone = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
+Hex = Annotated[str, Meta(pattern="^[0-9a-f]{0,64}$")]
 FileName = Annotated[str, Meta(pattern=r"^[^/\\\0]{1,255}$")]
 Scalar = str | int | float | bool | None
 
@@ -114,13 +116,22 @@ def parse_json(data: bytes, kind: type[T], path: str, mend: str) -> T:
     return _as(kind, _decode(data, fault), fault)
 
 
-def parse_lines(lines: Iterable[bytes], kind: type[T], path: str, mend: str) -> Iterator[T]:
-    """Lines of a JSON lines file -> what each holds, as `kind` says.
+def as_kind(content: Any, kind: type[T], path: str, mend: str) -> T:
+    """Values of a file that is no JSON -> the same, as `kind` says.
+
+    Raises:
+      Damaged: they are something else.
+    """
+    return _as(kind, content, partial(_raise, path, mend))
+
+
+def parse_lines(lines: IO[bytes], kind: type[T], path: str, mend: str) -> Iterator[T]:
+    """Lines of an open JSON lines file -> what each holds, as `kind` says.
 
     Raises:
       Damaged: a line is not JSON in UTF-8, is cut short, or is not as `kind` says; names the line.
     """
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(iter(partial(lines.readline, MOST_BYTES), b""), start=1):
         fault = partial(_raise, f"{path}:{number}", mend)
         if not line.endswith(b"\n"):
             fault("cut short")

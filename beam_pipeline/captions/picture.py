@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from msgspec import Meta
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.shard_id import ShardId
+from training.documents import Hex, Number, Share, parse_lines
 
 
 class Alternative(NamedTuple):
@@ -68,24 +70,60 @@ class CaptionedPicture:
             row["alternatives"] = [one.to_json() for one in self.alternatives]
         return row if self.evidence is None else row | {"evidence": self.evidence}
 
-    @staticmethod
-    def from_json(row: Mapping[str, Any]) -> CaptionedPicture:
-        """JSON object that `to_json` made -> CaptionedPicture.
 
-        Raises:
-          KeyError: a field is missing.
-        """
-        fields = (row["sha256"], row["uri"], row["caption"], row["score"], tuple(row["flags"]))
-        alternatives = tuple(Alternative(**one) for one in row.get("alternatives", ()))
-        return CaptionedPicture(*fields, row.get("evidence"), alternatives, row.get("confidence"))
+@dataclass(frozen=True)
+class _Alternative:
+    caption: str
+    score: Number
+    confidence: Share | None = None
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    kinds: tuple[Annotated[str, Meta(pattern="^(expected|presence|grounding)$")], ...]
+    words: dict[str, dict[str, Number]]
+
+    def __post_init__(self) -> None:
+        kinds = set(self.kinds)
+        for word, values in self.words.items():
+            if values.keys() != kinds:
+                raise ValueError(f"{word!r} has {', '.join(values) or 'nothing'} in place of {', '.join(self.kinds)}")
+            if not 0 <= values.get("presence", 0) <= 1 or values.get("expected", 0) < 0:
+                raise ValueError(f"{word!r} has a presence or an expected count out of its range")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Schema of a line of `captions-*.jsonl`."""
+
+    uri: Annotated[str, Meta(min_length=1)]
+    sha256: Hex
+    caption: str
+    score: Number
+    flags: tuple[str, ...]
+    confidence: Share | None = None
+    alternatives: tuple[_Alternative, ...] = ()
+    evidence: _Evidence | None = None
+
+    def picture(self) -> CaptionedPicture:
+        evidence = None
+        if self.evidence is not None:
+            evidence = {"kinds": list(self.evidence.kinds), "words": self.evidence.words}
+        others = tuple(Alternative(one.caption, one.score, one.confidence) for one in self.alternatives)
+        return CaptionedPicture(
+            self.sha256, self.uri, self.caption, self.score, self.flags, evidence, others, self.confidence
+        )
 
 
 def read_captions(shard: ShardId, output: str) -> Iterator[CaptionedPicture]:
     """Captioned shard in a directory -> its pictures, in the order of the file.
 
     Raises:
+      UserError: a line of the file is damaged.
       OSError: the file cannot be read.
     """
-    with storage.open_file(storage.join(output, shard.captions())) as file:
-        for line in file:
-            yield CaptionedPicture.from_json(json.loads(line))
+    path = storage.join(output, shard.captions())
+    with storage.open_own(path) as file:
+        mend = f"remove {shard.ledger()} and run captionbeam caption again, which makes the shard again"
+        for row in parse_lines(file, _Row, path, mend):
+            yield row.picture()

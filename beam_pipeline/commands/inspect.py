@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from beam_pipeline.captions.picture import read_captions
 from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, kind_of, read_ledgers
 from beam_pipeline.options.directories import InspectOptions
 from beam_pipeline.runtime import storage
@@ -206,10 +207,9 @@ def _read_feature(directory: str, shard: ShardId, sha256: str) -> dict[str, Any]
 
 def _read_caption(directory: str, shard: ShardId, sha256: str) -> dict[str, Any] | None:
     """What a shard of captions stores of a picture; None if the picture is not in it."""
-    with storage.open_file(storage.join(directory, shard.captions())) as file:
-        for line in file:
-            row = json.loads(line)
-            if row["sha256"] == sha256:
-                evidence = row.pop("evidence", None)
-                return {"shard": shard.captions(), **row, "has_evidence": evidence is not None}
+    for picture in read_captions(shard, directory):
+        if picture.sha256 == sha256:
+            row = picture.to_json()
+            evidence = row.pop("evidence", None)
+            return {"shard": shard.captions(), **row, "has_evidence": evidence is not None}
     return None

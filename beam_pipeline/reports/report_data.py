@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 import math
 import os
 import posixpath
@@ -13,14 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.inputs.input_file import MEMBER_SEPARATOR, split_member_uri
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import utf8
 from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
 from beam_pipeline.shards.shard_id import content_key
 from beam_pipeline.words.statistics import LIKELY_FALSE
-from beam_pipeline.words.summary import EVIDENCE, counted_ledgers, counted_shards, read_table, result_path
+from beam_pipeline.words.summary import EVIDENCE, RENEW, counted_ledgers, counted_shards, read_table, result_path
 from beam_pipeline.words.terms import WORD
+from training.documents import Hex, Share, parse_lines
 
 PICTURES_SHOWN = 5000
 WORDS_SHOWN = 2000
@@ -50,13 +51,11 @@ class ShownPicture:
     has_confidence: bool = False
 
 
-def shown_picture(row: dict[str, Any]) -> ShownPicture:
-    """Row of `captions-*.jsonl` -> ShownPicture."""
-    own = row.get("confidence")
-    confidence = own if isinstance(own, int | float) else math.exp(min(0.0, row["score"]))
-    return ShownPicture(
-        row["uri"], row["sha256"], row["caption"], tuple(row["flags"]), confidence, isinstance(own, int | float)
-    )
+def shown_picture(picture: CaptionedPicture) -> ShownPicture:
+    """CaptionedPicture -> ShownPicture."""
+    own = picture.confidence
+    confidence = math.exp(min(0.0, picture.score)) if own is None else own
+    return ShownPicture(picture.uri, picture.sha256, picture.caption, picture.flags, confidence, own is not None)
 
 
 def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPicture]:
@@ -68,20 +67,18 @@ def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPic
     heap: list[tuple[int, str]] = []
     pictures: dict[str, ShownPicture] = {}
     for shard in shards[:: -(-len(shards) // _SHARDS_READ) or 1]:
-        with storage.open_file(storage.join(directory, shard.captions())) as lines:
-            for line in lines:
-                picture = shown_picture(json.loads(line))
-                rank = -content_key(picture.sha256), picture.sha256
-                if picture.sha256 in pictures:
-                    pictures[picture.sha256] = picture  # of a later run
-                elif len(heap) < most:
-                    heapq.heappush(heap, rank)
-                    pictures[picture.sha256] = picture
-                elif rank < heap[0]:
-                    break
-                else:
-                    del pictures[heapq.heapreplace(heap, rank)[1]]
-                    pictures[picture.sha256] = picture
+        for picture in map(shown_picture, read_captions(shard, directory)):
+            rank = -content_key(picture.sha256), picture.sha256
+            if picture.sha256 in pictures:
+                pictures[picture.sha256] = picture  # of a later run
+            elif len(heap) < most:
+                heapq.heappush(heap, rank)
+                pictures[picture.sha256] = picture
+            elif rank < heap[0]:
+                break
+            else:
+                del pictures[heapq.heapreplace(heap, rank)[1]]
+                pictures[picture.sha256] = picture
     return sorted(pictures.values(), key=lambda picture: picture.uri)
 
 
@@ -110,25 +107,42 @@ def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, 
     """Captions directory -> word -> its examples, for the most important words, in their order."""
     path = result_path(directory, EVIDENCE)
     examples: dict[str, WordExamples] = {}
-    with storage.open_file(path) as lines:
-        for line in lines:
-            row = json.loads(line)
-            if row["kind"] != WORD or len(examples) == most:
+    with storage.open_own(path) as lines:
+        for row in parse_lines(lines, _EvidenceRow, path, RENEW):
+            if row.kind != WORD or len(examples) == most:
                 break
-            likely_false = {example["sha256"] for example in row["likely_false"]}
-            shown = {example["sha256"]: example for example in (*row["top"], *row["sample"])}
+            likely_false = {example.sha256 for example in row.likely_false}
+            shown = {example.sha256: example for example in (*row.top, *row.sample)}
             shows = [
-                _example(example)
+                example.shown()
                 for sha256, example in shown.items()
-                if sha256 not in likely_false and example.get("presence", 1.0) >= LIKELY_FALSE
+                if sha256 not in likely_false and (example.presence is None or example.presence >= LIKELY_FALSE)
             ]
             shows.sort(key=lambda example: -1.0 if example.presence is None else -example.presence)
-            examples[row["word"]] = WordExamples(tuple(shows), tuple(map(_example, row["likely_false"])))
+            examples[row.word] = WordExamples(tuple(shows), tuple(example.shown() for example in row.likely_false))
     return examples
 
 
-def _example(row: dict[str, Any]) -> ShownExample:
-    return ShownExample(ShownPicture(row["uri"], row["sha256"], row["caption"]), row.get("presence"))
+@dataclass(frozen=True)
+class _EvidenceExample:
+    uri: str
+    sha256: Hex
+    caption: str
+    presence: Share | None = None
+
+    def shown(self) -> ShownExample:
+        return ShownExample(ShownPicture(self.uri, self.sha256, self.caption), self.presence)
+
+
+@dataclass(frozen=True)
+class _EvidenceRow:
+    """Schema of a line of `word_evidence.jsonl`."""
+
+    kind: str
+    word: str
+    top: tuple[_EvidenceExample, ...]
+    sample: tuple[_EvidenceExample, ...]
+    likely_false: tuple[_EvidenceExample, ...]
 
 
 @dataclass(frozen=True)

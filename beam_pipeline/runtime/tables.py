@@ -108,7 +108,7 @@ def read_parquet(path: str) -> list[dict[str, Any]]:
       ValueError: it is damaged, or too large; the message is the reason, for a person.
       OSError: it cannot be read.
     """
-    with storage.open_file(path) as file:
+    with storage.open_own(path) as file:
         data = file.read(_LARGEST_TABLE + 1)
     if len(data) > _LARGEST_TABLE:
         raise ValueError(f"more than {_LARGEST_TABLE:,} bytes")

@@ -8,12 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from beam_pipeline.runtime import storage
+from training.documents import Hex, Number, parse_lines
 
 DONE = "done"
 DUPLICATE = "duplicate"
 REJECTED = "rejected"
+_MEND = "remove it and run the same command again, which makes its shard again"
 OUTCOMES = (DONE, DUPLICATE, REJECTED)
 LIST, READ, DECODE = "list", "read", "decode"  # where an input is rejected
 
@@ -32,11 +37,11 @@ class LedgerLine:
       reason: why it was rejected, for the user; else "".
     """
 
-    uri: str
-    size: int
-    mtime: float
-    sha256: str
-    outcome: str
+    uri: Annotated[str, Meta(min_length=1)]
+    size: Annotated[int, Meta(ge=-1, le=1 << 62)]
+    mtime: Number
+    sha256: Hex
+    outcome: Annotated[str, Meta(pattern="^(done|duplicate|rejected)$")]
     stage: str = ""
     reason: str = ""
 
@@ -55,11 +60,11 @@ def read_ledger(path: str) -> Iterator[LedgerLine]:
     """Path of a ledger -> its lines.
 
     Raises:
+      UserError: a line of it is damaged.
       OSError: it cannot be read.
     """
-    with storage.open_file(path) as file:
-        for line in file:
-            yield LedgerLine(**json.loads(line))
+    with storage.open_own(path) as file:
+        yield from parse_lines(file, LedgerLine, path, _MEND)
 
 
 def rejected_inputs(ledger_paths: Iterable[str]) -> dict[str, LedgerLine]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +9,20 @@ from typing import Any
 from beam_pipeline.runtime import storage
 from beam_pipeline.words.summary import TABLES, read_summary, read_table
 from beam_pipeline.words.terms import WORD
+from training.documents import Share
 from training.errors import UserError
 from training.text.word_counts import load_word_counts
 
 PRESENCE_TAIL = "presence_tail.json"
 TRAINING_CAPTIONS = "training captions"  # name of the reference that a captioner carries
 _SAME = ("model_id", "encoder_id", "beam_width", "min_words", "guidance")
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """Schema of `presence_tail.json`."""
+
+    words: dict[str, Share]
 
 
 @dataclass(frozen=True)
@@ -92,4 +99,5 @@ def load_presence_tail(captioner: str) -> dict[str, float]:
     and much in ten thousand, so estimates add this mean for each of them.
     """
     path = storage.join(captioner, PRESENCE_TAIL)
-    return json.loads(storage.read_bytes(path))["words"] if storage.exists(path) else {}
+    tail = storage.read_document(path, _Tail, "restore it as training wrote it, or remove it to do without", 2)
+    return tail.words if tail else {}

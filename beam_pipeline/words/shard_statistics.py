@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, NamedTuple
+
+from msgspec import Meta
 
 from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.runtime import storage
@@ -14,8 +19,12 @@ from beam_pipeline.shards.ledger import DONE, DUPLICATE, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.statistics import ExamplePicture, StatisticsBuilder, WordStatistics, WordSums
 from beam_pipeline.words.terms import WORD, Term, count_terms
+from training.documents import Count, Damaged, Sha256OrNone, parse_lines
+from training.errors import UserError
 from training.text.word_evidence import millionths
 from training.text.words import caption_words
+
+log = logging.getLogger("captionbeam")
 
 WORDS_VERSION = 1  # of `words-*.jsonl`; a file of another version is rebuilt from the captions
 
@@ -89,26 +98,77 @@ def statistics_to_json(statistics: ShardStatistics) -> Iterator[Any]:
         yield [*term, of_term.pictures, of_term.files, *examples]
 
 
-def statistics_from_json(lines: Iterator[Any]) -> ShardStatistics | None:
-    """Lines of `words-*.jsonl`, as values from JSON -> statistics; None where another version wrote them."""
-    header = next(lines)
-    if header.get("schema_version") != WORDS_VERSION:
-        return None
-    pictures = header["pictures"]
-    terms = {}
-    for kind, text, sums, files, *lists in lines:
-        examples = (
-            tuple(ExamplePicture(rank, *pictures[place], *evidence) for rank, place, *evidence in listed)
-            for listed in lists
-        )
-        terms[kind, text] = WordStatistics(WordSums(*sums), WordSums(*files), *examples)
-    return ShardStatistics(header["counts"], terms)
+@dataclass(frozen=True)
+class _Header:
+    """Schema of the first line of `words-*.jsonl`; `checksum` is the sha256 of all lines without it."""
+
+    schema_version: int
+    counts: dict[str, Count]
+    pictures: list[tuple[str, str, str]]
+    checksum: Sha256OrNone = ""
+
+
+class _Example(NamedTuple):
+    rank: int
+    place: Count
+    presence: int | None
+    grounding: int | None
+
+
+_Examples = tuple[_Example, ...]
+
+
+class _TermLine(NamedTuple):
+    """Schema of every other line."""
+
+    kind: Annotated[str, Meta(pattern="^(word|lemma|bigram)$")]
+    text: str
+    pictures: WordSums
+    files: WordSums
+    top: _Examples
+    sample: _Examples
+    likely_false: _Examples
 
 
 def to_words(statistics: ShardStatistics) -> bytes:
     """Statistics -> content of `words-*.jsonl`."""
-    rows = (json.dumps(row, separators=(",", ":")) + "\n" for row in statistics_to_json(statistics))
-    return "".join(rows).encode()
+    header, *rows = (_line(row) for row in statistics_to_json(statistics))
+    rest = "".join(rows)
+    checksum = hashlib.sha256((header + rest).encode()).hexdigest()
+    return f'{header[:-2]},"checksum":"{checksum}"}}\n{rest}'.encode()
+
+
+def _line(row: Any) -> str:
+    return json.dumps(row, separators=(",", ":")) + "\n"
+
+
+def parse_words(data: bytes, path: str) -> ShardStatistics | None:
+    """Content of `words-*.jsonl` -> statistics; None where another version wrote them.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    first, _, rest = data.partition(b"\n")
+    mend = "remove it and run captionbeam caption again, which counts the words again"
+    (header,) = parse_lines(io.BytesIO(first + b"\n"), _Header, path, mend)
+    if header.schema_version != WORDS_VERSION:
+        return None
+    if header.checksum:
+        plain = {name: getattr(header, name) for name in ("schema_version", "counts", "pictures")}
+        if hashlib.sha256(_line(plain).encode() + rest).hexdigest() != header.checksum:
+            raise Damaged(path, "changed since it was written: its content does not have its checksum", mend)
+    pictures = header.pictures
+    terms: dict[Term, WordStatistics] = {}
+    for number, line in enumerate(parse_lines(io.BytesIO(rest), _TermLine, path, mend), start=2):
+        lists = (line.top, line.sample, line.likely_false)
+        if any(example.place >= len(pictures) for listed in lists for example in listed):
+            raise Damaged(f"{path}:{number}", "names a picture that is not in its first line", mend)
+        examples = (
+            tuple(ExamplePicture(one.rank, *pictures[one.place], one.presence, one.grounding) for one in listed)
+            for listed in lists
+        )
+        terms[line.kind, line.text] = WordStatistics(line.pictures, line.files, *examples)
+    return ShardStatistics(header.counts, terms)
 
 
 def write_words(
@@ -126,21 +186,34 @@ def write_words(
 
 
 def read_words(shard: ShardId, output: str) -> ShardStatistics | None:
-    """Shard in the directory `output` -> its stored statistics; None where there are none, or of another version."""
+    """Shard in the directory `output` -> its stored statistics; None where there are none, or of another version.
+
+    Raises:
+      UserError: they are damaged.
+    """
     path = storage.join(output, shard.words())
-    if not storage.exists(path):
-        return None
-    with storage.open_file(path) as file:
-        return statistics_from_json(map(json.loads, file))
+    data = storage.read_own_if_there(path)
+    return None if data is None else parse_words(data, path)
 
 
 def statistics_of_shard(shard: ShardId, output: str, files_now: Mapping[str, int]) -> ShardStatistics:
     """Committed shard -> its statistics: the stored ones, or new ones from its captions where they are out of date.
 
+    Stored ones that are missing or damaged are made again.
+
     Args:
       files_now: sha256 -> number of files, for the pictures whose files other shards' ledgers have changed.
     """
-    if not files_now and (stored := read_words(shard, output)):
+    try:
+        stored = read_words(shard, output)
+    except UserError as error:
+        log.info("%s", error)
+        stored = None
+    if stored and not files_now:
         return stored
-    files = files_of_pictures(read_ledger(storage.join(output, shard.ledger())))
-    return shard_statistics(read_captions(shard, output), {**files, **files_now})
+    lines = list(read_ledger(storage.join(output, shard.ledger())))
+    if stored is None:
+        stored = write_words(shard, read_captions(shard, output), lines, output)
+        if not files_now:
+            return stored
+    return shard_statistics(read_captions(shard, output), {**files_of_pictures(lines), **files_now})

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypedDict
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
 from beam_pipeline.words.terms import BIGRAM, WORD
+from training.documents import Count, Damaged, Finite, as_kind
 from training.errors import JobFailed, UserError
 
 SUMMARY = "summary.json"
 EVIDENCE = "word_evidence.jsonl"
+RENEW = "run the same captionbeam caption command again, which makes it again"
 TABLES = {WORD: "word_importance", BIGRAM: "bigram_importance"}  # kind of term -> name of its tables, without ending
+
+
+class TableRow(TypedDict):
+    """Columns of an importance table as far as they are read again; the others are for people and other programs."""
+
+    word: str
+    lemma: str
+    stop_word: bool
+    importance: Finite
+    estimate: Finite
+    estimate_low: Finite | None
+    estimate_high: Finite | None
+    images: Count
+    z: Finite | None
+    example: str | None
 
 
 def read_summary(directory: str, option: str) -> dict[str, Any]:
@@ -39,7 +56,7 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
     return summary
 
 
-def read_table(directory: str, kind: str) -> list[dict[str, Any]]:
+def read_table(directory: str, kind: str) -> list[TableRow]:
     """Captions directory and kind of term, WORD or BIGRAM -> rows of its importance table, in their order.
 
     Raises:
@@ -47,9 +64,10 @@ def read_table(directory: str, kind: str) -> list[dict[str, Any]]:
     """
     path = result_path(directory, f"{TABLES[kind]}.parquet")
     try:
-        return read_parquet(path)
+        rows = read_parquet(path)
     except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); remove it and run captionbeam caption again") from error
+        raise Damaged(path, f"damaged ({error})", RENEW) from error
+    return as_kind(rows, list[TableRow], path, RENEW)
 
 
 def shards_of_summary(directory: str) -> list[ShardId]:

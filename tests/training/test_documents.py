@@ -1,3 +1,4 @@
+import io
 import json
 import pickle
 from dataclasses import dataclass
@@ -87,10 +88,10 @@ def test_bytes_that_are_not_utf8_are_named_by_their_place():
 
 
 def test_a_line_is_named_and_one_that_is_cut_short_too():
-    assert list(parse_lines([b'["a", 1]\n'], Pair, "x.jsonl", MEND)) == [Pair("a", 1)]
+    assert list(parse_lines(io.BytesIO(b'["a", 1]\n'), Pair, "x.jsonl", MEND)) == [Pair("a", 1)]
     for last in (b'["a", 1', b'["a", 1]', b'["a", "1"]\n', b"\n"):
         with pytest.raises(Damaged, match=r"x\.jsonl:2: .*; make it again"):
-            list(parse_lines([b'["a", 1]\n', last], Pair, "x.jsonl", MEND))
+            list(parse_lines(io.BytesIO(b'["a", 1]\n' + last), Pair, "x.jsonl", MEND))
 
 
 @pytest.mark.parametrize(("version", "fault"), [(1, "schema version 1, not 2"), (3, "which a newer captionbeam wrote")])

@@ -30,10 +30,10 @@ class Scripted:
 
 
 def caption_all(output, *hypotheses):
-    features = [PictureFeature(f"sha{number}", f"/p/{number}.jpg", np.zeros(2)) for number in range(len(hypotheses))]
+    features = [PictureFeature(f"a{number}", f"/p/{number}.jpg", np.zeros(2)) for number in range(len(hypotheses))]
     decoder = Scripted(*hypotheses)
     pictures = write_captions(SHARD, features, lambda: decoder, str(output))
-    lines = [LedgerLine(f"/p/{number}.jpg", 1, 1.0, f"sha{number}", "done") for number in range(len(hypotheses))]
+    lines = [LedgerLine(f"/p/{number}.jpg", 1, 1.0, f"a{number}", "done") for number in range(len(hypotheses))]
     stored = write_words(SHARD, pictures, lines, str(output))
     commit_shard(str(output), SHARD, lines)
     return pictures, stored
@@ -75,7 +75,7 @@ def test_confidence_stands_in_the_row_and_beside_each_alternative_and_counts_not
     (row,) = [json.loads(line) for line in (tmp_path / SHARD.captions()).read_text().splitlines()]
     assert row == {
         "uri": "/p/0.jpg",
-        "sha256": "sha0",
+        "sha256": "a0",
         "caption": "a dog runs",
         "score": -0.5,
         "flags": ["low_confidence"],
@@ -108,7 +108,7 @@ def test_a_count_anew_equals_what_was_stored(tmp_path):
 
 def test_other_numbers_of_files_change_files_and_nothing_else(tmp_path):
     _, stored = caption_all(tmp_path, Hypothesis("a dog", -0.5), Hypothesis("a cat", -1.0))
-    found = statistics_of_shard(SHARD, str(tmp_path), {"sha0": 5})
+    found = statistics_of_shard(SHARD, str(tmp_path), {"a0": 5})
     dog, cat = (WORD, "dog"), (WORD, "cat")
     assert found.terms[dog].files == stored.terms[dog].pictures.times(5)
     assert found.terms[dog].pictures == stored.terms[dog].pictures
@@ -129,7 +129,7 @@ def test_names_that_are_not_utf_8_and_captions_of_any_script_are_read_back(tmp_p
 
 def test_captions_are_reported_batch_by_batch_once_they_are_made(tmp_path):
     number = DECODER_BATCH + 1
-    features = [PictureFeature(f"sha{at:03d}", f"/p/{at}.jpg", np.zeros(2)) for at in range(number)]
+    features = [PictureFeature(f"a{at:03d}", f"/p/{at}.jpg", np.zeros(2)) for at in range(number)]
     decoder = Scripted(*[Hypothesis("a dog", -0.5)] * number)
     reported = []
 

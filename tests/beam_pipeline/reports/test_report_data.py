@@ -51,7 +51,7 @@ def test_a_later_run_has_the_last_word_on_a_picture(captions):
     [({}, 0.368, False), ({"confidence": 0.7}, 0.7, True), ({"confidence": None}, 0.368, False)],
 )
 def test_confidence_is_the_row_s_or_the_mean_probability_of_its_words(more, confidence, own):
-    shown = shown_picture({"uri": "u", "sha256": "s", "caption": "c", "score": -1.0, "flags": [], **more})
+    shown = shown_picture(CaptionedPicture("a", "u", "c", -1.0, **more))
     assert shown.confidence == pytest.approx(confidence, abs=1e-3) and shown.has_confidence == own
 
 

@@ -11,9 +11,9 @@ def line(uri, sha256, outcome=DONE) -> LedgerLine:
 
 
 def test_every_file_has_the_caption_of_its_picture(captions):
-    picture = CaptionedPicture("one", "/p/a.jpg", "a dog", -1.0, ("repeats",), confidence=0.25)
-    lines = [line("/p/a.jpg", "one"), line("/p/sub/b.jpg", "one", DUPLICATE), line("/q.jpg", "", REJECTED)]
-    shared = ("one", "a dog", -1.0, ("repeats",), ("dog",))
+    picture = CaptionedPicture("1a", "/p/a.jpg", "a dog", -1.0, ("repeats",), confidence=0.25)
+    lines = [line("/p/a.jpg", "1a"), line("/p/sub/b.jpg", "1a", DUPLICATE), line("/q.jpg", "", REJECTED)]
+    shared = ("1a", "a dog", -1.0, ("repeats",), ("dog",))
     first = CaptionedFile("/p/a.jpg", *shared, duplicate=False, confidence=0.25, withheld=True)
     second = CaptionedFile("/p/sub/b.jpg", *shared, duplicate=True, confidence=0.25, withheld=True)
     with CaptionIndex(captions(([picture], lines)), 0.5, min_confidence=0.3) as index:
@@ -41,7 +41,7 @@ def test_captions_are_withheld_by_their_flag_or_by_a_limit(captions):
 
 
 def test_files_that_share_all_but_the_ending_are_known(captions):
-    pictures = [CaptionedPicture(name, f"/p/{name}", name, -1.0) for name in ("a.jpg", "a.png", "b.jpg")]
+    pictures = [CaptionedPicture(name.encode().hex(), f"/p/{name}", name, -1.0) for name in ("a.jpg", "a.png", "b.jpg")]
     lines = [line(one.uri, one.sha256) for one in pictures] + [line("/p/b.gif", "", REJECTED)]
     with CaptionIndex(captions((pictures, lines)), 0.5) as index:
         assert [index.shares_stem(one.uri) for one in pictures] == [True, True, False]
@@ -53,10 +53,10 @@ def test_a_directory_without_captions_has_no_files(captions):
 
 
 def test_the_newest_run_has_the_last_word_on_a_file(captions, tmp_path):
-    pictures = [CaptionedPicture("one", "/p/a.jpg", "one", -1.0), CaptionedPicture("two", "/p/b.jpg", "two", -1.0)]
+    pictures = [CaptionedPicture("1a", "/p/a.jpg", "one", -1.0), CaptionedPicture("2b", "/p/b.jpg", "two", -1.0)]
     directory = captions(
-        (pictures, [line("/p/a.jpg", "one"), line("/p/b.jpg", "two"), line("/p/c.jpg", "one", DUPLICATE)]),
-        ([], [line("/p/a.jpg", "two", DUPLICATE), line("/p/c.jpg", "", REJECTED)]),
+        (pictures, [line("/p/a.jpg", "1a"), line("/p/b.jpg", "2b"), line("/p/c.jpg", "1a", DUPLICATE)]),
+        ([], [line("/p/a.jpg", "2b", DUPLICATE), line("/p/c.jpg", "", REJECTED)]),
     )
     with CaptionIndex(directory, 0.5) as index:
         assert [(file.uri, file.caption) for file in index.files()] == [("/p/a.jpg", "two"), ("/p/b.jpg", "two")]
@@ -65,6 +65,6 @@ def test_the_newest_run_has_the_last_word_on_a_file(captions, tmp_path):
 
 
 def test_captions_that_were_lost_are_not_passed_over(captions):
-    directory = captions(([], [line("/p/a.jpg", "one")]))
+    directory = captions(([], [line("/p/a.jpg", "1a")]))
     with pytest.raises(JobFailed, match="1 captioned file without a caption"):
         CaptionIndex(directory, 0.5)

@@ -19,7 +19,7 @@ FIRST, SECOND, THIRD = (ShardId(1, index, 3) for index in range(3))
 
 
 def entry(shard: ShardId, captions: int = 0) -> Shard:
-    return Shard(shard.features(), 2, captions, 4, "cd" * 32)
+    return Shard(shard.features(), 2, captions, 40, "cd" * 32)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def features(tmp_path):
 
     def features(*entries):
         for one in entries:
-            (tmp_path / one.name).write_bytes(b"4444")
+            (tmp_path / one.name).write_bytes(b"4" * 40)
         return FeatureSet(str(tmp_path), ENCODER, entries)
 
     return features
@@ -42,7 +42,7 @@ def test_a_manifest_is_read_as_it_was_written(features, tmp_path):
 
 def test_a_manifest_that_is_not_json_is_named(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match=r"manifest.json: not JSON .*remove it, and `captionbeam extract` rebuilds it"):
+    with pytest.raises(UserError, match=r"manifest.json: not JSON .*remove it and run the same `captionbeam"):
         read_manifest(str(tmp_path))
 
 

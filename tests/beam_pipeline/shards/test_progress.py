@@ -137,7 +137,7 @@ def test_a_log_gets_a_line_every_half_minute(watched, caplog):
 def test_where_counts_cannot_be_seen_the_ledgers_are_read(watched, caplog, tmp_path):
     make, clock = watched
     old, new = ShardId(1, 0, 1), ShardId(2, 0, 3)
-    line = LedgerLine("a", 1, 1, "x", "done")
+    line = LedgerLine("a", 1, 1, "ab", "done")
     with make() as progress:
         (tmp_path / old.ledger()).write_bytes(to_jsonl([line] * 100))
         (tmp_path / new.ledger()).write_bytes(to_jsonl([line] * 5 + [LedgerLine("b", 1, 1, "", "rejected")]))

@@ -53,5 +53,5 @@ def test_captions_of_different_captioners_or_settings_are_refused(name):
 
 def test_the_presence_tail_is_empty_where_the_captioner_has_none(tmp_path):
     assert load_presence_tail(str(tmp_path)) == {}
-    (tmp_path / "presence_tail.json").write_text('{"words": {"dog": 0.002}}')
+    (tmp_path / "presence_tail.json").write_text('{"schema_version": 2, "words": {"dog": 0.002}}')
     assert load_presence_tail(str(tmp_path)) == {"dog": 0.002}

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import itertools
 import json
@@ -10,13 +11,14 @@ from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED, LedgerLine
 from beam_pipeline.words.shard_statistics import (
     files_of_pictures,
+    parse_words,
     shard_statistics,
-    statistics_from_json,
     statistics_to_json,
     to_words,
 )
 from beam_pipeline.words.statistics import WordStatistics, WordSums
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD
+from training.documents import Damaged
 
 
 def picture(name, caption, score=-1.0, evidence=None, flags=()):
@@ -115,9 +117,21 @@ def test_a_picture_that_no_file_shows_is_a_caption_and_nothing_else():
 @given(collections)
 def test_a_shard_s_file_is_read_back(collection):
     statistics = count_all(collection)
-    lines = [json.loads(json.dumps(line)) for line in statistics_to_json(statistics)]
-    assert statistics_from_json(iter(lines)) == statistics
-    assert statistics_from_json(iter([{"schema_version": 0}])) is None
+    written = to_words(statistics)
+    assert parse_words(written, "words.jsonl") == statistics
+    header, *rows = (json.dumps(line) + "\n" for line in statistics_to_json(statistics))
+    assert parse_words("".join([header, *rows]).encode(), "words.jsonl") == statistics  # of an earlier captionbeam
+    assert parse_words(header.replace(": 1,", ": 0,", 1).encode(), "words.jsonl") is None
+
+
+@given(collections, st.data())
+def test_a_shard_s_file_with_a_flipped_bit_is_never_read_as_another(collection, data):
+    statistics = count_all(collection)
+    flipped = bytearray(to_words(statistics))
+    place = data.draw(st.integers(0, 8 * len(flipped) - 1))
+    flipped[place // 8] ^= 1 << place % 8
+    with contextlib.suppress(Damaged):
+        assert parse_words(bytes(flipped), "words.jsonl") in (statistics, None)
 
 
 def test_files_of_a_picture_are_those_that_show_it():
@@ -132,7 +146,9 @@ def test_a_shard_s_file_holds_each_example_picture_once():
     statistics = shard_statistics([CaptionedPicture("aa", "/a.jpg", "dog", -0.5)], {"aa": 1})
     rank = statistics.terms[WORD, "dog"].sample[0].rank
     sums = "[1,1,0,0,0,0,0,0,0,0,-500000]"
-    assert to_words(statistics).decode().splitlines() == [
+    header, *rows = to_words(statistics).decode().splitlines()
+    checksum = json.loads(header)["checksum"]
+    assert [header.replace(f',"checksum":"{checksum}"', ""), *rows] == [
         '{"schema_version":1,"counts":{"captions":1,"files_counted":1,"pictures_counted":1},"pictures":[["aa","/a.jpg","dog"]]}',
         f'["lemma","dog",{sums},{sums},[],[],[]]',
         f'["word","dog",{sums},{sums},[[500000,0,null,null]],[[{rank},0,null,null]],[]]',

@@ -4,6 +4,7 @@ import pytest
 
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.words.statistics import WordStatistics, WordSums
+from beam_pipeline.words.table import COLUMNS
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD
 from beam_pipeline.words.writer import ResultWriter, by_kind, is_of_words
 from training.errors import UserError
@@ -100,7 +101,7 @@ def test_the_output_itself_and_another_captioner_s_captions_are_no_reference(wor
 
 
 def test_the_presence_tail_of_the_captioner_is_added_for_pictures_that_do_not_mention_a_word(word_tables, tmp_path):
-    (tmp_path / "captioner" / "presence_tail.json").write_text('{"words": {"dog": 0.002}}')
+    (tmp_path / "captioner" / "presence_tail.json").write_text('{"schema_version": 2, "words": {"dog": 0.002}}')
     evidence = [{"kinds": ["presence"], "words": words} for words in ({"dog": {"presence": 0.9}}, {})]
     rows = {row["word"]: row for row in rows_of(word_tables("more", ["a dog", "a cat"], evidence=evidence))}
     assert rows["dog"]["estimate"] == pytest.approx(0.902)
