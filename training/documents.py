@@ -9,11 +9,12 @@ an earlier captionbeam may have written it.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import IO, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -125,13 +126,15 @@ def as_kind(content: Any, kind: type[T], path: str, mend: str) -> T:
     return _as(kind, content, partial(_raise, path, mend))
 
 
-def parse_lines(lines: IO[bytes], kind: type[T], path: str, mend: str) -> Iterator[T]:
-    """Lines of an open JSON lines file -> what each holds, as `kind` says.
+def parse_lines(lines: Iterable[bytes], kind: type[T], path: str, mend: str) -> Iterator[T]:
+    """Lines of JSON, or an open file of them -> what each holds, as `kind` says.
 
     Raises:
       Damaged: a line is not JSON in UTF-8, is cut short, or is not as `kind` says; names the line.
     """
-    for number, line in enumerate(iter(partial(lines.readline, MOST_BYTES), b""), start=1):
+    if isinstance(lines, io.IOBase):  # of which a line may be without end
+        lines = iter(partial(lines.readline, MOST_BYTES), b"")
+    for number, line in enumerate(lines, start=1):
         fault = partial(_raise, f"{path}:{number}", mend)
         if not line.endswith(b"\n"):
             fault("cut short")

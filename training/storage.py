@@ -115,7 +115,7 @@ def read_document(path: str, kind: type[T], mend: str, version: int | None = Non
     """
     try:
         data = read_own(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return documents.parse_document(data, kind, path, mend, version)
 

@@ -16,6 +16,7 @@ from beam_pipeline.commands.verify_pixels import read_pixels
 from beam_pipeline.encoders.base import ENCODER_BATCH, LoadEncoder
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.text import reason
 from beam_pipeline.runtime.threads import batched
 from beam_pipeline.shards.encoding import encode_pixels
 from beam_pipeline.shards.feature_shard import read_features
@@ -52,9 +53,12 @@ def verify_captions(options: VerifyOptions, summary: dict[str, Any], findings: F
         path = storage.join(directory, shard.captions())
         try:
             rows = list(read_captions(shard, directory))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UserError as error:
+            findings.problems.append(str(error))
+            continue
+        except OSError as error:
             findings.problems.append(
-                f"{path}: missing or damaged ({error}); remove {shard.ledger()} and run captionbeam caption again"
+                f"{path}: cannot be read ({reason(error)}); remove {shard.ledger()} and run captionbeam caption again"
             )
             continue
         words = storage.join(directory, shard.words())

@@ -119,7 +119,7 @@ def read_own_if_there(path: str) -> bytes | None:
         return None
     try:
         return read_own(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

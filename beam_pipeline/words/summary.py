@@ -56,7 +56,7 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
     return summary
 
 
-def read_table(directory: str, kind: str) -> list[TableRow]:
+def read_table(directory: str, kind: str) -> list[dict[str, Any]]:
     """Captions directory and kind of term, WORD or BIGRAM -> rows of its importance table, in their order.
 
     Raises:
@@ -67,7 +67,7 @@ def read_table(directory: str, kind: str) -> list[TableRow]:
         rows = read_parquet(path)
     except ValueError as error:
         raise Damaged(path, f"damaged ({error})", RENEW) from error
-    return as_kind(rows, list[TableRow], path, RENEW)
+    return [dict(row) for row in as_kind(rows, list[TableRow], path, RENEW)]
 
 
 def shards_of_summary(directory: str) -> list[ShardId]:

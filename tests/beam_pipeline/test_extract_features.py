@@ -232,10 +232,10 @@ def test_features_of_two_layers_do_not_mix(run_extract):
         run_extract(layer="mixed10")
 
 
-def test_a_manifest_from_before_layers_means_the_last_one(run_extract):
+def test_a_manifest_from_before_layers_means_the_last_one(run_extract, edit_document):
     features = run_extract(layer="mixed10")
     path = Path(features.path) / "manifest.json"
     document = json.loads(path.read_text())
-    del document["encoder"]["layer"], document["augment"]
-    path.write_text(json.dumps(document))
+    del document["encoder"]["layer"]
+    edit_document(path, encoder=document["encoder"], augment=None)
     assert load_feature_set(features.path) == features

@@ -196,7 +196,7 @@ def load_feature_set(path: str) -> FeatureSet:
     where = posixpath.join(path, MANIFEST)
     try:
         data = read_own(where)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{path}: no {MANIFEST} here, so no finished shards; run `captionbeam extract --output {path}` first"
         ) from None

@@ -30,7 +30,7 @@ def test_another_directory_is_refused(tmp_path):
 
 def test_the_newest_run_has_the_last_word(tmp_path):
     def line(name, outcome, reason=""):
-        return LedgerLine(name, 1, 1, "x", outcome, "read" if reason else "", reason)
+        return LedgerLine(name, 1, 1, "ab", outcome, "read" if reason else "", reason)
 
     runs = [
         [line("a", "rejected", "gone"), line("b", "done"), line("c", "rejected", "gone")],

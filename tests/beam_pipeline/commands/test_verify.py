@@ -107,11 +107,10 @@ def test_damage_is_found(copy, problems, output, name, damage, expected):
     assert expected in problems(VerifyOptions(str(directory), 0))
 
 
-def test_totals_that_do_not_add_up_are_found(copy, problems):
+def test_totals_that_do_not_add_up_are_found(copy, problems, edit_document):
     directory = copy("features")
-    manifest = json.loads((directory / MANIFEST).read_text())
-    manifest["totals"]["listed"] += 1
-    (directory / MANIFEST).write_text(json.dumps(manifest))
+    totals = json.loads((directory / MANIFEST).read_text())["totals"]
+    edit_document(directory / MANIFEST, totals={**totals, "listed": totals["listed"] + 1})
     assert "the totals do not add up: 23 inputs listed, 22 accounted for" in problems(VerifyOptions(str(directory), 0))
 
 

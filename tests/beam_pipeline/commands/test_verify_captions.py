@@ -33,7 +33,7 @@ def test_captions_that_cannot_be_read_are_named_with_the_way_to_repair_them(veri
 
     found, problems = verify(damage)
     assert found == "1 shard with 0 captions"
-    assert "captions-0001-00000-of-00001.jsonl: missing or damaged" in problems[0]
+    assert "captions-0001-00000-of-00001.jsonl:1: cut short" in problems[0]
     assert "remove ledger-0001-00000-of-00001.jsonl" in problems[0]
 
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_pipeline.runtime.tables import Column, escape_cell, read_parquet, to_csv, to_parquet, unescape_cell
-from training.documents import Damaged
 
 NAMES = ["=1+2.jpg", "+a.jpg", "-1.jpg", "@x.jpg", 'a,"b".jpg', "new\nline.jpg", "'quoted", "ü 犬.jpg"]
 NAMES += ["＝1+2", "＋1", "－1", "＠x", "﹦1"]  # the same characters in other widths

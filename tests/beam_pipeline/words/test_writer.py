@@ -4,7 +4,6 @@ import pytest
 
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.words.statistics import WordStatistics, WordSums
-from beam_pipeline.words.table import COLUMNS
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD
 from beam_pipeline.words.writer import ResultWriter, by_kind, is_of_words
 from training.errors import UserError
