@@ -85,7 +85,7 @@ def damage_one_byte(path: Path) -> None:
         ("features", ShardId(1, 1, 5).features(), damage_one_byte, "its checksum is not that of the manifest"),
         ("features", ShardId(1, 1, 5).features(), os.remove, "is missing"),
         ("features", ShardId(1, 1, 5).ledger(), os.remove, "is missing"),
-        ("captions", ShardId(1, 0, 1).captions(), os.remove, "missing or damaged"),
+        ("captions", ShardId(1, 0, 1).captions(), os.remove, "cannot be read (no such file or directory)"),
         ("captions", ShardId(1, 0, 1).words(), os.remove, "is missing; run captionbeam caption again"),
         (
             "captions",
