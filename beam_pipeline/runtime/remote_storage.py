@@ -5,19 +5,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.value_provider import RuntimeValueProvider
+
+from training.errors import UserError
 
 _BLOCK = 1 << 20  # bytes
 
 # A store that is asked too much refuses the same request several times in a row; boto3 gives up after three, and Beam
 # asks some requests, such as the last of an upload, no second time.
 os.environ.setdefault("AWS_MAX_ATTEMPTS", "10")
+
+
+class RemoteError(UserError, OSError):
+    """A remote file system gives no answer, or refuses; the message is one line for a person."""
+
+
+class UnknownScheme(UserError, ValueError):
+    """There is no file system for the scheme of an address."""
+
+
+@contextlib.contextmanager
+def _asking(path: str) -> Iterator[None]:
+    """Within it a file system is asked about `path`.
+
+    Raises:
+      RemoteError: in place of what Beam and its clients raise.
+      UnknownScheme: there is no file system for it.
+    """
+    if FileSystems._pipeline_options is None and RuntimeValueProvider.runtime_options is None:
+        use_options(PipelineOptions([]))  # without any, S3 refuses; in a pipeline Beam sets its own
+    try:
+        yield
+    except (BeamIOError, S3ClientError) as error:
+        raise RemoteError(f"{path}: {_cause(error)}; check the address and the credentials") from error
+    except ValueError as error:
+        if "Unable to get filesystem" not in str(error):
+            raise
+        scheme = path.partition("://")[0]
+        raise UnknownScheme(f"{path}: there is no file system for {scheme}:// here; give a local path") from error
+
+
+def _cause(error: Exception) -> str:
+    """Error of Beam, with others in it -> what went wrong, in one line."""
+    while isinstance(error, BeamIOError) and error.exception_details:
+        error = next(iter(error.exception_details.values()))
+    said = error.message if isinstance(error, S3ClientError) else error
+    return " ".join(str(said).split()) or type(error).__name__
 
 
 def use_options(options: PipelineOptions) -> None:
@@ -27,12 +70,14 @@ def use_options(options: PipelineOptions) -> None:
 
 def join(directory: str, name: str) -> str:
     """Address of a directory and a name in it -> address of the file."""
-    return FileSystems.join(directory, name)
+    with _asking(directory):
+        return FileSystems.join(directory, name)
 
 
 def exists(path: str) -> bool:
     """Whether there is a file at an address."""
-    return FileSystems.exists(path)
+    with _asking(path):
+        return FileSystems.exists(path)
 
 
 def open_file(path: str) -> BinaryIO:
@@ -41,11 +86,9 @@ def open_file(path: str) -> BinaryIO:
     Raises:
       OSError: it cannot be opened.
     """
-    try:
+    with _asking(path):
         # A name ending in .gz would otherwise be unpacked.
         return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    except BeamIOError as error:
-        raise OSError(str(error)) from error
 
 
 def find_files(pattern: str, limit: int | None = None) -> list[tuple[str, int, float]]:
@@ -55,7 +98,8 @@ def find_files(pattern: str, limit: int | None = None) -> list[tuple[str, int, f
       OSError: the file system gives no answer.
       ValueError: there is no file system for the scheme.
     """
-    (matched,) = FileSystems.match([pattern], limits=[limit])
+    with _asking(pattern):
+        (matched,) = FileSystems.match([pattern], limits=[limit])
     return [(found.path, found.size_in_bytes, found.last_updated_in_seconds) for found in matched.metadata_list]
 
 
@@ -70,12 +114,18 @@ def last_written(path: str) -> float | None:
 
 
 def upload(source: str, path: str) -> None:
-    """Copies a local file to an address, where it appears whole."""
+    """Copies a local file to an address, where it appears whole.
+
+    Raises:
+      OSError: it cannot be written there.
+    """
     if path.startswith("s3://") and not os.path.getsize(source):
-        _upload_nothing_to_s3(path)
+        with _asking(path):
+            _upload_nothing_to_s3(path)
         return
     # An object store shows an object only when its upload has ended, so no rename is needed there.
     with (
+        _asking(path),
         open(source, "rb") as reader,
         FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as writer,
     ):
@@ -94,5 +144,6 @@ def _upload_nothing_to_s3(path: str) -> None:
 
 def remove(path: str) -> None:
     """Removes a file if it exists."""
-    if FileSystems.exists(path):
-        FileSystems.delete([path])
+    with _asking(path):
+        if FileSystems.exists(path):
+            FileSystems.delete([path])

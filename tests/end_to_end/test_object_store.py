@@ -2,6 +2,7 @@
 loopback, which answers 503 now and then.
 """
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -11,15 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from beam_pipeline.caption_images import caption
+from beam_pipeline.captions.picture import CaptionedPicture
+from beam_pipeline.exports.export import UNCHANGED, WRITTEN, export
 from beam_pipeline.extract_features import extract
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.options.results import ExportOptions
 from beam_pipeline.runtime import storage
+from beam_pipeline.shards.ledger import DONE, LedgerLine
 from beam_pipeline.shards.output_directory import read_standing
+from training.errors import JobFailed, UserError
 from training.models.captioner import load_captioner
 from training.options import TrainOptions
 from training.train import train
@@ -173,6 +180,36 @@ def download(folder, where):
             path.parent.mkdir(parents=True, exist_ok=True)
             store.download_file("collection", entry["Key"], str(path))
     return str(where / folder)
+
+
+def test_export_from_and_to_s3(store, captions, jpeg, colours, tmp_path, monkeypatch, capfd):
+    """In a command that runs no pipeline, from which Beam's file systems would have their options."""
+    monkeypatch.setattr(FileSystems, "_pipeline_options", None)
+    data, uri = jpeg(colours[0]), f"{BUCKET}/photos/a.jpg"
+    sha256 = hashlib.sha256(data).hexdigest()
+    directory = captions(([CaptionedPicture(sha256, uri, "a dog", -1.0)], [LedgerLine(uri, 1, 1.0, sha256, DONE)]))
+    there = boto3.client("s3")
+    there.put_object(Bucket="collection", Key="photos/a.jpg", Body=data)
+    for path in Path(directory).iterdir():
+        there.upload_file(str(path), "collection", f"captions/{path.name}")
+    for captioned, shards in ((directory, "shards"), (f"{BUCKET}/captions", "shards2")):
+        assert export(ExportOptions(captioned, "csv", f"{BUCKET}/out.csv")) == {WRITTEN: 1}
+        capfd.readouterr()
+        assert export(ExportOptions(captioned, "csv", "-")) == {WRITTEN: 1}
+        assert storage.read_bytes(f"{BUCKET}/out.csv").decode() == capfd.readouterr().out
+        assert export(ExportOptions(captioned, "webdataset", str(tmp_path / shards))) == {WRITTEN: 1}
+    for form in ("txt", "xmp"):
+        assert export(ExportOptions(directory, form, f"{BUCKET}/{form}")) == {WRITTEN: 1}
+        assert export(ExportOptions(f"{BUCKET}/captions", form, f"{BUCKET}/{form}")) == {UNCHANGED: 1}
+        with pytest.raises(JobFailed, match="1 file could not be exported"):
+            export(ExportOptions(directory, form, in_place=True))
+    assert storage.read_bytes(f"{BUCKET}/txt/a.txt") == b"a dog\n" and b"a dog" in storage.read_bytes(
+        f"{BUCKET}/xmp/a.xmp"
+    )
+    with pytest.raises(JobFailed, match=r"--output s3://nowhere/out.csv: .*The specified bucket does not exist"):
+        export(ExportOptions(directory, "csv", "s3://nowhere/out.csv"))
+    with pytest.raises(UserError, match=r"s3://nowhere/captions: no summary.json here"):
+        export(ExportOptions("s3://nowhere/captions", "csv", "-"))
 
 
 def test_a_bucket_that_is_not_there_is_named(store):

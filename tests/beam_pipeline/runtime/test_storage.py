@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from beam_pipeline.runtime import storage
-from training.errors import JobFailed
+from training.errors import JobFailed, UserError
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -73,5 +73,9 @@ def test_a_local_file_needs_no_copy_and_no_beam(tmp_path):
 
 
 def test_a_scheme_that_nobody_knows_is_an_error():
-    with pytest.raises(ValueError, match="nobody"):
-        storage.find_remote("nobody://bucket/*")
+    for ask in (storage.find_remote, storage.exists, storage.read_bytes, storage.list_directory):
+        for kind in (ValueError, UserError):
+            with pytest.raises(kind, match=r"nobody://bucket/a.*: there is no file system for nobody:// here"):
+                ask("nobody://bucket/a")
+    with pytest.raises(UserError, match="no file system for nobody://"):
+        storage.write_atomic("nobody://bucket/a", b"x")
