@@ -155,7 +155,9 @@ def _picture(directory: str, kind: str, name: str) -> dict[str, Any]:
         raise UserError(
             f"{directory}: {name} stands for {len(contents)} pictures ({examples}, ...); give a whole address or sha256"
         )
-    files = [{"uri": line.uri, "outcome": line.outcome, "reason": f"{line.stage} {line.reason}"} for line in lines]
+    files = [
+        {"uri": line.uri, "outcome": line.outcome, "reason": f"{line.stage} {line.reason}".strip()} for line in lines
+    ]
     picture: dict[str, Any] = {"sha256": contents[0], "files": files}
     if all(line.outcome == REJECTED for line in lines):
         return picture

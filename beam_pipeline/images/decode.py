@@ -11,11 +11,12 @@ import functools
 import hashlib
 import io
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError, features
 
+from beam_pipeline.images.png_chunks import LARGEST_METADATA, without_metadata
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
 from beam_pipeline.runtime.extras import how_to_install
 
@@ -35,7 +36,6 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 Box = tuple[float, float, float, float, bool]  # left, top, right, bottom as shares of the picture; whether mirrored
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0, False)
 _SRGB = ImageCms.createProfile("sRGB")
-_LARGEST_PROFILE = 8 << 20  # bytes; those of printing presses have 1 to 3 MB
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
 _UPRIGHT = {  # EXIF orientation -> how a stored picture is turned to stand upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,6 +52,7 @@ _UPRIGHT = {  # EXIF orientation -> how a stored picture is turned to stand upri
 VIEW_AREA = (0.45, 0.9)
 VIEW_ASPECT = (3 / 4, 4 / 3)
 
+PngImagePlugin.MAX_TEXT_CHUNK = LARGEST_METADATA  # counts for colour profiles too
 Image.MAX_IMAGE_PIXELS = None  # `max_megapixels` is the limit, and it counts what a reduced JPEG really takes
 
 
@@ -67,12 +68,14 @@ class DecodedImage:
       pixels: RGB uint8 [299, 299, 3].
       width, height: pixels of the picture as a viewer shows it, before resizing.
       views: V augmented views of it to train on, RGB uint8 [V, 299, 299, 3].
+      lacks_profile: whether its colour profile was left out because it is too large.
     """
 
     pixels: np.ndarray
     width: int
     height: int
     views: np.ndarray = field(default_factory=lambda: np.zeros([0, INPUT_SIZE, INPUT_SIZE, 3], np.uint8))
+    lacks_profile: bool = False
 
 
 def decode_image(
@@ -94,8 +97,10 @@ def decode_image(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # oddities in metadata; what stops us is raised
         try:
-            with _open(data) as image:
-                return _decode(image, max_megapixels, _boxes(data, views))
+            content, lacks_profile = without_metadata(data)
+            with _open(content) as image:
+                decoded = _decode(image, max_megapixels, _boxes(data, views))
+            return replace(decoded, lacks_profile=lacks_profile or decoded.lacks_profile)
         except UnidentifiedImageError as error:
             raise UnreadableImage(_not_an_image(data)) from error
         except MemoryError as error:
@@ -164,7 +169,8 @@ def _decode(image: Image.Image, max_megapixels: float, boxes: list[Box]) -> Deco
         image = image.transpose(_UPRIGHT[orientation])
     shown = [_input_in_srgb(image, profile, box) for box in (_WHOLE, *boxes)]
     pixels = np.stack([np.asarray(view, dtype=np.uint8) for view in shown])
-    return DecodedImage(pixels[0], *((height, width) if orientation >= 5 else (width, height)), views=pixels[1:])
+    shown_size = (height, width) if orientation >= 5 else (width, height)
+    return DecodedImage(pixels[0], *shown_size, pixels[1:], len(profile or b"") > LARGEST_METADATA)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -176,7 +182,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _input_in_srgb(image: Image.Image, profile: bytes | None, box: Box) -> Image.Image:
     """Part of an 8-bit image -> sRGB [299, 299]; a colour profile is applied after resizing, where it costs least."""
-    usable = _to_srgb(profile, image.mode) if profile and len(profile) <= _LARGEST_PROFILE else None
+    usable = _to_srgb(profile, image.mode) if profile and len(profile) <= LARGEST_METADATA else None
     if usable is None:
         return _resize(to_rgb(image), box)
     mode, transform = usable

@@ -16,7 +16,7 @@ import threading
 import numpy as np
 
 from beam_pipeline.images.decode import INPUT_SIZE, DecodedImage, UnreadableImage
-from beam_pipeline.images.decoder_process import SIZE, start_decoder
+from beam_pipeline.images.decoder_process import ABOUT, start_decoder
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.isolated_process import IsolatedProcess, ProcessDied, Refused, RequestLimits
 
@@ -100,11 +100,11 @@ class ImageDecoderPool:
 
 
 def _decode(process: IsolatedProcess, data: bytes) -> DecodedImage:
-    size, pixels, views = process.request(data)
+    about, pixels, views = process.request(data)
     shape = (-1, INPUT_SIZE, INPUT_SIZE, 3)
     (picture,) = np.frombuffer(pixels, np.uint8).reshape(shape)
-    width, height = SIZE.unpack(size)
-    return DecodedImage(picture, width, height, np.frombuffer(views, np.uint8).reshape(shape))
+    width, height, lacks_profile = ABOUT.unpack(about)
+    return DecodedImage(picture, width, height, np.frombuffer(views, np.uint8).reshape(shape), lacks_profile)
 
 
 _lock = threading.Lock()

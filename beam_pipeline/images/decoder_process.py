@@ -11,11 +11,11 @@ from PIL import Image
 from beam_pipeline.images.decode import DecodedImage, UnreadableImage
 from beam_pipeline.runtime.isolated_process import Handler, Refused
 
-SIZE = struct.Struct("<II")  # width and height of a picture
+ABOUT = struct.Struct("<II?")  # width and height of a picture, and whether it lacks its colour profile
 
 
 def start_decoder(decoder: str, max_megapixels: float, views: int) -> Handler:
-    """Arguments of the process -> handler: a file -> SIZE, pixels [299, 299, 3] and views [V, 299, 299, 3].
+    """Arguments of the process -> handler: a file -> ABOUT, pixels [299, 299, 3] and views [V, 299, 299, 3].
 
     Args:
       decoder: `module:function` of (bytes, max_megapixels, views) -> DecodedImage, which raises UnreadableImage.
@@ -32,6 +32,7 @@ def start_decoder(decoder: str, max_megapixels: float, views: int) -> Handler:
             raise Refused(str(error)) from error
         except MemoryError as error:
             raise Refused("does not fit in memory when decoded") from error
-        return SIZE.pack(image.width, image.height), image.pixels.tobytes(), image.views.tobytes()
+        about = ABOUT.pack(image.width, image.height, image.lacks_profile)
+        return about, image.pixels.tobytes(), image.views.tobytes()
 
     return handle

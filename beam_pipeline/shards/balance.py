@@ -61,6 +61,10 @@ _NOTICES = {
         "{} caption in an archive could not be read",
         "{} captions in archives could not be read",
     ),
+    "profiles_left_out": (
+        "{} colour profile was too large to be applied; its picture was read without",
+        "{} colour profiles were too large to be applied; their pictures were read without",
+    ),
     "captions_with_inputs": (
         "{} caption came with its picture from an archive or a list",
         "{} captions came with their pictures from archives or a list",

@@ -31,6 +31,7 @@ from training.data.feature_set import FEATURE_DTYPE
 from training.errors import UserError
 
 _BATCHES_AHEAD = 2  # decoded batches that wait for the encoder: 4.3 MB each
+_NO_PROFILE = "its colour profile is too large to be applied"
 READING_THREADS = max(2, os.cpu_count() or 1)
 
 
@@ -148,7 +149,8 @@ def read_picture(picture: Picture, limits: DecodeLimits) -> ReadPicture:
         except UnreadableImage as error:
             return ReadPicture(picture, None, lost + _rejected(others, picture.sha256, DECODE, str(error)))
         duplicates = tuple(_line(other, picture.sha256, DUPLICATE) for other in others[1:])
-        return ReadPicture(picture, image, (*lost, _line(file, picture.sha256, DONE), *duplicates))
+        done = _line(file, picture.sha256, DONE, reason=_NO_PROFILE if image.lacks_profile else "")
+        return ReadPicture(picture, image, (*lost, done, *duplicates))
     return ReadPicture(picture, None, lost)
 
 

@@ -34,7 +34,7 @@ class LedgerLine:
       sha256: hex digest of the content; "" where it could not be read.
       outcome: one of OUTCOMES; a duplicate has the bytes of another input that is done.
       stage: where a rejected input failed, LIST, READ or DECODE; else "".
-      reason: why it was rejected, for the user; else "".
+      reason: why it was rejected, for the user; of one that is done what was left out of it; else "".
     """
 
     uri: Annotated[str, Meta(min_length=1)]

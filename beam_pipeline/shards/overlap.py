@@ -17,7 +17,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_pipeline.runtime.counts import COUNTS, Outputs, count, globally
-from beam_pipeline.shards.ledger import LedgerLine
+from beam_pipeline.shards.ledger import DONE, LedgerLine
 
 _AT_ONCE = 2  # one shard that is being finished, and one that is being encoded
 
@@ -75,7 +75,13 @@ class MakeShards(beam.PTransform):
 
 
 def count_outcomes(lines: Iterable[LedgerLine]) -> Iterator[TaggedOutput]:
-    """Ledger lines -> the count of each outcome; also as Beam metrics, which runners show while the job runs."""
+    """Ledger lines -> the count of each outcome; also as Beam metrics, which runners show while the job runs.
+
+    Counts `profiles_left_out` too: a line of what is done says that by its reason.
+    """
+    lines = list(lines)
+    if left_out := sum(line.outcome == DONE and line.reason != "" for line in lines):
+        yield count("profiles_left_out", left_out)
     for outcome, number in Counter(line.outcome for line in lines).items():
         Metrics.counter("captionbeam", outcome).inc(number)
         yield count(outcome, number)
