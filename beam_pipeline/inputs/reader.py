@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 
 from beam_pipeline.inputs.containers import list_container, read_input
 from beam_pipeline.inputs.input_file import InputFile, UnreadableMember, split_member_uri
 from beam_pipeline.inputs.sources import stat_file
 from beam_pipeline.inputs.written_mark import states_before
 
+_MOST_PLACES = 200_000  # of members, in all containers together; each takes about half a kilobyte
+
 
 class PictureReader:
     """Reads files and members of containers by address.
 
-    The places of all members of the latest container are kept, so it is fastest to read in the order of the addresses.
+    The places of all members of the latest containers are kept, so that addresses may come in any order.
     """
 
     def __init__(self) -> None:
-        self._container = ""
-        self._members: dict[str, InputFile] = {}
+        self._containers: dict[str, dict[str, InputFile]] = {}  # the one that was used last stands last
 
     def read(self, uri: str, max_bytes: int = 1 << 62) -> bytes:
         """Address of a file or member -> its content.
@@ -48,11 +50,15 @@ class PictureReader:
         return require_unchanged(self.read(uri), sha256)
 
     def _member(self, container: str, uri: str) -> InputFile:
-        if container != self._container:
-            self._container = container
-            self._members = {file.uri: file for file in list_container(stat_file(container), Counter())}
-        if uri in self._members:
-            return self._members[uri]
+        members = self._containers.pop(container, None)
+        if members is None:
+            listed = list_container(stat_file(container), Counter())
+            members = {file.uri: replace(file, captions=()) for file in listed}
+            while sum(map(len, self._containers.values())) + len(members) > _MOST_PLACES and self._containers:
+                del self._containers[next(iter(self._containers))]
+        self._containers[container] = members
+        if uri in members:
+            return members[uri]
         raise UnreadableMember("no such member in the archive any more")
 
 

@@ -1,8 +1,11 @@
 import hashlib
+import os
 import zipfile
+from collections import Counter
 
 import pytest
 
+from beam_pipeline.inputs import reader as reader_module
 from beam_pipeline.inputs.input_file import TooLarge
 from beam_pipeline.inputs.reader import PictureReader
 
@@ -24,12 +27,27 @@ def test_files_and_members_are_read_by_address(archive, tmp_path):
         reader.read(addresses[1], max_bytes=5)
 
 
-def test_a_container_is_listed_once_for_all_its_members(archive):
+def test_containers_are_listed_once_though_addresses_alternate_between_them(tmp_path, monkeypatch):
+    for name in ("a.zip", "b.zip", "c.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for number in range(3):
+                archive.writestr(f"{number}.jpg", f"{name} {number}")
+    listed, list_container = Counter(), reader_module.list_container
+
+    def count_and_list(container, ignored):
+        listed[os.path.basename(container.uri)] += 1
+        return list_container(container, ignored)
+
+    monkeypatch.setattr(reader_module, "list_container", count_and_list)
     reader = PictureReader()
-    assert reader.read(f"{archive}!/x.jpg") == b"picture x"
-    places = reader._members
-    assert reader.read(f"{archive}!/y.jpg") == b"picture y"
-    assert reader._members is places
+    for number in range(3):
+        for name in ("a.zip", "b.zip"):
+            assert reader.read(f"{tmp_path}/{name}!/{number}.jpg") == f"{name} {number}".encode()
+    assert listed == {"a.zip": 1, "b.zip": 1}
+    monkeypatch.setattr(reader_module, "_MOST_PLACES", 6)
+    for name in ("a.zip", "c.zip", "a.zip", "b.zip"):  # b was used least lately, and is let go for c
+        reader.read(f"{tmp_path}/{name}!/0.jpg")
+    assert listed == {"a.zip": 1, "b.zip": 2, "c.zip": 1}
 
 
 @pytest.mark.parametrize(

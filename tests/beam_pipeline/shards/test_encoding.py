@@ -4,12 +4,14 @@ import hashlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from beam_pipeline.encoders.base import ENCODER_BATCH
 from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import resolve_collection, stat_file
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
 from beam_pipeline.shards.encoding import encode_pictures, encode_pixels, read_picture, sample_pixels
+from beam_pipeline.shards.overlap import count_outcomes
 from beam_pipeline.shards.planning import Picture
 from training.errors import UserError
 
@@ -43,6 +45,15 @@ def test_a_picture_that_cannot_be_decoded_rejects_all_its_files(write):
     picture = write("a.jpg", b"no image")
     read = read_picture(Picture(picture.sha256, picture.files * 2), DEFAULT_DECODE_LIMITS)
     assert (outcomes(read), read.image) == ([("rejected", "decode")] * 2, None)
+
+
+def test_a_picture_whose_profile_is_too_large_is_done_and_says_so(write, tmp_path):
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "a.tif", icc_profile=bytes(9 << 20))
+    read = read_picture(write("b.tif", (tmp_path / "a.tif").read_bytes()), DEFAULT_DECODE_LIMITS)
+    (line,) = read.lines
+    assert (line.outcome, line.reason) == ("done", "its colour profile is too large to be applied")
+    counts = dict(output.value for output in count_outcomes(read.lines))
+    assert counts == {"done": 1, "profiles_left_out": 1}
 
 
 def test_a_file_that_changes_while_the_job_runs_is_rejected(write, jpeg):
