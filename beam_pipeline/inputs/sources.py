@@ -222,7 +222,9 @@ class Listing:
         Args:
           by_suffix: whether the ending of its name may do so.
         """
-        if kind := left_out_kind(relative, by_suffix):
+        uri = file if isinstance(file, str) else file.uri
+        kind = OWN if uri in self._own else left_out_kind(relative, by_suffix)
+        if kind:
             self.ignored[kind] += 1
         else:
             yield from self._expand(file, relative)

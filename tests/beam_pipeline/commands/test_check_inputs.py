@@ -1,6 +1,9 @@
+import os
+
 import pytest
 
 from beam_pipeline.commands.check_inputs import check_inputs
+from beam_pipeline.inputs.sources import Listing, resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.extract import ExtractOptions
 from training.errors import UserError
@@ -32,3 +35,11 @@ def test_remote_addresses_are_left_to_the_command(good):
 def test_what_is_missing_is_named(good, options, message):
     with pytest.raises(UserError, match=message):
         check_inputs(options(str(good)))
+
+
+def test_what_commands_wrote_among_the_pictures_is_no_input(made):
+    listed = Listing(resolve_collection(f"{made.root}/**/*"))
+    found = {os.path.relpath(file.uri, made.root) for file in listed}
+    assert {name for name in found if not name.startswith("photos/")} == {"captions.csv", "weights.h5"}
+    assert len(found) == 24
+    assert len(list(Listing(resolve_collection(str(made.root))))) == 22

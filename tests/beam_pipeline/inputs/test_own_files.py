@@ -1,4 +1,6 @@
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -25,8 +27,19 @@ def own(folder, *names) -> list[str]:
 
 @pytest.mark.parametrize("beside", [SUMMARY, SHARD.captions(), SHARD.ledger()])
 def test_thumbnails_are_ours_beside_captions_finished_or_not(tmp_path, beside):
-    assert own(tmp_path, STORE, "a.jpg", beside) == [name for name in (STORE, beside) if name != SUMMARY]
+    assert own(tmp_path, STORE, "a.jpg", beside) == [STORE, beside]
     assert f"{tmp_path}/{STORE}!/{THUMBNAIL}" in OwnFiles()
+
+
+def test_every_file_that_the_reference_names_is_ours_beside_a_ledger_and_not_elsewhere(tmp_path):
+    page = Path(__file__).parents[3].joinpath("docs/reference/output-files.md").read_text()
+    cells = re.findall(r"^\| (`[^|]*`) \|", page.replace("`, `.parquet`", "`, `word_importance.parquet`"), re.MULTILINE)
+    names = {name for cell in cells for name in re.findall(r"`([\w./*]+\.\w+)`", cell)}
+    names = {SHARD.features() if "-*" in name else name.replace("*", "") for name in names}
+    assert len(names) > 20
+    assert own(tmp_path / "out", *names, SHARD.ledger()) == [*names, SHARD.ledger()]
+    marks = {SHARD.features(), SUMMARY, "captioner.weights.h5", "scores.json"}
+    assert own(tmp_path / "in", *names - marks) == []
 
 
 def test_an_archive_of_that_name_elsewhere_is_not(tmp_path):
@@ -47,11 +60,11 @@ def test_pictures_of_a_page_are_ours_whatever_its_name_and_those_beside_other_pa
 
 def test_pictures_of_a_report_that_was_interrupted_are_ours(tmp_path):
     assert own(tmp_path, f"report_files/{THUMBNAIL}", f"trip_files/{THUMBNAIL}", SUMMARY) == [
-        f"report_files/{THUMBNAIL}"
+        f"report_files/{THUMBNAIL}",
+        SUMMARY,
     ]
 
 
 def test_the_list_of_checkpoints_of_a_training_is_ours(tmp_path):
-    assert own(tmp_path, "checkpoint/checkpoint", "checkpoint/ckpt-1.index", "other/checkpoint") == [
-        "checkpoint/checkpoint"
-    ]
+    of_training = ["checkpoint/checkpoint", "checkpoint/ckpt-1.index", "log/events.out.tfevents.1.host.2.0.v2"]
+    assert own(tmp_path, *of_training, "other/checkpoint") == of_training
