@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from beam_pipeline.inputs.input_file import UNKNOWN, InputFile
-from beam_pipeline.inputs.left_out import EXCLUDED, SHADOW, is_shadow_folder
+from beam_pipeline.inputs.left_out import EXCLUDED, left_out_folder_kind
 from beam_pipeline.runtime.text import reason
 
 _ANY_DEPTH = "**"
@@ -156,8 +156,10 @@ class _Walker:
                     yield place, False
             elif place.parts and place.reached <= {len(place.parts)}:
                 pass  # the pattern goes no deeper
-            elif is_shadow_folder(entry.name, os.path.basename(folder.path)) and entry.name not in place.parts:
-                self._ignored[SHADOW] += 1
+            elif entry.name not in place.parts and (
+                kind := left_out_folder_kind(entry.name, os.path.basename(folder.path))
+            ):
+                self._ignored[kind] += 1
             elif self._excluded(f"{place.relative}/"):
                 self._ignored[EXCLUDED] += 1
             elif entry.is_symlink():

@@ -34,25 +34,26 @@ _FOLDERS = frozenset(
 _FILES = frozenset((".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
 # macOS leaves ._NAME beside NAME on foreign disks; Android renames what is deleted, or still being written.
 _TEMPORARY = (storage.TEMPORARY_PREFIX, ".tmp-")  # the latter of earlier versions
-_FILE_PREFIXES = ("._", "synophoto_thumb_", ".trashed-", ".pending-", *_TEMPORARY)
+_FILE_PREFIXES = ("._", "synophoto_thumb_", ".trashed-", ".pending-")
 # Apple's photo libraries are folders that hold, beside the pictures, smaller ones that were made of them.
 _LIBRARIES = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary")
 _OF_LIBRARIES = ("resources", "thumbnails", "previews")
 
 
-def is_shadow_folder(name: str, parent: str) -> bool:
-    """Name of a folder, and that of the folder it lies in -> whether a system or a trash keeps its own files there."""
+def left_out_folder_kind(name: str, parent: str) -> str:
+    """Name of a folder, and of the one that it lies in -> why it is left out: SHADOW, OWN (a temporary one) or "".
+
+    Folders in which a system, a desktop or a trash keeps its own files are left out.
+    """
     lower = name.lower()
-    return (
-        lower in _FOLDERS
-        or lower.startswith((".trash-", *_TEMPORARY))
-        or name == "RECYCLER"
-        or (lower in _OF_LIBRARIES and parent.lower().endswith(_LIBRARIES))
-    )
+    if lower.startswith(_TEMPORARY):
+        return OWN
+    is_shadow = lower in _FOLDERS or lower.startswith(".trash-") or name == "RECYCLER"
+    return SHADOW if is_shadow or (lower in _OF_LIBRARIES and parent.lower().endswith(_LIBRARIES)) else ""
 
 
 def left_out_kind(path: str, by_suffix: bool) -> str:
-    """Path of a file below what the user named -> why it is left out: SHADOW, CONTAINER or OTHER; "" for an input.
+    """Path of a file below what the user named -> why it is left out: SHADOW, OWN, CONTAINER or OTHER; or "".
 
     Args:
       path: relative, with "/" between its parts.
@@ -61,10 +62,12 @@ def left_out_kind(path: str, by_suffix: bool) -> str:
     """
     *folders, name = path.split("/")
     lower = name.lower()
+    if lower.startswith(_TEMPORARY):
+        return OWN
     if lower in _FILES or lower.startswith(_FILE_PREFIXES):
         return SHADOW
-    if any(map(is_shadow_folder, folders, ["", *folders])):
-        return SHADOW
+    if kind := next(filter(None, map(left_out_folder_kind, folders, ["", *folders])), ""):
+        return kind
     if not by_suffix:
         return ""
     if is_container(name):

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from beam_pipeline.inputs.containers import list_container
 from beam_pipeline.inputs.folders import Place, place_of_pattern, walk
 from beam_pipeline.inputs.input_file import UNKNOWN, InputFile, is_container, split_member_uri
-from beam_pipeline.inputs.left_out import CONTAINER, EXCLUDED, OWN, SHADOW, Excluded, is_shadow_folder, left_out_kind
+from beam_pipeline.inputs.left_out import (
+    CONTAINER,
+    EXCLUDED,
+    OWN,
+    SHADOW,
+    Excluded,
+    left_out_folder_kind,
+    left_out_kind,
+)
 from beam_pipeline.inputs.lists import ByContainer, Entry, is_list, read_list
 from beam_pipeline.inputs.own_files import OwnFiles
 from beam_pipeline.runtime import storage
@@ -77,7 +85,8 @@ class Collection:
         if len(self.sources) == 1 or source.kind not in (FOLDER, FILE) or not storage.is_local(source.path):
             return False
         name = os.path.basename(source.path)
-        return is_shadow_folder(name, "") if source.kind == FOLDER else left_out_kind(name, by_suffix=False) != ""
+        kind = left_out_folder_kind(name, "") if source.kind == FOLDER else left_out_kind(name, by_suffix=False)
+        return kind != ""
 
 
 def resolve_collection(

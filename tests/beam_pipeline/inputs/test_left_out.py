@@ -32,10 +32,6 @@ def test_names_rule_files_out_in_a_folder_and_hardly_where_the_user_named_them(p
         *(".Spotlight-V100/b", ".thumbnails/normal/b.png", ".picasaoriginals/b.jpg", "lost+found/#1234"),
         *("__MACOSX/b.jpg", "a/__MACOSX/._b.jpg", "a/._b.jpg", "a/.DS_Store", "a/Thumbs.db", "desktop.ini", "Icon\r"),
         *(
-            "a/.tmp-b.jpg",
-            ".tmp-spill/b",
-            ".captionbeam-0/b",
-            "a/.captionbeam-0.tmp",
             ".trashed-1700000000-b.jpg",
             ".pending-1-b.jpg",
             ".git/objects/00/1",
@@ -45,6 +41,11 @@ def test_names_rule_files_out_in_a_folder_and_hardly_where_the_user_named_them(p
 )
 def test_thumbnails_trash_and_what_systems_keep_are_never_inputs(path):
     assert (left_out_kind(path, by_suffix=True), left_out_kind(path, by_suffix=False)) == ("shadow", "shadow")
+
+
+@pytest.mark.parametrize("path", ["a/.tmp-b.jpg", ".tmp-spill/b", ".captionbeam-0/b", "a/.captionbeam-0.tmp"])
+def test_temporary_files_are_our_own(path):
+    assert left_out_kind(path, by_suffix=False) == "own"
 
 
 @pytest.mark.parametrize(
