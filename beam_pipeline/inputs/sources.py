@@ -275,14 +275,16 @@ class Listing:
                     if isinstance(entry, InputFile):
                         yield entry
                         continue
-                    uri = entry.uri
+                    uri, relative = entry.uri, entry.uri.removeprefix(folder).lstrip("/")
                     container, _ = split_member_uri(uri) or ("", "")
                     if not self._may_name(source, container or uri):
                         yield InputFile(uri, UNKNOWN, UNKNOWN, "a remote address in a list; --remote-lists allows them")
+                    elif uri in self._own:
+                        yield InputFile(uri, UNKNOWN, UNKNOWN, "a file that captionbeam made, and no picture")
                     elif not container:
-                        for file in self._expand(uri, uri.removeprefix(folder).lstrip("/")):
+                        for file in self._expand(uri, relative):
                             yield replace(file, captions=file.captions + entry.captions)
-                    elif self._takes(uri, uri.removeprefix(folder).lstrip("/")):
+                    elif self._takes(uri, relative):
                         members.add(container, entry)
             except OSError as error:
                 raise UserError(f"--images {source.path}: cannot be read to its end ({reason(error)})") from error

@@ -25,10 +25,6 @@ _NOTICES = {
         "{} file or folder was left out by --exclude",
         "{} files and folders were left out by --exclude",
     ),
-    "ignored_own": (
-        "{} file that captionbeam made was left out",
-        "{} files that captionbeam made were left out",
-    ),
     "ignored_folder_again": (
         "{} folder was reached once more, through a link or another --images, and was read once",
         "{} folders were reached once more, through links or another --images, and were read once",

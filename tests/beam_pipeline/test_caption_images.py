@@ -111,17 +111,22 @@ def test_names_and_words_that_a_spreadsheet_would_run_are_harmless_and_come_back
     assert seen == set(names)
 
 
-def test_a_page_comes_with_the_captions_and_its_failure_costs_them_nothing(run, good, tmp_path):
+def test_a_page_comes_with_the_captions_and_its_failure_costs_them_nothing(run, good, monkeypatch):
+    """The output lies among the pictures, and the page has its thumbnails beside it: neither is an input."""
+    monkeypatch.setattr("beam_pipeline.reports.report.MAX_PAGE_BYTES", 1)
     (good / "cut.jpg").write_bytes(b"\xff\xd8\xff")
-    run(images=str(good), report=True)
-    page = tmp_path / "captions" / "report.html"
+    options = {"images": str(good), "output": str(good / "out"), "report": True}
+    assert run(**options)["totals"]["listed"] == 21
+    page = good / "out" / "report.html"
     first = page.read_bytes()
     assert b"Every file is accounted for." in first
-    run(images=str(good), report=True)
+    assert len(list((good / "out" / "report_files").iterdir())) == 20
+    assert run(**options)["totals"]["listed"] == 21
     assert page.read_bytes() == first
     page.unlink()
     page.mkdir()
-    assert run(images=str(good), report=True)["captions"] == 20
+    again = run(**options)
+    assert (again["captions"], again["totals"]["listed"]) == (20, 21)
 
 
 def test_a_collection_that_is_rejected_too_often_has_a_page_that_tells_why(run, good, tmp_path):

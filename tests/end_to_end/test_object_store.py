@@ -107,6 +107,8 @@ def draw_pictures() -> str:
         Image.new("RGB", (32, 32), (12 * number, 255 - 12 * number, (40 * number) % 256)).save(buffer, "PNG")
         boto3.client("s3").put_object(Bucket="collection", Key=f"photos/{number:02d}.png", Body=buffer.getvalue())
         lines.append(f"{number:02d}.png,a {'dark' if number < 10 else 'light'} square")
+    for key in ("photos/@eaDir/00.png/SYNOPHOTO_THUMB_M.png", "photos/empty/", "photos/raw/00.png"):
+        boto3.client("s3").put_object(Bucket="collection", Key=key, Body=b"no picture")
     return "\n".join(lines) + "\n"
 
 
@@ -115,7 +117,8 @@ def extract_on_s3(tmp_path):
     (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\nstand-in")
     options = ExtractOptions(
         images=f"{BUCKET}/photos",
-        output=f"{BUCKET}/features",
+        exclude=("/raw",),
+        output=f"{BUCKET}/photos/features",
         captions=str(tmp_path / "captions.csv"),
         weights=str(tmp_path / "weights.h5"),
         feature_kind="pooled",
@@ -128,7 +131,7 @@ def extract_on_s3(tmp_path):
 def test_extract_on_s3(store, tmp_path):
     features = extract_on_s3(tmp_path)
     assert (features.totals["done"], features.captions, len(features.shards)) == (20, 20, 4)
-    assert len(read_standing(f"{BUCKET}/features").committed) == 4
+    assert len(read_standing(f"{BUCKET}/photos/features").committed) == 4
     assert store.refused > 5  # and nobody noticed
 
 
@@ -145,8 +148,8 @@ def test_train_and_caption_on_s3(store, tmp_path):
     extract_on_s3(tmp_path)
     before = store.refused
     settings = ["--model", "merge", "--epochs", "1", "--batch-size", "4"]
-    captionbeam("train", "--features", f"{BUCKET}/features", "--output", f"{BUCKET}/captioner", *settings)
-    inputs = ["--features", f"{BUCKET}/features", "--captioner", f"{BUCKET}/captioner"]
+    captionbeam("train", "--features", f"{BUCKET}/photos/features", "--output", f"{BUCKET}/captioner", *settings)
+    inputs = ["--features", f"{BUCKET}/photos/features", "--captioner", f"{BUCKET}/captioner"]
     captionbeam("caption", *inputs, "--output", f"{BUCKET}/captions")
     assert store.refused - before > 5
 
