@@ -243,7 +243,7 @@ def test_remote_addresses_in_a_list_are_opened_only_when_asked_for(tmp_path, add
     (refused,) = Listing(resolve_collection(str(listed)))
     assert (refused.uri, refused.problem) == (address, "a remote address in a list; --remote-lists allows them")
     (asked,) = Listing(resolve_collection(str(listed), remote_lists=True))
-    assert "Unable to get filesystem" in asked.problem  # Beam was asked, and knows no such scheme
+    assert "there is no file system for nowhere:// here" in asked.problem  # it was asked for
 
 
 def relative(folder, *images, **options) -> tuple[list[str], dict[str, int]]:
