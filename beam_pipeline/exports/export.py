@@ -162,7 +162,8 @@ def _write_table(options: ExportOptions, output: NamedOutput, index: CaptionInde
     assert options.format
     try:
         if options.dry_run:
-            print(f"would {'change' if storage.exists(output.path) else 'make'} {utf8(output.path)}")
+            verb = "write to" if output.is_stream else "change" if storage.exists(output.path) else "make"
+            print(f"would {verb} {utf8(output.name)}")
         else:
             with output.new_file() as local:
                 TABLES[options.format](local, index.files(), lambda uri: relative_name(uri, root))

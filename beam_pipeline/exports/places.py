@@ -18,6 +18,7 @@ from beam_pipeline.results.caption_index import CaptionedFile
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.replaced_file import NotReplaceable, replaced_file
 from beam_pipeline.runtime.text import utf8
+from training.files import remove_temporary_files
 
 MAX_BYTES = 32 << 20  # of a sidecar; those with the masks of a raw developer take a few MB
 
@@ -43,6 +44,7 @@ class Places:
     keep_times: bool = True
     dry_run: bool = False
     reader: PictureReader = field(default_factory=PictureReader)
+    _tidied: list[str] = field(default_factory=list)  # the folder that was written to last
 
     def of_picture(self, uri: str) -> str:
         """Address of a picture -> where its own file, or the copy of it, is; raises NoPlace if there is none."""
@@ -100,13 +102,21 @@ class Places:
         self._require_no_link(path)
         if self.dry_run:
             print(f"would {'make' if before is None else 'change'} {utf8(path)}")
-        elif before is not None and storage.is_local(path):
+            return
+        self._tidy(os.path.dirname(path))
+        if before is not None and storage.is_local(path):
             with storage.writing(path), replaced_file(path, self.keep_times, before) as local:
                 Path(local).write_bytes(data)
         else:
             if self.output is not None and storage.is_local(path):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
             storage.write_atomic(path, data)
+
+    def _tidy(self, folder: str) -> None:
+        """Removes what a killed run of an export left half-written in a folder."""
+        if self._tidied != [folder] and storage.is_local(folder) and os.path.isdir(folder):
+            remove_temporary_files(folder)
+            self._tidied[:] = [folder]
 
     def remove(self, path: str) -> None:
         """Removes a file that an export made."""

@@ -31,14 +31,15 @@ class TextFiles:
 
         Args:
           mode: what happens to a text that is there: it stays (skip), gets a line (append), or is replaced (overwrite).
-          full_name: whether the text is a.jpg.txt instead of a.txt.
+          full_name: whether the text is a.jpg.txt instead of a.txt; it is where that one is there.
 
         Raises:
           OSError: the text cannot be read or written, or the picture is not there as it was captioned.
           UnknownText: the text is in an encoding that cannot take the caption.
         """
         places = self._places
-        path = sidecar(places.of_picture(file.uri), ENDING, full_name)
+        picture = places.of_picture(file.uri)
+        path = sidecar(picture, ENDING, full_name or places.holds(picture + ENDING))
         if mode == SKIP and places.holds(path):
             return UNCHANGED
         before = places.read(path)

@@ -17,6 +17,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
+from beam_pipeline.results.caption_index import room_to_sort
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import reason, uri_key
 from training.documents import parse_lines
@@ -98,6 +99,10 @@ class TextJournal:
 
     @cached_property
     def _noted(self) -> sqlite3.Connection:
+        with room_to_sort():
+            return self._read()
+
+    def _read(self) -> sqlite3.Connection:
         database = sqlite3.connect("")  # a temporary file, so that memory does not grow with the texts
         database.execute("CREATE TABLE noted (path BLOB, number INTEGER PRIMARY KEY, change TEXT)")
         database.execute("CREATE INDEX noted_by_path ON noted (path)")

@@ -85,7 +85,7 @@ class CaptionIndex:
     def __init__(self, directory: str, least_presence: float, min_confidence: float | None = None):
         self._folder = contextlib.ExitStack()
         try:
-            with _room():
+            with room_to_sort():
                 self._database = self._load(directory, least_presence, min_confidence)
         except BaseException:
             self._folder.close()
@@ -187,7 +187,8 @@ def _picture_row(picture: CaptionedPicture, least_presence: float, min_confidenc
 
 
 @contextlib.contextmanager
-def _room() -> Iterator[None]:
+def room_to_sort() -> Iterator[None]:
+    """Within it a temporary database is used; raises JobFailed if there is no room for it."""
     try:
         yield
     except sqlite3.OperationalError as error:

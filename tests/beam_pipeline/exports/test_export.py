@@ -487,6 +487,8 @@ def test_a_dry_run_names_what_would_be_done_and_does_nothing(run, photos, pyexiv
     assert told("txt", in_place=True)[0] == {UNCHANGED: 1, WRITTEN: 2}
     assert told("metadata", in_place=True)[1][0] == f"would change {folder}/dog.jpg"
     assert told("metadata", "mirror")[1][0] == f"would make {tmp_path}/mirror/dog.jpg"
+    assert export(ExportOptions(photos[1], "csv", "/dev/null", dry_run=True)) == {WRITTEN: 3}
+    assert capsys.readouterr().out.startswith("would write to /dev/null\n")
     assert told("csv", "old.csv") == ({WRITTEN: 3}, [f"would change {tmp_path}/old.csv"])
     assert told("webdataset", "shards", samples=1)[1][1] == f"would make {tmp_path}/shards/captions-000001.tar"
     run("txt", in_place=True)
@@ -503,6 +505,10 @@ def test_names_of_sidecars_can_be_those_of_the_files(run, photos):
     assert (folder / "trip/cat.jpg.txt").exists() and not (folder / "trip/cat.txt").exists()
     assert run(None, in_place=True, remove=True) == {TAKEN_BACK: 3}
     assert not (folder / "trip/cat.jpg.txt").exists()
+    (folder / "trip/cat.jpg.txt").write_text("mine\n")
+    assert run("txt", in_place=True, mode="append") == {WRITTEN: 3}
+    assert (folder / "trip/cat.jpg.txt").read_text() == 'mine\n=a cat, <b> & "c"\n'
+    assert not (folder / "trip/cat.txt").exists()
 
 
 def test_originals_keep_all_that_belongs_to_them(run, photos, pyexiv2, caplog):
