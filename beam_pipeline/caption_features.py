@@ -41,6 +41,7 @@ def features_for(captioner: Captioner, path: str) -> FeatureSet:
       JobFailed: a shard is missing or damaged.
     """
     features = load_feature_set(path)
+    features.mention_unlisted()
     captioner.require_encoder(features.encoder)
     features.shard_paths()  # better found before the job than in it
     return features

@@ -91,6 +91,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
       JobFailed: a shard is damaged.
     """
     features = load_feature_set(options.features)
+    features.mention_unlisted()
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
     trained_with = read_config(member_paths(options.captioner)[0]).trained_with if options.captioner else None
     split, why_not = training_split(options.train_list, trained_with, features)

@@ -55,6 +55,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
       JobFailed: a shard is damaged, the output cannot be written, or another training is writing there.
     """
     features = load_feature_set(options.features)  # a wrong call is better found before anything is written
+    features.mention_unlisted()
     with writing(f"--output {options.output}", "training goes on from its last checkpoint"):
         make_directory(options.output)
         with locked(options.output):

@@ -99,6 +99,7 @@ def _features(directory: str) -> dict[str, Any]:
         "totals": features.totals,
         "notes": {kind: len(texts) for kind, texts in features.notes.items()},
         "shards": [asdict(shard) for shard in features.shards],
+        "unlisted_files": features.unlisted(),
     }
 
 
