@@ -248,6 +248,18 @@ def new_file(path: str, finish: Callable[[str], None] | None = None) -> Iterator
             os.remove(temporary)
 
 
+def replace_file(path: str, data: bytes) -> None:
+    """Replaces a file that can be made again, so without syncing it; a link in its place is replaced, not followed.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    temporary = os.path.join(os.path.dirname(path), temporary_name())
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_SURPRISE, 0o666), "wb") as file:
+        file.write(data)
+    os.replace(temporary, path)
+
+
 def temporary_name() -> str:
     """A name for a temporary file or folder in an output, which nobody else gives to a file."""
     return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"

@@ -6,7 +6,6 @@ import base64
 import logging
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
@@ -35,6 +34,7 @@ from beam_pipeline.runtime.text import utf8, why
 from beam_pipeline.shards.balance import notices
 from beam_pipeline.words.summary import read_summary
 from training.errors import JobFailed, UserError
+from training.files import replace_file
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
@@ -211,7 +211,17 @@ def _render(context: dict[str, Any], thumbnails: dict[str, Any]) -> bytes:
 
 
 def _write_beside(store: ThumbnailStore, shown: list[str], folder: str) -> None:
-    """Writes thumbnails as files named by sha256, and removes those that only an earlier page showed."""
+    """Writes thumbnails as files named by sha256, and removes those that only an earlier page showed.
+
+    A link in the place of a thumbnail is replaced and never written through.
+
+    Raises:
+      UserError: the folder is a link.
+    """
+    if storage.is_local(folder) and os.path.islink(folder):
+        raise UserError(
+            f"{folder}: a link, and thumbnails are not written through one; remove it, or choose another --output"
+        )
     storage.make_directory(folder)
     sizes = storage.list_directory(folder)
     names = {f"{sha256}.jpg": sha256 for sha256 in shown}
@@ -219,10 +229,10 @@ def _write_beside(store: ThumbnailStore, shown: list[str], folder: str) -> None:
         if _THUMBNAIL.fullmatch(name):
             storage.remove(storage.join(folder, name))
     for name, sha256 in names.items():
-        if sizes.get(name) == store.sizes[sha256]:
-            continue
         path, data = storage.join(folder, name), store.read(sha256)
+        if sizes.get(name) == len(data) and not (storage.is_local(path) and os.path.islink(path)):
+            continue
         if storage.is_local(path):
-            Path(path).write_bytes(data)  # if a crash cuts it short, its size differs, and the next report repairs it
+            replace_file(path, data)  # if a crash cuts it short, its size differs, and the next report repairs it
         else:
             storage.write_atomic(path, data)

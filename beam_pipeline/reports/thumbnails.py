@@ -8,8 +8,10 @@ import itertools
 import logging
 import os
 import re
+import struct
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.inputs.reader import PictureReader, require_unchanged
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
+from training.errors import UserError
 
 log = logging.getLogger("captionbeam")
 
@@ -29,6 +32,18 @@ STORE = "thumbnails.zip"
 SIDE = 240  # pixels of the longer side
 _NAME = re.compile(r"[0-9a-f]{64}\.jpg")
 _MOST_BYTES = 1 << 20  # of a thumbnail; 240x240 pixels of noise take 60 kB
+_MOST_BYTES_OF_ALL = 1 << 30
+_DAMAGED = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 _QUALITY = 78  # of the JPEG: 6 to 9 kB a photo
 _BATCH = 64  # thumbnails that are in memory at once
 _THREADS = max(2, os.cpu_count() or 1)
@@ -59,24 +74,46 @@ class ThumbnailStore:
       directory: captions directory.
 
     Attributes:
-      sizes: sha256 of each picture -> bytes of its thumbnail.
+      sizes: sha256 of each picture -> bytes of its thumbnail, for those that are sound.
+      is_whole: whether the file holds nothing else; also where there is none.
     """
 
     def __init__(self, directory: str):
         self._stack = contextlib.ExitStack()
+        self._archive: zipfile.ZipFile | None = None
+        self.sizes: dict[str, int] = {}
+        self.is_whole = False
         path = storage.join(directory, STORE)
-        self._archive = None
-        if storage.is_file(path):
-            with contextlib.suppress(zipfile.BadZipFile):  # treated as if there were none
-                self._archive = self._stack.enter_context(
-                    zipfile.ZipFile(self._stack.enter_context(storage.local_copy(path)))
-                )
-        members = self._archive.infolist() if self._archive else []
-        self.sizes = {  # the file may come from elsewhere and hold anything
-            info.filename.removesuffix(".jpg"): info.file_size
-            for info in members
-            if _NAME.fullmatch(info.filename) and info.file_size <= _MOST_BYTES
-        }
+        try:
+            self._open(path)
+        except FileNotFoundError:
+            self.is_whole = True
+        except (*_DAMAGED, UserError):  # treated as if there were none, and replaced
+            self.is_whole = False
+
+    def _open(self, path: str) -> None:
+        if storage.own_size(path) > _MOST_BYTES_OF_ALL:
+            return
+        local = self._stack.enter_context(storage.local_copy(path))
+        self._archive = self._stack.enter_context(zipfile.ZipFile(local))
+        members = self._archive.infolist()
+        # The file may come from elsewhere and hold anything: members are as large as they say, and do not overlap.
+        if sum(info.file_size for info in members) > os.path.getsize(local):
+            return
+        sound = [info for info in members if self._is_sound(info)]
+        self.sizes = {info.filename.removesuffix(".jpg"): info.file_size for info in sound}
+        self.is_whole = len(self.sizes) == len(members)
+
+    def _is_sound(self, info: zipfile.ZipInfo) -> bool:
+        """Whether a member is a JPEG no larger than a thumbnail, with the checksum that it was stored with."""
+        stored = info.compress_type == zipfile.ZIP_STORED and info.file_size <= _MOST_BYTES
+        if not (stored and _NAME.fullmatch(info.filename) and self._archive):
+            return False
+        try:
+            with Image.open(io.BytesIO(self._archive.read(info)), formats=("JPEG",)) as image:  # reads its header
+                return max(image.size) <= SIDE
+        except (*_DAMAGED, Image.DecompressionBombError):
+            return False
 
     def __enter__(self) -> ThumbnailStore:
         return self
@@ -109,7 +146,7 @@ def update_thumbnails(directory: str, wanted: Iterable[Wanted], limits: DecodeLi
         openable = [one for one in missing if remote or storage.is_local(one.uri)]
         made = make_thumbnails(sorted(openable, key=lambda one: one.uri), limits)
         first = next(made, None)
-        if first is None and len(kept) == len(store.sizes):
+        if first is None and store.is_whole and len(kept) == len(store.sizes):
             return
         with storage.new_file(storage.join(directory, STORE)) as local, zipfile.ZipFile(local, "w") as archive:
             for sha256 in kept:

@@ -113,6 +113,22 @@ def read_own(path: str) -> bytes:
         return file.read()
 
 
+def own_size(path: str) -> int:
+    """Path of a file of a directory that captionbeam made -> its size in bytes.
+
+    Raises:
+      UserError: it is a link, a folder or a device.
+      OSError: there is none.
+    """
+    if is_local(path):
+        return files.require_own(path)
+    directory, _, name = path.rpartition("/")
+    sizes = list_directory(directory)
+    if name not in sizes:
+        raise FileNotFoundError(path)
+    return sizes[name]
+
+
 def read_own_if_there(path: str) -> bytes | None:
     """Like `read_own`; None if there is no file."""
     if not is_local(path) and not exists(path):

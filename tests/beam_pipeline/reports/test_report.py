@@ -256,6 +256,29 @@ def test_a_stranger_s_results_write_nothing_outside(collection, monkeypatch, tmp
     assert not list(tmp_path.glob("**/escaped*"))
 
 
+def test_no_thumbnail_is_written_through_a_link(collection, monkeypatch, tmp_path):
+    monkeypatch.setattr(report_module, "MAX_PAGE_BYTES", 1)
+    build(collection)
+    beside = collection / "report_files"
+    first, *others = sorted(beside.iterdir())
+    precious = tmp_path / "precious"
+    for content in (b"mine", bytes(first.stat().st_size)):  # of another size, and of the same
+        precious.write_bytes(content)
+        data = first.read_bytes()
+        first.unlink()
+        first.symlink_to(precious)
+        build(collection)
+        assert precious.read_bytes() == content and not first.is_symlink() and first.read_bytes() == data
+    for path in (first, *others):
+        path.unlink()
+    beside.rmdir()
+    (tmp_path / "folder").mkdir()
+    beside.symlink_to(tmp_path / "folder")
+    with pytest.raises(UserError, match="report_files: a link, and thumbnails are not written through one"):
+        report(ReportOptions(str(collection)))
+    assert not list((tmp_path / "folder").iterdir())
+
+
 def test_the_store_of_thumbnails_is_a_zip_of_jpegs(collection):
     build(collection)
     with zipfile.ZipFile(collection / STORE) as archive:

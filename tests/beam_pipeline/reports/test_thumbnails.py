@@ -1,5 +1,7 @@
 import hashlib
 import io
+import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -59,7 +61,54 @@ def test_a_picture_that_is_missing_or_has_changed_has_no_thumbnail(good):
     assert sha256 == readable.sha256 and data.startswith(b"\xff\xd8\xff")
 
 
-def test_a_file_that_is_no_zip_is_an_empty_store(tmp_path):
-    (tmp_path / "thumbnails.zip").write_bytes(b"no zip")
+def written(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def jpeg_of(side):
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, 2)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"no zip"),
+        lambda path: path.write_bytes(path.read_bytes()[:-30]),
+        lambda path: path.write_bytes(path.read_bytes()[:100] + b"????" + path.read_bytes()[104:]),
+        lambda path: (path.unlink(), path.symlink_to(path)),
+        lambda path: (path.unlink(), os.mkfifo(path)),
+        lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
+        lambda path: written(path, {f"{'a' * 64}.jpg": bytes(1 << 20)}, zipfile.ZIP_DEFLATED),
+        lambda path: written(path, {f"{'a' * 64}.jpg": b"no picture"}),
+        lambda path: written(path, {f"{'a' * 64}.jpg": jpeg_of(SIDE + 1)}),
+        lambda path: written(path, {"../../escaped.jpg": jpeg_of(9)}),
+    ],
+)
+def test_a_damaged_store_holds_nothing_and_is_made_again(good, tmp_path, damage):
+    wanted, path = [wanted_of(good / "00.jpg")], tmp_path / "thumbnails.zip"
+    update_thumbnails(str(tmp_path), wanted, DEFAULT_DECODE_LIMITS, remote=False)
+    whole = path.read_bytes()
+    damage(path)
     with ThumbnailStore(str(tmp_path)) as store:
-        assert store.sizes == {}
+        assert store.sizes == {} and not store.is_whole
+    update_thumbnails(str(tmp_path), wanted, DEFAULT_DECODE_LIMITS, remote=False)
+    assert path.read_bytes() == whole
+
+
+def test_members_that_overlap_are_not_unpacked(tmp_path):
+    names = [f"{number:064x}.jpg" for number in range(300)]
+    written(tmp_path / "thumbnails.zip", {name: jpeg_of(9) for name in names[:1]})
+    data = (tmp_path / "thumbnails.zip").read_bytes()
+    begin = data.index(b"PK\x01\x02")
+    entry, end = data[begin : begin + 46 + 68], data[begin + 46 + 68 :]
+    entries = b"".join(entry.replace(names[0].encode(), name.encode()) for name in names)
+    count = len(names).to_bytes(2, "little") * 2
+    (tmp_path / "thumbnails.zip").write_bytes(
+        data[:begin] + entries + end[:8] + count + len(entries).to_bytes(4, "little") + end[16:]
+    )
+    with ThumbnailStore(str(tmp_path)) as store:
+        assert store.sizes == {} and not store.is_whole
