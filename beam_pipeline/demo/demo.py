@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -24,8 +24,10 @@ from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.reports.report import REPORT
 from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.shard_id import committed_shards
+from training.documents import Scalar, parse_json
 from training.errors import UserError
 from training.evaluate import evaluate
+from training.files import open_own
 from training.options import EvaluateOptions, PresenceOptions, TrainOptions
 from training.text.plurals import counted
 from training.train import train
@@ -80,7 +82,9 @@ def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
     _heading("captionbeam caption: the image files of the held-out scenes")
     captions = os.path.join(output, "captions")
     to_caption = _list_of_paths(held_out, images, os.path.join(output, "held_out_images.txt"))
-    caption(CaptionOptions(captioner=captioner, output=captions, images=to_caption, report=True), beam_options)
+    own = None if weights in ("imagenet", "random") else weights
+    options_of_caption = CaptionOptions(captioner, captions, images=to_caption, weights=own, report=True)
+    caption(options_of_caption, beam_options)
 
     generated = captions_by_name(captions)
     scores = score_captions(scenes, generated)
@@ -149,8 +153,8 @@ def _refuse_other_settings(output: str, settings: dict[str, object]) -> None:
     os.makedirs(output, exist_ok=True)
     path = os.path.join(output, "demo.json")
     if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            existing = json.load(file)
+        with open_own(path) as file:
+            existing = parse_json(file.read(), dict[str, Scalar], path, "remove the output, or choose another --output")
         if existing != settings:
             raise UserError(
                 f"--output {output}: holds a demo with {_in_words(existing)}, not {_in_words(settings)}; remove it "
@@ -161,7 +165,7 @@ def _refuse_other_settings(output: str, settings: dict[str, object]) -> None:
             json.dump(settings, file)
 
 
-def _in_words(settings: dict[str, object]) -> str:
+def _in_words(settings: Mapping[str, object]) -> str:
     return ", ".join(f"--{name} {value}" for name, value in settings.items())
 
 

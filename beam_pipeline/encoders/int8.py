@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
@@ -62,7 +63,7 @@ def int8_spec(path: str) -> EncoderSpec:
     Raises:
       UserError: there is no such file, or it is not an int8 encoder.
     """
-    if not storage.is_file(path):
+    if not storage.is_file(path) and not (storage.is_local(path) and os.path.islink(path)):
         raise UserError(
             f"{path}: the int8 encoder is missing; copy it from the features or from a captioner that has it, or give "
             "its path as --weights"
@@ -93,17 +94,16 @@ def read_graph(path: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       UserError: it is not an int8 encoder.
     """
-    arrays = _read(path)
+    arrays = _read(path, "graph", "weights")
     return arrays["graph"], arrays["weights"]
 
 
 def _read_original(path: str) -> EncoderIdentity:
-    return parse_json(str(_read(path)["made_from"]).encode(), EncoderIdentity, path, _MEND)
+    return parse_json(str(_read(path, "made_from")["made_from"]).encode(), EncoderIdentity, path, _MEND)
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def _read(path: str, *names: str) -> dict[str, np.ndarray]:
     arrays = parse_npz(storage.read_own(path), path, _MEND)
-    numbers = [arrays[name].dtype for name in ("graph", "weights") if name in arrays]
-    if numbers != [np.uint8, np.uint8] or "made_from" not in arrays:
+    if not set(names) <= arrays.keys():
         raise Damaged(path, "not an int8 encoder made by captionbeam, or damaged", _MEND)
     return arrays

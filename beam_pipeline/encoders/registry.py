@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 
@@ -80,7 +81,9 @@ def _resolve_weights(
 ) -> EncoderSpec:
     if request.weights == RANDOM:
         path = storage.join(directory, RANDOM_STATISTICS)
-        if not storage.exists(path):
+        try:
+            storage.own_size(path)
+        except FileNotFoundError:
             storage.write_atomic(path, fit_random_statistics(architecture, sample()))
     elif request.weights == IMAGENET:
         path = imagenet_weight_file(architecture)
@@ -129,6 +132,8 @@ def resolve_identity(identity: EncoderIdentity, weights: str | None, directory: 
                 "option out, or give the path of that file"
             )
         weights = weights or int8_spec(storage.join(directory, INT8_ENCODER)).weights_path
+    elif not weights and identity.weights not in (IMAGENET, RANDOM):
+        weights = _weights_within(identity, directory)
 
     def no_sample() -> np.ndarray:
         raise UserError(missing)
@@ -142,6 +147,24 @@ def resolve_identity(identity: EncoderIdentity, weights: str | None, directory: 
         identity.architecture,
     )
     return resolve_encoder(request, directory, no_sample)
+
+
+def _weights_within(identity: EncoderIdentity, directory: str) -> str:
+    """Name of a weight file in a directory -> its path. Whoever made the directory chooses no address and no path.
+
+    Raises:
+      UserError: the weights are somewhere else, or are a link.
+    """
+    name = identity.weights
+    if not name or name in (".", "..") or set(name) & set("/\\:\0"):
+        raise UserError(
+            f"{directory}: made with the encoder weights {name!r}, which are not in it; give their path, here "
+            "or where you have them now, as --weights"
+        )
+    path = storage.join(directory, name)
+    with contextlib.suppress(FileNotFoundError):  # find_weight_file tells it better
+        storage.own_size(path)
+    return path
 
 
 def resolve_precision(precision: str) -> str:

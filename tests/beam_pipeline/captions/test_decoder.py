@@ -46,10 +46,12 @@ def test_settings_that_are_not_given_are_the_captioners(captioner):
 
 def test_the_encoder_is_the_one_that_the_captioner_was_trained_with(captioner, weights):
     loaded = load_captioner(captioner)
-    assert encoder_of_captioner(loaded, captioner, None).identity == loaded.encoder
+    assert encoder_of_captioner(loaded, captioner, str(weights)).identity == loaded.encoder
+    with pytest.raises(UserError, match=r"made with the encoder weights .* give their path"):
+        encoder_of_captioner(loaded, captioner, None)
     weights.write_bytes(weights.read_bytes() + b"others")
     with pytest.raises(UserError, match="trained on features of"):
-        encoder_of_captioner(loaded, captioner, None)
+        encoder_of_captioner(loaded, captioner, str(weights))
 
 
 def test_captions_of_one_directory_share_their_settings(captioner):

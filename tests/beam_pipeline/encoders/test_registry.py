@@ -56,6 +56,28 @@ def test_the_encoder_of_features_is_found_again(weights, no_sample, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "place", ["s3://somewhere/beacon", "/etc/passwd", "../weights.h5", "..", "", "c:\\w.h5", "a\0b"]
+)
+def test_a_directory_chooses_no_weights_outside_itself(weights, no_sample, tmp_path, place):
+    identity = resolve_encoder(request_of(weights), "", no_sample).identity
+    with pytest.raises(UserError, match=r"made with the encoder weights .*, which are not in it; give their path"):
+        resolve_identity(replace(identity, weights=place), None, str(tmp_path), "missing")
+    assert resolve_identity(replace(identity, weights=place), str(weights), "", "missing").identity.id == identity.id
+
+
+def test_a_directory_may_hold_the_weights_but_no_link_to_them(weights, no_sample, tmp_path):
+    identity = replace(resolve_encoder(request_of(weights), "", no_sample).identity, weights="own.h5")
+    with pytest.raises(UserError, match=r"own.h5: no such file"):
+        resolve_identity(identity, None, str(tmp_path), "missing")
+    (tmp_path / "own.h5").symlink_to(weights)
+    with pytest.raises(UserError, match=r"own.h5: a link"):
+        resolve_identity(identity, None, str(tmp_path), "missing")
+    (tmp_path / "own.h5").unlink()
+    (tmp_path / "own.h5").write_bytes(weights.read_bytes())
+    assert resolve_identity(identity, None, str(tmp_path), "missing").weights_path == str(tmp_path / "own.h5")
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"engine": "abacus"}, "engine abacus: this captionbeam does not know it; it has tensorflow and openvino"),
