@@ -77,16 +77,21 @@ class Collection:
         """Whether pictures may come with captions of their own, from an archive or a table."""
         return any(source.may_hold_captions for source in self.sources)
 
-    def passes_over(self, source: Source) -> bool:
-        """Whether a source is left out by its name: with `photos/*` a shell names thumbnails and trash too.
+    def passed_over(self) -> frozenset[Source]:
+        """Sources that are left out by their names: as `photos/*`, a shell names thumbnails and trash too.
 
-        One that is named alone, or anything below it, is meant.
+        One that is named without others of its folder is meant.
         """
-        if len(self.sources) == 1 or source.kind not in (FOLDER, FILE) or not storage.is_local(source.path):
-            return False
-        name = os.path.basename(source.path)
-        kind = left_out_folder_kind(name, "") if source.kind == FOLDER else left_out_kind(name, by_suffix=False)
-        return kind != ""
+        local = [one for one in self.sources if one.kind in (FOLDER, FILE) and storage.is_local(one.path)]
+        beside = Counter(os.path.dirname(one.path) for one in local)
+        among = [one for one in local if beside[os.path.dirname(one.path)] > 1]
+        return frozenset(one for one in among if _name_leaves_out(one))
+
+
+def _name_leaves_out(source: Source) -> bool:
+    name = os.path.basename(source.path)
+    kind = left_out_folder_kind(name, "") if source.kind == FOLDER else left_out_kind(name, by_suffix=False)
+    return kind != ""
 
 
 def resolve_collection(
@@ -104,8 +109,9 @@ def resolve_collection(
     names = (images,) if isinstance(images, str) else tuple(images)
     sources = tuple(replace(_resolve(name), remote_lists=remote_lists) for name in names)
     collection = Collection(sources, tuple(exclude))
+    passed_over = collection.passed_over()
     for name, source in zip(names, sources, strict=True):
-        if not collection.passes_over(source):
+        if source not in passed_over:
             _check(name, replace(collection, sources=(source,)))
     return collection
 
@@ -139,6 +145,8 @@ def _begin(source: Source) -> Place:
 def _why_empty(source: Source, ignored: Counter[str]) -> str:
     if source.kind == PATTERN and not ignored:
         return _NO_MATCH
+    if source.kind == LIST:
+        return "the list names no image"
     if ignored[OWN]:
         return (
             "files that captionbeam made, and no picture; give the pictures themselves, or a feature set as --features"
@@ -206,9 +214,9 @@ class Listing:
     def __iter__(self) -> Iterator[InputFile]:
         self.ignored.clear()
         self._own = OwnFiles()
-        begins = []
+        begins, passed_over = [], self.collection.passed_over()
         for source in self.collection.sources:
-            if self.collection.passes_over(source):
+            if source in passed_over:
                 self.ignored[SHADOW] += 1
             elif source.kind == LIST:
                 yield from self._from_list(source)
@@ -223,16 +231,19 @@ class Listing:
             if isinstance(found, InputFile):
                 yield found
             else:
-                yield from self._found(found.path, found.relative, by_suffix=not found.parts)
+                # The names of the folders were looked at on the way, and the pattern may spell one out.
+                name = os.path.basename(found.path)
+                yield from self._found(found.path, found.relative, name, by_suffix=not found.parts)
 
-    def _found(self, file: str | InputFile, relative: str, by_suffix: bool) -> Iterator[InputFile]:
-        """A file that was found -> what `_expand` gives, unless its name leaves it out.
+    def _found(self, file: str | InputFile, relative: str, names: str, by_suffix: bool) -> Iterator[InputFile]:
+        """A file that was found -> what `_expand` gives, unless its name, or that of a folder, leaves it out.
 
         Args:
-          by_suffix: whether the ending of its name may do so.
+          names: the end of its path that is looked at.
+          by_suffix: whether the ending of its name may leave it out.
         """
         uri = file if isinstance(file, str) else file.uri
-        kind = OWN if uri in self._own else left_out_kind(relative, by_suffix)
+        kind = OWN if uri in self._own else left_out_kind(names, by_suffix)
         if kind:
             self.ignored[kind] += 1
         else:
@@ -265,7 +276,8 @@ class Listing:
         fixed = re.split(r"[*?[]", source.path)[0]
         begin = fixed.rindex("/") + 1
         for address, size, mtime in storage.find_remote(source.path):
-            yield from self._found(InputFile(address, size, mtime), address[begin:], source.kind == FOLDER)
+            relative = address[begin:]
+            yield from self._found(InputFile(address, size, mtime), relative, relative, source.kind == FOLDER)
 
     def _from_list(self, source: Source) -> Iterator[InputFile]:
         folder = os.path.dirname(source.path) + "/"

@@ -16,10 +16,10 @@ _NOTICES = {
         "{} inputs are named once more, in a list or by another --images, and count once",
     ),
     "ignored_shadow": (
-        "{} file or folder of thumbnails, trash or a system (such as @eaDir or ._NAME) was left out; to read it, name "
-        "it as --images",
+        "{} file or folder of thumbnails, trash or a system (such as @eaDir or ._NAME) was left out; to read it, give "
+        "it alone as --images",
         "{} files and folders of thumbnails, trash or a system (such as @eaDir or ._NAME) were left out; to read one, "
-        "name it as --images",
+        "give it alone as --images",
     ),
     "ignored_excluded": (
         "{} file or folder was left out by --exclude",

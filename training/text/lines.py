@@ -31,11 +31,13 @@ def numbered_lines(file: BinaryIO) -> Iterator[Line]:
     """Open file -> its lines with their numbers, without line ends and byte order marks.
 
     UTF-16 and UTF-32 are known by their marks and given as UTF-8; other bytes are given as they are. A line of more
-    than MAX_LINE_BYTES is cut a little behind them.
+    than MAX_LINE_BYTES is cut a little behind them. Where the file begins with lines that end in CR alone, as those of
+    old Macs and of some spreadsheets do, so do all.
     """
-    number, tail = 1, b""
+    number, tail, end = 1, b"", b""
     for chunk in _utf8_chunks(file):
-        first, *others = chunk.split(b"\n")
+        end = end or (b"\n" if b"\n" in chunk or b"\r" not in chunk[:-1] else b"\r")
+        first, *others = chunk.split(end)
         if len(tail) <= MAX_LINE_BYTES:
             tail += first
         for line in others:

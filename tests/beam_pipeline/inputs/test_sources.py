@@ -265,7 +265,10 @@ def test_a_disk_of_thumbnails_and_trash_holds_its_pictures_alone(tmp_path):
     put(tmp_path, ".Trash-1000/files/a.jpg", "$RECYCLE.BIN/a.jpg", "in/.dtrash/files/a.jpg")
     assert relative(tmp_path, tmp_path) == ([f"{number}.jpg" for number in range(5)], {"shadow": 4})
     put(tmp_path, "@eaDir/mine/b.jpg")
-    assert relative(tmp_path, tmp_path / "@eaDir/mine") == (["@eaDir/mine/b.jpg"], {})
+    for images in ("@eaDir/mine", "@eaDir/*/b.jpg", "@eaDir/mine/*"):
+        assert relative(tmp_path, tmp_path / images) == (["@eaDir/mine/b.jpg"], {})
+    put(tmp_path, "in/@eaDir/c.jpg", "in/@eaDir/._c.jpg")
+    assert relative(tmp_path, tmp_path / "*/@eaDir/*.jpg")[0] == ["in/@eaDir/c.jpg"]
 
 
 def test_what_is_excluded_is_counted_in_folders_patterns_archives_and_lists(tmp_path):
@@ -323,6 +326,7 @@ def test_what_a_shell_names_of_a_disk_of_thumbnails_is_left_out_and_one_alone_is
     put(tmp_path, "a.jpg", "b.jpg", "@eaDir/a.jpg", "Thumbs.db", "$RECYCLE.BIN/desktop.ini")
     assert relative(tmp_path, *sorted(tmp_path.iterdir())) == (["a.jpg", "b.jpg"], {"shadow": 3})
     assert relative(tmp_path, tmp_path / "@eaDir") == (["@eaDir/a.jpg"], {})
+    assert relative(tmp_path, tmp_path, tmp_path / "@eaDir")[0] == ["@eaDir/a.jpg", "a.jpg", "b.jpg"]
 
 
 def test_a_list_that_goes_to_and_fro_between_archives_lists_each_once(tmp_path, monkeypatch):
@@ -339,6 +343,9 @@ def test_a_list_that_goes_to_and_fro_between_archives_lists_each_once(tmp_path, 
 
 
 def test_what_cannot_be_listed_at_all_is_one_line(tmp_path):
+    (tmp_path / "list.txt").write_text("# nothing\n\n")
+    with pytest.raises(UserError, match="the list names no image"):
+        resolve_collection(str(tmp_path / "list.txt"))
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link.jpg").symlink_to("gone.jpg")
     for images, said in (("pipe", "a pipe, socket or device is not read"), ("link.jpg", "a link to nothing")):

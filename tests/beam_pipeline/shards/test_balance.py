@@ -50,7 +50,7 @@ def test_notices_say_what_else_was_counted():
     assert notices({"listed": 3, "done": 3, "captions_repeated": 0}) == []
     assert notices({"pictures_without_caption": 1, "ignored_shadow": 1200, "ignored_other": 1}) == [
         "1,200 files and folders of thumbnails, trash or a system (such as @eaDir or ._NAME) were left out; to read "
-        "one, name it as --images",
+        "one, give it alone as --images",
         "1 other file was ignored: its name is not that of an image",
         "1 picture has no caption",
     ]
