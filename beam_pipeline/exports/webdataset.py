@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from typing import BinaryIO
 
+from beam_pipeline.inputs.archives import DamagedArchive, slice_of
+from beam_pipeline.inputs.tar import tar_headers
 from beam_pipeline.results.caption_index import CaptionedFile
 from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
+from training.files import open_regular
 
 
 def shard_name(number: int) -> str:
@@ -21,12 +24,16 @@ def shard_name(number: int) -> str:
 
 def holds(path: str, pictures: list[tuple[CaptionedFile, ...]]) -> bool:
     """Whether the tar file at `path` exists and has exactly these pictures, each given as its files, and captions."""
-    if not os.path.exists(path):
+    expected = [_description(files) for files in pictures]
+    ignored = Counter[str]()
+    try:
+        with open_regular(path) as file:
+            places = [header.place for header in tar_headers(file, ignored) if header.name.endswith(".json")]
+            if ignored or [size for _, size in places] != list(map(len, expected)):  # ignored: it has no end
+                return False
+            return [b"".join(slice_of(file, *place)) for place in places] == expected
+    except (OSError, DamagedArchive, ValueError):
         return False
-    with contextlib.suppress(tarfile.TarError), tarfile.open(path) as archive:
-        descriptions = [archive.extractfile(member).read() for member in archive if member.name.endswith(".json")]  # type: ignore[union-attr]
-        return descriptions == [_description(files) for files in pictures]
-    return False
 
 
 def write_shard(

@@ -68,22 +68,23 @@ def _members(container: InputFile, file: BinaryIO, ignored: Counter[str]) -> Ite
     """Tar file -> its pictures and texts."""
     found = 0
     try:
-        for header in _headers(file, ignored):
+        for header in tar_headers(file, ignored):
             found += 1
             if header.is_file:
                 if is_member(header.name, ignored):
                     yield header.name, _member(container, header)
             elif not header.is_folder:
                 ignored["link"] += 1
-    except (DamagedArchive, tarfile.TarError, ValueError) as error:
+    except (DamagedArchive, ValueError) as error:
         yield "", container.with_problem(problem_of(found, error, "not a tar archive"))
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
     """What a tar says of one member.
 
     Attributes:
+      name: as it stands there.
       place: (offset, size) of its bytes.
       is_sparse: whether these are only some of its bytes.
     """
@@ -95,7 +96,7 @@ class _Header:
     is_sparse: bool
 
 
-def _member(container: InputFile, header: _Header) -> InputFile:
+def _member(container: InputFile, header: Header) -> InputFile:
     problem = ""
     if header.is_sparse:
         problem = "a sparse file, whose bytes do not lie together in the archive"
@@ -128,7 +129,7 @@ class _Extension:
         elif info.type in _PAX:
             self.pax = _pax_fields(content)
 
-    def applied_to(self, info: tarfile.TarInfo, offset: int) -> _Header:
+    def applied_to(self, info: tarfile.TarInfo, offset: int) -> Header:
         """The header of a member, whose bytes begin at `offset` -> what is true of it; forgets what was said of it."""
         pax = self.pax_of_all | self.pax
         name = self.name
@@ -136,7 +137,7 @@ class _Extension:
             if name is None and key in pax:
                 name = _text(pax[key])
         self.name, self.pax = None, {}
-        return _Header(
+        return Header(
             info.name if name is None else name.rstrip("/"),
             (offset, int(pax["size"]) if "size" in pax else info.size),
             info.isfile(),
@@ -164,8 +165,15 @@ def _pax_fields(content: bytes) -> dict[str, bytes]:
     return fields
 
 
-def _headers(file: BinaryIO, ignored: Counter[str]) -> Iterator[_Header]:
-    """Open tar file -> the headers of its members to the true end of the file, however many tars were joined in it."""
+def tar_headers(file: BinaryIO, ignored: Counter[str]) -> Iterator[Header]:
+    """Open tar file -> the headers of its members to the true end of the file, however many tars were joined in it.
+
+    Args:
+      ignored: counts a missing mark of the end; added to.
+
+    Raises:
+      DamagedArchive, ValueError: there is no header where one is due, or it cannot be true.
+    """
     end = file.seek(0, os.SEEK_END)
     position, extension, is_padding = 0, _Extension(), False
     while position < end:

@@ -63,5 +63,17 @@ def test_a_shard_is_current_only_with_exactly_its_pictures_and_captions(tmp_path
     assert not holds(path, PICTURES)
 
 
+def test_a_damaged_shard_is_not_current(tmp_path):
+    write(tmp_path / "a.tar")
+    whole = (tmp_path / "a.tar").read_bytes()
+    for damaged in (whole[:700], whole[: whole.rindex(b"bb.txt") + 1024], b"no tar", b""):
+        (tmp_path / "a.tar").write_bytes(damaged)
+        assert not holds(str(tmp_path / "a.tar"), PICTURES)
+    extended = tarfile.TarInfo("pax")
+    extended.type = tarfile.XHDTYPE
+    (tmp_path / "a.tar").write_bytes(extended.tobuf() * 5000 + whole)  # tarfile would go 5,000 calls deep
+    assert holds(str(tmp_path / "a.tar"), PICTURES)
+
+
 def test_shards_are_numbered():
     assert shard_name(7) == "captions-000007.tar"
