@@ -160,6 +160,8 @@ def _failed(uri: str, why: str) -> str:
 
 def _write_table(options: ExportOptions, output: NamedOutput, index: CaptionIndex, root: str) -> Counter[str]:
     assert options.format
+    if any(index.holds(path) for path in {output.path, os.path.realpath(output.path)}):
+        raise UserError(f"--output {options.output}: is a picture of the collection; choose another")
     try:
         if options.dry_run:
             verb = "write to" if output.is_stream else "change" if storage.exists(output.path) else "make"

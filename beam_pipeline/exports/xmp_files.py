@@ -14,6 +14,7 @@ from beam_pipeline.exports.xmp_merge import Elsewhere, Words, merge_sidecar, tak
 from beam_pipeline.exports.xmp_names import ENDING, XmpNames, describes
 from beam_pipeline.results.caption_index import CaptionedFile
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.replaced_file import NotReplaceable
 from beam_pipeline.runtime.text import stem
 
 
@@ -48,6 +49,8 @@ class XmpFiles:
             full_name = full_name or self._has_others(file) or places.holds(short)
             path = picture + ENDING if full_name else short
         before = found.pop(path, None)
+        if before is None and places.holds(path):  # of a picture whose name has no ending
+            raise NotReplaceable(f"{path} may be another file's; it is left alone")
         # Who finds a sidecar may look at the picture's own words no more.
         embedded = Elsewhere() if places.output else words_in(places.read_picture(file))
         data = merge_sidecar(before, words, _elsewhere(found, embedded))
@@ -70,8 +73,9 @@ class XmpFiles:
         except NoPlace:  # nothing was ever written there
             return UNCHANGED
         outcome = UNCHANGED
-        for path, before in self._found(file, picture):
+        for path, before in self._candidates(file, picture):
             mark = Packet(before).mark()
+            # Even where another program has made the file that of another picture since.
             data = take_back_sidecar(before) if mark and file.sha256 in mark.states else None
             if data is None:
                 continue
@@ -84,27 +88,41 @@ class XmpFiles:
 
     def _found(self, file: CaptionedFile, picture: str) -> Iterator[tuple[str, bytes]]:
         """Yields path and content of the XMP files that describe a picture, under each of their names."""
+        for path, data in self._candidates(file, picture):
+            is_full = picture != stem(picture) and path.startswith(picture)
+            if is_full or describes(Packet(data), picture, self._has_others(file)):
+                yield path, data
+
+    def _candidates(self, file: CaptionedFile, picture: str) -> Iterator[tuple[str, bytes]]:
+        """Yields path and content of the XMP files that may describe a picture, by their names."""
         seen = set()
         for name in (picture, stem(picture)):
             for ending in (ENDING, ENDING.upper()):
-                data = self._places.read(name + ending)
-                if data is None:
-                    continue
-                if storage.is_local(picture):
-                    status = os.stat(name + ending)
-                    if (status.st_dev, status.st_ino) in seen:  # on a disk to which both endings are one
-                        continue
-                    seen.add((status.st_dev, status.st_ino))
+                path = name + ending
                 try:
-                    packet = Packet(data)
-                except UnreadableXmp as error:
-                    raise UnreadableXmp(f"{name + ending}: {error}; it is left alone") from error
-                if name == picture or describes(packet, picture, self._has_others(file)):
-                    yield name + ending, data
+                    data = self._places.read(path)
+                    if data is None or (inode := _inode(path)) in seen:  # both endings may be one file
+                        continue
+                    seen.add(inode)
+                    Packet(data)
+                except (UnreadableXmp, NotReplaceable) as error:
+                    if name != picture and self._has_others(file):
+                        continue  # and so it is theirs, as nothing says otherwise
+                    if isinstance(error, UnreadableXmp):
+                        raise UnreadableXmp(f"{path}: {error}; it is left alone") from error
+                    raise
+                yield path, data
 
     def _has_others(self, file: CaptionedFile) -> bool:
         # Beside the picture itself, for who makes a mirror may copy its files there.
         return storage.is_local(file.uri) and self._names.others(file.uri)
+
+
+def _inode(path: str) -> object:
+    if not storage.is_local(path):
+        return path
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _elsewhere(sidecars: dict[str, bytes], embedded: Elsewhere) -> Elsewhere:

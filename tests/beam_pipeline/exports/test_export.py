@@ -253,6 +253,15 @@ def test_options_that_do_not_go_together_are_refused(run, options, said):
         run(**options)
 
 
+def test_a_table_takes_the_place_of_no_picture(run, photos, tmp_path):
+    before = everything(photos[0])
+    (tmp_path / "link").symlink_to(photos[0] / "dog.jpg")
+    for output in ("photos/dog.jpg", "photos/trip/../dog.jpg", "photos/cut.jpg", "link"):
+        with pytest.raises(UserError, match=r"--output .* is a picture of the collection"):
+            run("csv", output)
+    assert everything(photos[0]) == before
+
+
 def test_unfinished_captions_are_refused(tmp_path):
     with pytest.raises(UserError, match="no summary"):
         export(ExportOptions(str(tmp_path), "csv", str(tmp_path / "x.csv")))

@@ -49,11 +49,11 @@ PERSONS = (
 )
 
 
-def captioned(tmp_path, captions, data):
-    """A folder with one picture, a.jpg, and a function that exports its caption "a dog"."""
+def captioned(tmp_path, captions, data, name="a.jpg"):
+    """A folder with one picture, and a function that exports its caption "a dog"."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    path = folder / "a.jpg"
+    path = folder / name
     path.write_bytes(data)
     sha256 = hashlib.sha256(data).hexdigest()
     evidence = {
@@ -135,6 +135,44 @@ def test_a_file_of_another_picture_is_never_touched(photo):
     assert run(mode="overwrite") == {UNCHANGED: 1}
     assert run(form=None, remove=True) == {TAKEN_BACK: 1}
     assert names(folder) == ["a.CR2", "a.jpg", "a.xmp"]
+
+
+def test_a_file_that_became_another_pictures_gives_our_words_back(photo):
+    folder, run = photo
+    assert run() == {WRITTEN: 1}
+    (folder / "a.CR2").write_bytes(b"raw")
+    xmp = (folder / "a.xmp").read_text()
+    theirs = LIGHTROOM[LIGHTROOM.index("  <rdf:Description") : LIGHTROOM.index(" </rdf:RDF>")]
+    (folder / "a.xmp").write_text(xmp.replace("</rdf:RDF>", theirs + "</rdf:RDF>"))
+    assert run() == {WRITTEN: 1}
+    assert words(folder / "a.jpg.xmp")[0] == {"x-default": "a dog"}
+    assert run(remove=True) == {TAKEN_BACK: 1}
+    assert words(folder / "a.xmp") == ({}, [], [], []) and "+0.35" in (folder / "a.xmp").read_text()
+    assert names(folder) == ["a.CR2", "a.jpg", "a.xmp"]
+
+
+@pytest.mark.parametrize("content", [b"mine", None])
+def test_a_broken_file_of_another_picture_is_left_to_it(photo, tmp_path, content):
+    folder, run = photo
+    (folder / "a.CR2").write_bytes(b"raw")
+    if content is None:
+        (folder / "a.xmp").symlink_to(tmp_path / "none")
+    else:
+        (folder / "a.xmp").write_bytes(content)
+    assert run() == {WRITTEN: 1}
+    assert run(remove=True) == {TAKEN_BACK: 1}
+    assert names(folder) == ["a.CR2", "a.jpg", "a.xmp"] and not (tmp_path / "none").exists()
+
+
+def test_the_file_of_a_raw_picture_is_not_that_of_a_name_without_ending(tmp_path, captions, jpeg, colours, caplog):
+    folder, run = captioned(tmp_path, captions, jpeg(colours[0]), "a")
+    assert run() == {WRITTEN: 1}
+    assert run(remove=True) == {TAKEN_BACK: 1}
+    (folder / "a.CR2").write_bytes(b"raw")
+    (folder / "a.xmp").write_text(LIGHTROOM)
+    with pytest.raises(JobFailed):
+        run(mode="overwrite")
+    assert (folder / "a.xmp").read_text() == LIGHTROOM and "a.xmp may be another file's" in caplog.text
 
 
 def test_a_new_file_beside_a_raw_picture_has_the_name_of_its_own_picture(photo):
