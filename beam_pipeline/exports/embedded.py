@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from beam_pipeline.exports.mark import Mark, next_states
 from beam_pipeline.exports.splice import DoesNotFit, with_image_description, with_iptc, with_xmp
 from beam_pipeline.exports.xmp import Packet, UnreadableXmp
 from beam_pipeline.exports.xmp_merge import Words, decide, merge, take_back
-from beam_pipeline.inputs.image_content import content_digest, xmp_packets
-from beam_pipeline.inputs.picture_parts import PNG, TIFF, Part, form_of, parts
+from beam_pipeline.inputs.image_content import content_digest, is_xmp, xmp_packets
+from beam_pipeline.inputs.picture_parts import TIFF, CutShort, form_of, parts
 from beam_pipeline.inputs.written_mark import NAMESPACE
 
 _CHANGED = "changed since it was captioned; run captionbeam caption again"
@@ -30,7 +29,6 @@ _PLACEHOLDER = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="{}"/></rdf:RDF></x:xmpmeta>'
 )
-_PADDING = re.compile(rb"\s*(<\?xpacket\s+end[^>]*>)?\s*\Z")
 _END = b'<?xpacket end="w"?>'
 
 
@@ -126,19 +124,26 @@ def _reading(data: bytes) -> Iterator[tuple[Packet, LegacyMetadata]]:
     with _opened(data) as image:
         legacy = LegacyMetadata(image)
     try:
-        if form_of(data) == PNG and any(_is_raw_xmp(data, part) for part in parts(data)):
-            raise UnwritableMetadata("has its XMP in the form of ImageMagick, which is not written to")
+        if form_of(data) != TIFF:
+            _require_one_packet(data)
         raw, extended = xmp_packets(data)
         packet = Packet(raw or None)
         if extended and Packet(extended).holds_words():
             raise UnwritableMetadata("has its description or keywords in extended XMP, which is not written to")
         yield packet, legacy
+    except CutShort as error:
+        raise UnwritableMetadata("is cut short") from error
     except UnreadableXmp as error:
         raise UnwritableMetadata(str(error)) from error
 
 
-def _is_raw_xmp(data: bytes, part: Part) -> bool:
-    return part.kind in (b"tEXt", b"zTXt", b"iTXt") and data.startswith(b"Raw profile type xmp\0", part.content)
+def _require_one_packet(data: bytes) -> None:
+    found = list(parts(data))
+    if sum(is_xmp(data, part) for part in found) > 1:
+        raise UnwritableMetadata("has several pieces of XMP, of which programs read one or another; it is left alone")
+    texts = (part for part in found if part.kind in (b"tEXt", b"zTXt", b"iTXt"))
+    if any(data.startswith(b"Raw profile type xmp\0", part.content) for part in texts):
+        raise UnwritableMetadata("has its XMP in the form of ImageMagick, which is not written to")
 
 
 def _write(data: bytes, packet: Packet | None, legacy: LegacyMetadata, mark: Mark | None) -> bytes:
@@ -180,7 +185,9 @@ def _with_packet(data: bytes, packet: bytes) -> bytes:
     filler = data.find(b"x" * len(packet))
     start, end = data.rfind(b"<?xpacket begin", 0, filler), data.find(b"<?xpacket end", filler)
     end = data.find(b"?>", end) + 2
-    body = _PADDING.sub(b"", packet)
+    body = packet.rstrip()
+    if body.endswith(b"?>"):  # the mark of its end
+        body = body[: body.rfind(b"<?")].rstrip()
     room = end - start - len(body) - len(_END)
     if min(filler, start) < 0 or end < filler or room < 0:
         raise DoesNotFit("its XMP does not fit into it")

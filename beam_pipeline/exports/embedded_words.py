@@ -91,7 +91,7 @@ class _PlainImage:
         return ""
 
     def _read_tiff(self, data: bytes) -> None:
-        tags = next(directories(data))  # the metadata of a file are in the first
+        tags = next(directories(data), {})  # the metadata of a file are in the first
         if _EXIF_TEXT in tags:
             self._exif.setdefault("Exif.Image.ImageDescription", _bytes(data, tags[_EXIF_TEXT]).decode("latin-1"))
         for tag, name in _WINDOWS_TAGS.items():
@@ -103,7 +103,7 @@ class _PlainImage:
         if _SUB_DIRECTORY in tags:
             (place,) = tags[_SUB_DIRECTORY].numbers(data)[:1] or (0,)
             beginning_there = data[:4] + struct.pack(tags[_SUB_DIRECTORY].order + "I", place) + data[8:]
-            below = next(directories(beginning_there))
+            below = next(directories(beginning_there), {})
             if _USER_COMMENT in below:
                 comment = _bytes(data, below[_USER_COMMENT])
                 encoding = "utf-16" if comment.startswith(b"UNICODE") else "latin-1"

@@ -36,6 +36,7 @@ Field = Literal[
 ) = get_args(Field)
 XMP_TEXTS: tuple[Field, ...] = (DESCRIPTION, TIFF_DESCRIPTION)
 XMP_LISTS: tuple[Field, ...] = (SUBJECT, TAGS_LIST, HIERARCHY)
+BYTE_FIELDS: tuple[Field, ...] = (IPTC_CHARSET, IPTC_CAPTION, IPTC_KEYWORDS, EXIF_DESCRIPTION)
 
 _MOST_BYTES = 1 << 20
 
@@ -92,6 +93,9 @@ def mark_from_text(text: str) -> Mark | None:
         return None
     lists = (*XMP_LISTS, IPTC_KEYWORDS)
     if any(change.field not in lists and len(change.wrote) != 1 for change in mark.changes):
+        return None
+    in_bytes = (change for change in mark.changes if change.field in BYTE_FIELDS)
+    if any(max("".join((*change.wrote, change.before or "\0")), default="") > "\xff" for change in in_bytes):
         return None
     return mark
 

@@ -145,7 +145,7 @@ class Packet:
         container = self._container(name, "Alt", create=text is not None)
         if container is None:
             return
-        item = next((one for one in _children(container) if _language(one) == language), None)
+        item = next((one for one in _children(container) if _language(one) == language.lower()), None)
         if text is None:
             if item is not None:
                 _remove(item)

@@ -71,10 +71,10 @@ def xmp_packets(data: bytes) -> tuple[bytes, bytes]:
     form = form_of(data)
     packets: list[bytes] = []
     extended: dict[int, bytes] = {}
-    with contextlib.suppress(CutShort, struct.error, zlib.error):
+    with contextlib.suppress(CutShort, struct.error):
         if form == TIFF:
-            values = (tags[_TIFF_XMP] for tags in directories(data) if _TIFF_XMP in tags)
-            packets += (data[value.offset : value.offset + value.length] for value in values)
+            value = next(directories(data), {}).get(_TIFF_XMP)
+            packets += [] if value is None else [data[value.offset : value.offset + value.length]]
         elif form is not None:
             for part in parts(data):
                 if is_xmp(data, part):
@@ -101,5 +101,10 @@ def _packet(data: bytes, part: Part) -> bytes:
         return content[len(XMP_START) :]
     if not content.startswith(PNG_XMP):
         return content
-    _, _, text = content[len(PNG_XMP) + 2 :].split(b"\0", 2)  # after a language and a keyword in it
-    return zlib.decompressobj().decompress(text, _MOST_XMP) if content[len(PNG_XMP)] else text
+    fields = content[len(PNG_XMP) + 2 :].split(b"\0", 2)  # a language, a keyword in it, the text
+    if content[len(PNG_XMP) :][:1] != b"\1":
+        return fields[-1]
+    try:
+        return zlib.decompressobj().decompress(fields[-1], _MOST_XMP)
+    except zlib.error:  # damaged, but there
+        return fields[-1]

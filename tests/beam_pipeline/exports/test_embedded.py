@@ -1,5 +1,7 @@
+import contextlib
 import hashlib
 import io
+import random
 import struct
 import zlib
 
@@ -8,8 +10,9 @@ from PIL import Image
 
 from beam_pipeline.exports.embedded import UnwritableMetadata, write_words
 from beam_pipeline.exports.embedded import remove_words as remove
+from beam_pipeline.exports.embedded_words import words_in
 from beam_pipeline.exports.xmp import Packet
-from beam_pipeline.exports.xmp_merge import Words
+from beam_pipeline.exports.xmp_merge import Elsewhere, Words
 from beam_pipeline.inputs.image_content import xmp_packets
 from beam_pipeline.inputs.written_mark import states_before
 
@@ -313,6 +316,55 @@ def test_xmp_in_the_form_of_imagemagick_is_left_alone():
     text = chunk(b"zTXt", b"Raw profile type xmp\0\0" + zlib.compress(b"\nxmp\n       3\n616263\n"))
     with pytest.raises(UnwritableMetadata, match="ImageMagick"):
         written(plain[:33] + text + plain[33:])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_damaged_file_is_written_whole_or_refused(picture, form):
+    data = picture(form, ANNA, {DESCRIPTION: "Anna", "Exif.Image.XPComment": "Anna"}, {"Xmp.dc.title": "Anna"})
+    marked = written(data, mode="overwrite").data
+    chance = random.Random(form)
+    for original in (data, marked) * 60:
+        place = chance.randrange(len(original))
+        damaged = chance.choice(
+            [
+                original[:place],
+                original[:place] + bytes([original[place] ^ 1 << chance.randrange(8)]) + original[place + 1 :],
+                original[:place] + original[place + chance.randrange(1, 40) :],
+            ]
+        )
+        words_in(damaged)
+        states_before(damaged)
+        for write in (lambda data: written(data, mode="overwrite"), lambda data: remove(data, sha256(data))):
+            with contextlib.suppress(UnwritableMetadata):
+                write(damaged)
+
+
+def test_several_pieces_of_xmp_are_left_alone():
+    piece = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + Packet().to_bytes())
+    data = drawn("JPEG")
+    assert written(data[:2] + piece + data[2:]).data
+    with pytest.raises(UnwritableMetadata, match="several pieces of XMP"):
+        written(data[:2] + piece * 2 + data[2:])
+
+
+def test_compressed_xmp_is_read_and_left_alone_where_it_is_damaged():
+    packet = Packet()
+    packet.set_text("dc:description", "Anna")
+    compressed, data = zlib.compress(packet.to_bytes()), drawn("PNG")
+
+    def with_xmp(content):
+        return data[:33] + chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + content) + data[33:]
+
+    assert xmp_of(written(with_xmp(compressed)).data) == ({"x-default": "Anna"}, ["dog", "grass"])
+    for damaged in (compressed[:-30], compressed[:2] + bytes(9)):
+        with pytest.raises(UnwritableMetadata):
+            written(with_xmp(damaged))
+
+
+def test_a_directory_of_tags_that_is_nowhere_holds_no_words():
+    exif = b"Exif\0\0MM\0*" + bytes(4)
+    data = drawn("JPEG")
+    assert words_in(data[:2] + segment(0xE1, exif) + data[2:]) == Elsewhere()
 
 
 def test_xmp_that_is_damaged_is_left_alone(picture):

@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 import subprocess
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -87,7 +87,7 @@ def _packet(languages, subject, hierarchy, separator, foreign, is_rated):
  xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
  xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:lr="http://ns.adobe.com/lightroom/1.0/"
  xmlns:digiKam="http://www.digikam.org/ns/1.0/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:zz="urn:zz:"
- zz:note={json.dumps(escape(foreign), ensure_ascii=False).replace(chr(92), "")}>
+ zz:note={quoteattr(foreign)}>
  {f"<dc:description><rdf:Alt>{alternatives}</rdf:Alt></dc:description>" if languages else ""}
  {f"<dc:subject>{items('Bag', subject)}</dc:subject>" if subject else ""}
  {f"<{tag}>{items('Seq' if separator == '/' else 'Bag', paths)}</{tag}>" if paths else ""}

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_pipeline.exports.mark import Mark, next_states
+from beam_pipeline.exports.mark import Change, Mark, mark_from_text, mark_to_text, next_states
 from beam_pipeline.exports.xmp import Packet, UnreadableXmp
 from beam_pipeline.exports.xmp_merge import Words, merge_sidecar, take_back_sidecar
 
@@ -144,6 +144,15 @@ def test_no_entity_reaches_the_disk(tmp_path):
     doctype = f'<!DOCTYPE x [<!ENTITY e SYSTEM "file://{tmp_path}/secret">]>'.encode()
     with pytest.raises(UnreadableXmp, match="document type"):
         merge_sidecar(doctype + xmp("<dc:title>&e;</dc:title>"), words())
+
+
+NO_BYTES = Change("EXIF:ImageDescription", ("Anna",), "\u02c3")
+NO_TEXT = Change("dc:description", ("Anna", "Rex"))
+
+
+@pytest.mark.parametrize("change", [NO_BYTES, NO_TEXT], ids=lambda change: change.field)
+def test_a_mark_whose_changes_fit_no_field_is_none(change):
+    assert mark_from_text(mark_to_text(Mark("m1", (SHA,), "", (change,)))) is None
 
 
 @pytest.mark.parametrize("mark", ["", "null", "[]", "{}", '{"model_id": 1}', "[" * 100_000, '{"model_id": "\ud800"}'])
