@@ -21,7 +21,7 @@ from beam_pipeline.inputs.input_file import (
     UnreadableMember,
     clean_captions,
 )
-from beam_pipeline.inputs.left_out import left_out_kind
+from beam_pipeline.inputs.left_out import CONTAINER, left_out_kind
 
 _BLOCK = 1 << 20
 _LARGEST_CAPTION = 64 << 10  # bytes of a text that is read as a caption
@@ -53,7 +53,7 @@ def is_member(name: str, ignored: Counter[str]) -> bool:
     """Whether a file in an archive is a picture or a caption; counts it if not."""
     kind = "" if is_text(name) else left_out_kind(name, by_suffix=True)
     if kind:
-        ignored[kind] += 1
+        ignored["nested" if kind == CONTAINER else kind] += 1
     return not kind
 
 

@@ -45,6 +45,10 @@ _NOTICES = {
         "{} archive in the folder was not opened; name it in --images to read what it holds",
         "{} archives in the folder were not opened; name them in --images to read what they hold",
     ),
+    "ignored_nested": (
+        "{} archive inside an archive was not opened; unpack it, and name it in --images to read what it holds",
+        "{} archives inside archives were not opened; unpack them, and name them in --images to read what they hold",
+    ),
     "ignored_member": (
         "{} member that an archive says it holds was not found in it",
         "{} members that archives say they hold were not found in them",

@@ -66,7 +66,7 @@ def test_what_is_no_picture_is_counted(write):
     path = write([("a.jpg", b"x"), ("._a.jpg", b"x"), ("__MACOSX/._a.jpg", b"x"), ("a.cls", b"3"), ("b.tar", b"x")])
     files, ignored = members_of(path)
     assert list(files) == ["a.jpg"]
-    assert ignored == {"shadow": 2, "other": 1, "container": 1}
+    assert ignored == {"shadow": 2, "other": 1, "nested": 1}
 
 
 def test_a_text_beside_a_picture_is_its_caption(write):
