@@ -8,7 +8,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from beam_pipeline.inputs.input_file import UNKNOWN, InputFile
 from beam_pipeline.inputs.left_out import EXCLUDED, left_out_folder_kind
@@ -27,12 +27,14 @@ class Place:
       relative: path below what the user named; "" for that itself.
       parts: components of the pattern that what lies below must match; () for a folder, of which everything counts.
       reached: how many of `parts` the components of `relative` may stand for.
+      is_link: whether it is a link itself.
     """
 
     path: str
     relative: str = ""
     parts: tuple[str, ...] = ()
     reached: frozenset[int] = frozenset()
+    is_link: bool = False
 
     @property
     def is_matched(self) -> bool:
@@ -43,7 +45,7 @@ class Place:
         """Entry of this folder -> its place."""
         relative = f"{self.relative}/{entry.name}" if self.relative else entry.name
         reached = _after(entry.name, self.parts, self.reached) if self.parts else self.reached
-        return replace(self, path=entry.path, relative=relative, reached=reached)
+        return Place(entry.path, relative, self.parts, reached, entry.is_symlink())
 
 
 def place_of_pattern(pattern: str) -> Place:
@@ -162,7 +164,7 @@ class _Walker:
                 self._ignored[kind] += 1
             elif self._excluded(f"{place.relative}/"):
                 self._ignored[EXCLUDED] += 1
-            elif entry.is_symlink():
+            elif place.is_link:
                 self.linked.append(place)
             else:
                 yield place, True

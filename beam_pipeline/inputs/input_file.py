@@ -55,6 +55,7 @@ class InputFile:
       problem: why it cannot be read, for a person; "" if it can.
       member: place of a member in its container; None for a file.
       captions: those that its container or list gives.
+      is_link: whether it was found as a link to a file, which may be listed too.
     """
 
     uri: str
@@ -63,6 +64,7 @@ class InputFile:
     problem: str = ""
     member: Member | None = None
     captions: tuple[str, ...] = ()
+    is_link: bool = False
 
     @property
     def file(self) -> str:

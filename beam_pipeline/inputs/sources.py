@@ -233,7 +233,8 @@ class Listing:
             else:
                 # The names of the folders were looked at on the way, and the pattern may spell one out.
                 name = os.path.basename(found.path)
-                yield from self._found(found.path, found.relative, name, by_suffix=not found.parts)
+                for file in self._found(found.path, found.relative, name, by_suffix=not found.parts):
+                    yield replace(file, is_link=True) if found.is_link else file
 
     def _found(self, file: str | InputFile, relative: str, names: str, by_suffix: bool) -> Iterator[InputFile]:
         """A file that was found -> what `_expand` gives, unless its name, or that of a folder, leaves it out.

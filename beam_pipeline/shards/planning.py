@@ -47,7 +47,7 @@ class Picture:
 
     Attributes:
       sha256: hex digest of the bytes; where they cannot be read, that of the file's uri.
-      files: the new files that hold it, sorted by uri.
+      files: the new files that hold it, sorted by uri, but links last.
       captions: human captions of it.
       known_as: uris of the files that an earlier run made it from; other files that hold it are duplicates. Empty for
         a new picture.
@@ -393,14 +393,13 @@ class DistinctPictures(beam.PTransform):
 
 
 def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-    """Pictures of one file each and of one content -> one Picture, its files sorted by uri, and counts.
+    """Pictures of one file each and of one content -> one Picture, its files sorted by uri but links last, and counts.
 
     The captions of the first file are kept as they stand, a repeated row included. Those of further files are added
     where they are new, so that five captions listed under two names of one picture stay five.
     """
     _, grouped = group
-    # A file that counts as another content only by its mark comes last: its bytes are never taken for that content.
-    pictures = sorted(grouped["pictures"], key=lambda picture: (bool(picture.states), picture.files[0].uri))
+    pictures = sorted(grouped["pictures"], key=_rank)
     places = list(grouped["places"])
     if gone := places.count(False):
         yield count("gone", gone)
@@ -414,6 +413,13 @@ def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
     files = tuple(picture.files[0] for picture in pictures)
     known_as = tuple(sorted(map(uri_of, set(grouped["done"]))))
     yield replace(pictures[0], files=files, captions=tuple(captions), known_as=known_as, states=())
+
+
+def _rank(picture: Picture) -> tuple[bool, bool, str]:
+    """Picture of one file -> its place among those of its content."""
+    (file,) = picture.files
+    # A file that counts as another content only by its mark comes last: its bytes are never taken for that content.
+    return bool(picture.states), file.is_link, file.uri
 
 
 class AssignShards(beam.PTransform):

@@ -351,3 +351,12 @@ def test_what_cannot_be_listed_at_all_is_one_line(tmp_path):
     for images, said in (("pipe", "a pipe, socket or device is not read"), ("link.jpg", "a link to nothing")):
         with pytest.raises(UserError, match=said):
             resolve_collection(str(tmp_path / images))
+
+
+def test_links_to_files_are_known_as_such(tmp_path):
+    put(tmp_path, "b.jpg")
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    assert [(os.path.basename(file.uri), file.is_link) for file in Listing(resolve_collection(str(tmp_path)))] == [
+        ("a.jpg", True),
+        ("b.jpg", False),
+    ]

@@ -159,6 +159,13 @@ def test_captions_are_joined_on_the_way(tmp_path, local_pipeline):
         assert_that(notes, equal_to([("captions_without_picture", "b.jpg")]), label="Notes")
 
 
+def test_a_picture_is_known_by_its_own_path_before_links_to_it():
+    files = [InputFile("/p/a.jpg", 1, 1.0, is_link=True), file("/p/z.jpg"), InputFile("/p/0.jpg", 1, 1.0, is_link=True)]
+    pictures = [Picture("aa", (one,)) for one in files]
+    (merged,) = merge_files(("aa", {"pictures": pictures, "done": [], "places": []}))
+    assert [one.uri for one in merged.files] == ["/p/z.jpg", "/p/0.jpg", "/p/a.jpg"]
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.sampled_from(OUTCOMES), st.booleans()), unique_by=lambda drawn: drawn[0]),
     st.booleans(),
