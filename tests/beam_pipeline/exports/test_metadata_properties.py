@@ -142,6 +142,20 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("metadata")
 
 
+@pytest.mark.parametrize("caption", ["a dog", "größer", "犬"])
+@pytest.mark.parametrize("mode", ["skip", "append", "overwrite"])
+def test_other_words_in_latin_1_without_its_mark_stay_valid_and_readable(exiftool, folder, caption, mode):
+    path = folder / "latin.jpg"
+    Image.new("RGB", (16, 8)).save(path)
+    exiftool("-overwrite_original", "-IPTC:City=Zürich", "-IPTC:By-line=Jürg Müller", str(path))
+    data = path.read_bytes()
+    path.write_bytes(write_words(data, Words(caption, (caption,), mode, "m1", hashlib.sha256(data).hexdigest())).data)
+    read = exiftool.read(path)
+    assert (read["IPTC:City"], read["IPTC:By-line"]) == ("Zürich", "Jürg Müller")
+    assert read["XMP-dc:Description"] == read.get("IPTC:Caption-Abstract", "犬") == caption
+    assert "Validate                        : OK" in exiftool("-validate", "-IPTC:all", "-XMP:all", str(path))
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     st.sampled_from(["JPEG", "PNG", "TIFF", "WEBP"]),
