@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from beam_pipeline.inputs.input_file import (
     CAPTION_KEYS,
+    LARGEST_CAPTION,
     InputFile,
     Member,
     UnreadableMember,
@@ -24,7 +25,6 @@ from beam_pipeline.inputs.input_file import (
 from beam_pipeline.inputs.left_out import CONTAINER, left_out_kind
 
 _BLOCK = 1 << 20
-_LARGEST_CAPTION = 64 << 10  # bytes of a text that is read as a caption
 
 Named = tuple[str, InputFile]  # a member's name, and where it lies
 
@@ -104,7 +104,7 @@ class CaptionsBeside:
 
     def _in(self, text: InputFile) -> list[str]:
         try:
-            if text.problem or text.size > _LARGEST_CAPTION:
+            if text.problem or text.size > LARGEST_CAPTION:
                 raise ValueError(text.problem or "too long for a caption")
             content = b"".join(itertools.islice(self._read(text), 2))  # more is more than it says of itself
             return captions_in(content.decode(), is_json=text.uri.lower().endswith(".json"))

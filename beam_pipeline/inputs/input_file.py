@@ -25,6 +25,7 @@ CONTAINER_SUFFIXES = (".tar", ".zip", ".parquet", ".tfrecord", ".tfrecords")
 # Compressed as a whole, so that no member can be read by itself; named to be refused with that reason.
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tfrecord.gz", ".7z", ".rar")
 CAPTION_KEYS = ("caption", "captions", "text")  # fields and columns of a container that hold captions
+LARGEST_CAPTION = 64 << 10  # bytes of a text in a container that is taken for a caption
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipeline.inputs.input_file import CAPTION_KEYS, clean_captions
+from beam_pipeline.inputs.input_file import CAPTION_KEYS, LARGEST_CAPTION, clean_captions
 from beam_pipeline.runtime.isolated_process import Handler, Refused
 from beam_pipeline.runtime.text import why
 from training.files import open_regular
@@ -29,7 +29,6 @@ _LARGEST_GROUP = 64 << 20  # bytes of pictures in a row group up to which it is 
 # What the columns of a row group may be unpacked to: a row costs all those before it. Pictures are packed already.
 _LARGEST_UNPACKED = 256 << 20  # bytes
 _LARGEST_RATIO = 100  # of these bytes to those in the file, where that is more
-_LARGEST_CAPTION = 64 << 10  # bytes
 _LARGEST_ANSWER = 64 << 20  # bytes of labels
 _KEPT_PIECES = 256 << 20  # bytes
 _BUFFER = 1 << 20  # bytes of a local file that are read at once
@@ -347,7 +346,7 @@ def _labels(file: _File, group: int, row: int) -> bytes:
         for leaf in columns.captions:
             value = read[leaf][place].as_py()
             for text in value if isinstance(value, list) else [value]:
-                if text is not None and len(text) > _LARGEST_CAPTION:
+                if text is not None and len(text) > LARGEST_CAPTION:
                     left_out += 1
                 else:
                     captions.update(dict.fromkeys(clean_captions(_text(text))))

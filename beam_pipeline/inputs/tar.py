@@ -108,11 +108,10 @@ def _member(container: InputFile, header: Header) -> InputFile:
 
 @dataclass
 class _Extension:
-    """What headers before a member say of it, and what those of pax say of all members that follow."""
+    """What headers before a member say of it. Those of pax for all members say nothing that matters here."""
 
     name: str | None = None
     pax: dict[str, bytes] = field(default_factory=dict)
-    pax_of_all: dict[str, bytes] = field(default_factory=dict)
 
     def read(self, file: BinaryIO, info: tarfile.TarInfo, offset: int) -> None:
         """Takes in the header `info`, whose content begins at `offset`."""
@@ -124,15 +123,12 @@ class _Extension:
             raise DamagedArchive("it ends within a header")
         if info.type == tarfile.GNUTYPE_LONGNAME:
             self.name = _text(content)
-        elif info.type == tarfile.XGLTYPE:
-            self.pax_of_all |= _pax_fields(content)
         elif info.type in _PAX:
             self.pax = _pax_fields(content)
 
     def applied_to(self, info: tarfile.TarInfo, offset: int) -> Header:
         """The header of a member, whose bytes begin at `offset` -> what is true of it; forgets what was said of it."""
-        pax = self.pax_of_all | self.pax
-        name = self.name
+        pax, name = self.pax, self.name
         for key in ("GNU.sparse.name", "path"):
             if name is None and key in pax:
                 name = _text(pax[key])

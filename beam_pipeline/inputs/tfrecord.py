@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from beam_pipeline.inputs.input_file import InputFile, Member, UnreadableMember, clean_captions
+from beam_pipeline.inputs.input_file import LARGEST_CAPTION, InputFile, Member, UnreadableMember, clean_captions
 from beam_pipeline.runtime import storage
 from training.text.plurals import counted
 
@@ -40,7 +40,7 @@ def list_tfrecord(container: InputFile, ignored: Counter[str]) -> Iterator[Input
     A record whose own bytes are damaged is one input with that problem.
 
     Args:
-      ignored: counts the records without a picture; added to.
+      ignored: counts the records without a picture, and captions that are too long to be any; added to.
     """
     read = 0
     try:
@@ -61,7 +61,7 @@ def list_tfrecord(container: InputFile, ignored: Counter[str]) -> Iterator[Input
                 elif field is None:
                     ignored["other"] += 1
                 else:
-                    captions = [text for key in _CAPTION_FIELDS for text in _texts(features, key)]
+                    captions = [text for key in _CAPTION_FIELDS for text in _texts(features, key, ignored)]
                     yield InputFile(
                         container.member_uri(_name(features, field, number)),
                         len(features[field][0]),
@@ -209,5 +209,8 @@ def _name(features: _Features, field: str, number: int) -> str:
     return name if os.path.splitext(name)[1] or field.startswith("image") else f"{name}.{field}"
 
 
-def _texts(features: _Features, key: str) -> list[str]:
-    return clean_captions([value.decode(errors="replace") for value in features.get(key, ())])
+def _texts(features: _Features, key: str, ignored: Counter[str]) -> list[str]:
+    texts = features.get(key, [])
+    sound = [text.decode(errors="replace") for text in texts if len(text) <= LARGEST_CAPTION]
+    ignored["caption"] += len(texts) - len(sound)
+    return clean_captions(sound)

@@ -59,6 +59,12 @@ def test_records_are_inputs(tmp_path):
     assert ignored == {"other": 1}
 
 
+def test_a_caption_that_is_a_book_is_left_out_and_counted(tmp_path):
+    record = example(jpg=b"x", caption="word " * 20_000, text="a dog")
+    ((file,), ignored) = listed(write_tfrecord(tmp_path / "a.tfrecord", [record]))
+    assert (file.captions, ignored) == (("a dog",), {"caption": 1})
+
+
 CUT = "damaged after 2 records, the rest is not read (it ends within a record)"
 
 
