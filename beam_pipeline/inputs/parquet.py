@@ -98,7 +98,7 @@ def _ask(container: InputFile, what: str, *arguments: int) -> bytes | None:
         try:
             return _answer(container, what, arguments)
         except Refused as refusal:
-            raise UnreadableMember(str(refusal)) from refusal
+            raise UnreadableMember(" ".join(str(refusal).split())) from refusal  # Arrow speaks in paragraphs
         except ProcessDied as death:
             close()
             raise UnreadableMember("takes too long" if death.too_slow else f"crashes its reader ({death})") from death
