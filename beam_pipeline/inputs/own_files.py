@@ -10,6 +10,7 @@ import re
 
 from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.runtime import storage
+from training.files import LOCK
 
 _SHARD = re.compile(r"(features|captions|words|ledger)-\d{4,}-\d{5,}-of-\d{5,}\.(tfrecord|jsonl)")
 _LOG = "events.out.tfevents."  # TensorBoard's
@@ -41,7 +42,7 @@ class OwnFiles:
         """Whether a file, or the container of a member, is one of captionbeam's own."""
         member = split_member_uri(uri)
         directory, _, name = (member[0] if member else uri).rpartition("/")
-        if _SHARD.fullmatch(name) or name.startswith(_LOG):
+        if name == LOCK or name.startswith(_LOG) or _SHARD.fullmatch(name):
             return True
         if name in _NAMES:
             return self._is_ours(directory)

@@ -70,7 +70,8 @@ class Collection:
     exclude: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join(source.path for source in self.sources)
+        paths = [source.path for source in self.sources]
+        return " ".join(paths[:3] + ["..."] * (len(paths) > 3))
 
     @property
     def may_hold_captions(self) -> bool:

@@ -56,6 +56,8 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
         """Raises UserError if options contradict each other."""
         if bool(self.images) == bool(self.features):
             raise UserError("caption: give either --images or --features")
+        if self.features and self.exclude:
+            raise UserError("--exclude: goes with --images; of a feature set, every picture is captioned")
         if self.alternatives >= self.beam_width:
             raise UserError(
                 f"--alternatives {self.alternatives}: --beam-width {self.beam_width} gives at most "

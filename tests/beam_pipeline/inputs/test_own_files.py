@@ -47,7 +47,7 @@ def test_an_archive_of_that_name_elsewhere_is_not(tmp_path):
 
 
 def test_features_are_ours_wherever_they_lie(tmp_path):
-    assert own(tmp_path, SHARD.features()) == [SHARD.features()]
+    assert own(tmp_path, SHARD.features(), ".lock") == [SHARD.features(), ".lock"]
 
 
 def test_pictures_of_a_page_are_ours_whatever_its_name_and_those_beside_other_pages_are_not(tmp_path):

@@ -9,6 +9,7 @@ from training.errors import UserError
     [
         ({}, "caption: give either --images or --features"),
         ({"images": "photos", "features": "features"}, "caption: give either --images or --features"),
+        ({"features": "features", "exclude": ("*.gif",)}, "--exclude: goes with --images"),
         ({"images": "photos", "alternatives": 3}, "--alternatives 3: --beam-width 3 gives at most 2"),
     ],
 )
