@@ -299,7 +299,7 @@ def test_files_that_captionbeam_made_are_left_out_everywhere(tmp_path):
     (tmp_path / "out" / "rejected.txt").write_text(str(tmp_path / "a.jpg"))
     (tmp_path / "list.txt").write_text("out/thumbnails.zip\na.jpg\nout/" + thumbnail)
     assert relative(tmp_path, tmp_path)[0] == ["a.jpg", "out/export.jpg"]
-    assert relative(tmp_path, tmp_path)[1]["own"] == 6
+    assert relative(tmp_path, tmp_path)[1]["own"] == 7
     assert relative(tmp_path, tmp_path / "**/*.[zj]*p*")[0] == ["a.jpg", "out/export.jpg"]
     problems = {file.problem for file in Listing(resolve_collection(str(tmp_path / "list.txt")))}
     assert problems == {"", "a file that captionbeam made, and no picture"}

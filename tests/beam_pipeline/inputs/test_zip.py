@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_pipeline.inputs.containers import list_container, read_input
+from beam_pipeline.inputs.left_out import left_out_kind
 from beam_pipeline.inputs.sources import stat_file
 
 
@@ -206,7 +207,7 @@ def test_names_are_labels(members_of, name):
     st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
 )
 def test_what_zipfile_writes_is_read_as_zipfile_reads_it(tmp_path_factory, members, comment, method):
-    members = {name: data for name, data in members if name.isprintable()}
+    members = {name: data for name, data in members if name.isprintable() and not left_out_kind(name, by_suffix=True)}
     data = zip_of(members.items(), comment, compression=method)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         expected = {name: archive.read(name) for name in archive.namelist()}
