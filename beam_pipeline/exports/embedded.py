@@ -17,11 +17,17 @@ from typing import Any
 
 from beam_pipeline.exports.legacy_metadata import LegacyMetadata
 from beam_pipeline.exports.mark import Mark, next_states
-from beam_pipeline.exports.splice import DoesNotFit, with_image_description, with_iptc, with_xmp
+from beam_pipeline.exports.splice import (
+    DoesNotFit,
+    with_further_pictures,
+    with_image_description,
+    with_iptc,
+    with_xmp,
+)
 from beam_pipeline.exports.xmp import Packet, UnreadableXmp
 from beam_pipeline.exports.xmp_merge import Words, decide, merge, take_back
 from beam_pipeline.inputs.image_content import content_digest, is_xmp, xmp_packets
-from beam_pipeline.inputs.picture_parts import TIFF, CutShort, form_of, parts
+from beam_pipeline.inputs.picture_parts import JPEG, TIFF, CutShort, form_of, parts
 from beam_pipeline.inputs.written_mark import NAMESPACE
 
 _CHANGED = "changed since it was captioned; run captionbeam caption again"
@@ -153,6 +159,8 @@ def _write(data: bytes, packet: Packet | None, legacy: LegacyMetadata, mark: Mar
             written = _write_tiff(data, wanted, legacy)
         else:
             written = _original(with_xmp(_with_legacy(data, legacy), wanted), mark)
+            if form_of(data) == JPEG:
+                written = with_further_pictures(written, data)
     except DoesNotFit as error:
         raise UnwritableMetadata(str(error)) from error
     with _opened(written) as image:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 from beam_pipeline.inputs.image_content import APP1, PNG_XMP, XMP_START, is_xmp
-from beam_pipeline.inputs.picture_parts import JPEG, PNG, SCAN, WEBP, Part, form_of, parts
+from beam_pipeline.inputs.picture_parts import JPEG, PNG, SCAN, WEBP, CutShort, Part, directories, form_of, parts
 
 _LONGEST_SEGMENT = 65_533
 _EXIF, _PHOTOSHOP = b"Exif\0\0", b"Photoshop 3.0\0"
-_APP0, _APP13 = b"\xe0", b"\xed"
+_APP0, _APP2, _APP13 = b"\xe0", b"\xe2", b"\xed"
+_PICTURES, _PICTURE_ENTRIES, _INDEX_ENTRY = b"MPF\0", 0xB002, 16  # an index of pictures: its tag, bytes of an entry
 _IMAGE_DESCRIPTION, _ASCII = 270, 2  # a tag of TIFF, and its type
 _VP8X, _XMP_FLAG, _ALPHA_FLAG = b"VP8X", 0x04, 0x10
 
@@ -99,6 +102,52 @@ def _webp_chunk(kind: bytes, content: bytes) -> bytes:
 
 def _with_riff_size(data: bytes) -> bytes:
     return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+
+
+def with_further_pictures(data: bytes, before: bytes) -> bytes:
+    """A JPEG with other blocks than before -> the same with the right places of the pictures after the first.
+
+    Phones store a depth or a gain map so. An index (CIPA DC-007) has the distance of each from the index itself, and
+    the size of the first, which has grown by what was written.
+
+    Args:
+      before: the file before its blocks were replaced.
+    """
+    old, new = _picture_index(before), _picture_index(data)
+    if old is None or new is None:
+        return data
+    growth, moved = len(data) - len(before), new.header - old.header
+    changed = bytearray(data)
+    for place in range(new.start, new.start + new.length, _INDEX_ENTRY):
+        size, distance = struct.unpack_from(new.order + "II", data, place + 4)
+        if distance:
+            distance += growth - moved
+        elif size:
+            size += growth
+        if min(size, distance) < 0 or max(size, distance) >= 1 << 32:
+            raise DoesNotFit("has an index of pictures that cannot be right; it is left alone")
+        struct.pack_into(new.order + "II", changed, place + 4, size, distance)
+    return bytes(changed)
+
+
+class _PictureIndex(NamedTuple):
+    order: str
+    header: int  # from where distances count
+    start: int
+    length: int
+
+
+def _picture_index(data: bytes) -> _PictureIndex | None:
+    for part in parts(data):
+        if part.kind == _APP2 and data.startswith(_PICTURES, part.content):
+            header = part.content + len(_PICTURES)
+            content = data[header : part.content_end]
+            with contextlib.suppress(CutShort):
+                value = next(directories(content), {}).get(_PICTURE_ENTRIES)
+                if value is not None and value.offset + value.length <= len(content):
+                    length = value.length // _INDEX_ENTRY * _INDEX_ENTRY
+                    return _PictureIndex(value.order, header, header + value.offset, length)
+    return None
 
 
 def _replace(data: bytes, belongs: Callable[[bytes, Part], bool], block: bytes) -> bytes:

@@ -14,6 +14,7 @@ from beam_pipeline.exports.embedded_words import words_in
 from beam_pipeline.exports.xmp import Packet
 from beam_pipeline.exports.xmp_merge import Elsewhere, Words
 from beam_pipeline.inputs.image_content import xmp_packets
+from beam_pipeline.inputs.picture_parts import parts
 from beam_pipeline.inputs.written_mark import states_before
 
 pytestmark = pytest.mark.usefixtures("pyexiv2")
@@ -269,6 +270,31 @@ def test_all_else_in_the_file_stays_to_the_byte(form, part, mode):
     assert more in new
     assert new.endswith(plain[-2:] + b"and a film")
     assert remove_words(new).data == data
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("is_first", [True, False])
+def test_further_pictures_in_a_file_are_found_where_they_are(picture, order, is_first):
+    first, second = picture(iptc=ANNA, xmp={"Xmp.xmp.Rating": "4"}), drawn("JPEG", (10, 200, 10))
+    start = 20 if is_first else next(part.start for part in parts(first) if part.kind == b"\xdb")
+
+    def with_index(size, distance):
+        entries = struct.pack(order + "IIIHH" * 2, 0x30000, size, 0, 0, 0, 0, len(second), distance, 0, 0)
+        header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+        tags = struct.pack(order + "HHHIII", 1, 0xB002, 7, len(entries), 26, 0)
+        index = segment(0xE2, b"MPF\0" + header + tags + entries)
+        return first[:start] + index + first[start:] + second
+
+    size = len(with_index(0, 0)) - len(second)
+    data = with_index(size, size - start - 8)
+    new = written(data, mode="overwrite").data
+    at = new.index(b"MPF\0") + 4
+    grown, *_, distance = struct.unpack_from(order + "IIHHIII", new, at + 30)
+    assert new[at + distance :] == second
+    assert grown == len(new) - len(second)
+    back = remove_words(new).data
+    assert back[back.index(b"MPF\0") :][:70] == data[data.index(b"MPF\0") :][:70]
+    assert back[back.index(b"MPF\0") + 4 + size - start - 8 :] == second
 
 
 def test_a_thumbnail_and_maker_notes_stay_where_exif_is_written(pyexiv2, read):
