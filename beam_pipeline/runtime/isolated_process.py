@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from beam_pipeline.runtime.clock import time_limit
 from beam_pipeline.runtime.python_process import end_with_parent, python_command
+from training.clock import time_limit
 from training.errors import JobFailed
 
 # Serves one request: parts of it -> parts of the answer. Raises `Refused` where it cannot.

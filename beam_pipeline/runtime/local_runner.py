@@ -24,12 +24,12 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 )
 from google.protobuf import json_format, text_format
 
-from beam_pipeline.runtime.clock import time_limit
 from beam_pipeline.runtime.interrupts import on_stop
 from beam_pipeline.runtime.isolated_process import cause_of_death
 from beam_pipeline.runtime.logs import is_verbose
 from beam_pipeline.runtime.python_process import python_command
 from beam_pipeline.runtime.worker_process import main
+from training.clock import time_limit
 from training.errors import JobFailed
 
 _URN = "captionbeam:worker_process"

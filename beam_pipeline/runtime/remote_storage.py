@@ -24,6 +24,23 @@ _BLOCK = 1 << 20  # bytes
 # A store that is asked too much refuses the same request several times in a row; boto3 gives up after three, and Beam
 # asks some requests, such as the last of an upload, no second time.
 os.environ.setdefault("AWS_MAX_ATTEMPTS", "10")
+# A store that does not answer ends the job: three seconds for a connection, twenty at most between two attempts.
+os.environ.setdefault("AWS_DEFAULTS_MODE", "standard")
+_ANSWER_SECONDS = 20
+
+
+def _status_of(error: Exception) -> int:
+    """Error of boto3 -> the status of the store's answer; 0 where there was none, which Beam does not ask for again."""
+    response = getattr(error, "response", None) or {}
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+with contextlib.suppress(ImportError):  # without the extra s3
+    import botocore.config
+    from apache_beam.io.aws.clients.s3 import boto3_client
+
+    botocore.config.Config.OPTION_DEFAULTS["read_timeout"] = _ANSWER_SECONDS  # Beam's client takes no settings
+    boto3_client.get_http_error_code = _status_of  # Beam's own fails without an answer, and asks seven times more
 
 
 class RemoteError(UserError, OSError):

@@ -7,12 +7,12 @@ import importlib.util
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from training.clock import time_limit
 from training.scoring.scores import CaptionSet, Statistics, mean_statistics
 from training.scratch import scratch_directory
 
@@ -57,26 +57,19 @@ def meteor(rows: Mapping[str, CaptionSet], limit_s: float = METEOR_SECONDS) -> t
         program = Meteor()
     except OSError as error:
         return {}, f"its Java program cannot be started ({error})"
-    too_slow = threading.Event()
-
-    def stop() -> None:
-        too_slow.set()
-        program.meteor_p.kill()
-
-    measured = {}
+    measured, too_slow = {}, False
     try:
         for name, row in rows.items():
-            timer = threading.Timer(limit_s, stop)
-            timer.start()
-            try:
-                lines = [
-                    program._stat(row.hypotheses[picture][0], row.references[picture]) for picture in row.hypotheses
-                ]
-            finally:
-                timer.cancel()
+            with time_limit(limit_s, program.meteor_p.kill) as limit:
+                try:
+                    lines = [
+                        program._stat(row.hypotheses[picture][0], row.references[picture]) for picture in row.hypotheses
+                    ]
+                finally:
+                    too_slow = limit.is_over
             measured[name] = Statistics(("METEOR",), _meteor_values(lines), _meteor_of)
     except (OSError, ValueError) as error:
-        why = f"did not answer within {limit_s:g} s" if too_slow.is_set() else f"failed ({error})"
+        why = f"did not answer within {limit_s:g} s" if too_slow else f"failed ({error})"
         return {}, f"its Java program {why}"
     finally:
         with contextlib.suppress(OSError):
@@ -150,14 +143,18 @@ def spice(
         command = ["java", "-jar", "-Xmx8G", "spice-1.0.jar", str(question)]
         command += ["-cache", str(cache), "-out", str(answer), "-subset", "-silent"]
         try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=limit_s)
+            with (
+                subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as program,
+                time_limit(limit_s, program.kill) as limit,
+            ):
+                _, complaint = program.communicate()
+            if limit.is_over:
+                return {}, f"its Java program did not end within {limit_s:g} s"
+            if program.returncode:
+                lines = complaint.decode(errors="replace").strip().splitlines()
+                return {}, f"its Java program failed ({lines[0] if lines else f'status {program.returncode}'})"
             given = {one["image_id"]: one["scores"]["All"]["f"] for one in json.loads(answer.read_bytes())}
             scores = [float(given[one["image_id"]]) for one in asked]
-        except subprocess.TimeoutExpired:
-            return {}, f"its Java program did not end within {limit_s:g} s"
-        except subprocess.CalledProcessError as error:
-            lines = error.stderr.decode(errors="replace").strip().splitlines()
-            return {}, f"its Java program failed ({lines[0] if lines else f'status {error.returncode}'})"
         except (OSError, ValueError, KeyError, TypeError) as error:
             return {}, f"its Java program gave no scores ({error!r})"
     # An empty caption with empty references gives 0/0.

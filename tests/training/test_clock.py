@@ -7,11 +7,11 @@ import sys
 import threading
 import time
 
-from beam_pipeline.runtime.clock import time_limit
+from training.clock import time_limit
 
 SCRIPT = """
 import os, signal, time
-from beam_pipeline.runtime.clock import time_limit
+from training.clock import time_limit
 
 with time_limit(0.8, lambda: None) as limit:
     os.kill(os.getpid(), signal.SIGSTOP)
