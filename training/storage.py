@@ -43,6 +43,9 @@ def load_file_system(path: str) -> None:
         if usual in os.environ:
             os.environ.setdefault(theirs, os.environ[usual])
     os.environ.setdefault("S3_DISABLE_MULTI_PART_DOWNLOAD", "1")
+    # Five and ten minutes by default, eleven times: a store that does not answer is to end the job.
+    os.environ.setdefault("S3_CONNECT_TIMEOUT_MSEC", "3000")
+    os.environ.setdefault("S3_REQUEST_TIMEOUT_MSEC", "10000")
     try:
         import tensorflow_io  # noqa: F401
     except ImportError as error:

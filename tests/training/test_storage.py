@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import sys
 
 import pytest
@@ -80,3 +81,13 @@ def test_s3_without_tensorflow_io_is_told(monkeypatch):
         load_file_system("s3://bucket/a")
     load_file_system("gs://bucket/a")
     load_file_system("/local/a")
+
+
+def test_a_store_that_does_not_answer_is_given_seconds_not_minutes(monkeypatch):
+    names = "S3_CONNECT_TIMEOUT_MSEC", "S3_REQUEST_TIMEOUT_MSEC"
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that the fixture restores it
+        monkeypatch.delenv(name)
+    monkeypatch.setitem(sys.modules, "tensorflow_io", object())
+    load_file_system("s3://bucket/features")
+    assert [os.environ[name] for name in names] == ["3000", "10000"]
