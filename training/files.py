@@ -235,8 +235,9 @@ def new_file(path: str, finish: Callable[[str], None] | None = None) -> Iterator
     temporary = os.path.join(os.path.dirname(path), temporary_name())
     # A name that nobody can foresee, no link, and from the first moment open to nobody who may not read it in the end.
     mode = 0o600 if finish else 0o666
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_SURPRISE, mode))
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_SURPRISE, mode)
     try:
+        _hold(handle)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -246,6 +247,7 @@ def new_file(path: str, finish: Callable[[str], None] | None = None) -> Iterator
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+        os.close(handle)
 
 
 def replace_file(path: str, data: bytes) -> None:
@@ -260,13 +262,38 @@ def replace_file(path: str, data: bytes) -> None:
     os.replace(temporary, path)
 
 
+def _hold(handle: int) -> bool:
+    """Marks an open temporary file as in use, by a lock; False if another process has done so."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
+
+
+def _is_in_use(path: str) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | _NO_SURPRISE)
+    except OSError:
+        return False
+    try:
+        return not _hold(handle)
+    finally:
+        os.close(handle)
+
+
 def temporary_name() -> str:
     """A name for a temporary file or folder in an output, which nobody else gives to a file."""
     return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
 
 
 def remove_temporary_files(directory: str) -> None:
-    """Removes what a killed run of this user left half-written in a local directory, or spilled there."""
+    """Removes what a killed run of this user left half-written in a local directory, or spilled there.
+
+    What `new_file` is writing at the moment, here or in another process, stays.
+    """
     with os.scandir(directory) as entries:
         left = [
             entry
@@ -276,5 +303,6 @@ def remove_temporary_files(directory: str) -> None:
     for entry in left:
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
+        elif not _is_in_use(entry.path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.path)

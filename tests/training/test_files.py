@@ -78,6 +78,15 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted([*theirs, ".tmp-folder"])
 
 
+def test_what_is_being_written_at_the_moment_stays(tmp_path):
+    with new_file(str(tmp_path / "a.txt")) as temporary:
+        with open(temporary, "w") as file:
+            file.write("new")
+        remove_temporary_files(str(tmp_path))
+        assert os.path.exists(temporary)
+    assert (tmp_path / "a.txt").read_text() == "new" and os.listdir(tmp_path) == ["a.txt"]
+
+
 def test_folders_that_libraries_write_into_are_no_links(tmp_path):
     (tmp_path / "folder").mkdir()
     refuse_links(str(tmp_path), ("folder", "none"))
