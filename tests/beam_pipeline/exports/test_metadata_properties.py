@@ -156,7 +156,7 @@ def test_other_words_in_latin_1_without_its_mark_stay_valid_and_readable(exiftoo
     assert "Validate                        : OK" in exiftool("-validate", "-IPTC:all", "-XMP:all", str(path))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     st.sampled_from(["JPEG", "PNG", "TIFF", "WEBP"]),
     st.none() | xmp_packets(),
