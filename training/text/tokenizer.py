@@ -4,9 +4,14 @@ Its tokens are those of pycocoevalcap's `PTBTokenizer` (Stanford's Penn Treebank
 list of punctuation to drop), without Java. Like that lexer, it tries a list of patterns at each place; the longest
 match wins, lookahead included, and the first in the list among equals.
 
-It differs on purpose in three points: canonically equal spellings become one (NFC); a curly apostrophe counts as a
-straight one (the lexer splits ’shirt into "'s" and "hirt"); and a token with a no-break space inside ("3 1/2") becomes
-two tokens, as the scorers split it anyway.
+It differs on purpose:
+
+- Canonically equal spellings become one (NFC).
+- A curly apostrophe counts as a straight one: the lexer splits ’shirt into "'s" and "hirt".
+- A token with a no-break space inside ("3 1/2") becomes two tokens, as the scorers split it anyway.
+- Combining marks belong to their letter, so that Hindi and vowelled Arabic are cut into words.
+- Tokens are cut until they stay as they are (the lexer cuts "AT&T" only in lower case), so that a caption that is made
+  of tokens has these very tokens.
 
 Source of the conventions: Marcus et al. 1993, "Building a large annotated corpus of English: the Penn Treebank".
 """
@@ -75,9 +80,11 @@ _OPENERS = frozenset(_SENTENCE_OPENERS.split())
 _L, _D, _A = r"[^\W\d_]", r"\d", r"[^\W_]"  # letter, digit, either
 _NUM = rf"(?:{_D}*(?:[.:,]{_D}+)+|{_D}+(?:[.:,]{_D}+)*)"
 _WORD = rf"{_L}{_A}*(?:[.!?]{_L}{_A}*)*"
-_PIECE = rf"(?:{_A}+|[-+]?{_NUM})"
+# Every text matches in one way only: a choice per piece would take exponential time on "1-1-1-1-1".
+_POINTED = rf"{_D}*(?:[.:,]{_D}+)+"
+_PIECE = rf"(?:{_A}+|[-+]{_NUM}|{_POINTED})"
 _FRENCH = rf"(?:[dDoOlL]['`]{_A})?"  # d'Artagnan, O'Brien, l'eau
-_HYPHENATED = rf"{_FRENCH}{_PIECE}(?:[-_]{_FRENCH}(?:{_A}+|{_NUM}))*"
+_HYPHENATED = rf"{_FRENCH}{_PIECE}(?:[-_]{_FRENCH}(?:{_A}+|{_POINTED}))*"
 
 # (pattern whose first group is the token). The whole match, lookahead included, is what competes in length.
 _RULES = tuple(
@@ -118,27 +125,52 @@ _RULES = tuple(
         r"([A-Z]+(?:[+&][A-Z]+)+)",
         r"('[0-9][0-9])(?=$)",
         r"(\"|''|`'|``|[`']+)",
-        r"([<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]])(?![^\W_])",
+        r"([<>]?[:;=][-o*']?(?:[()DPdpO\\{@|\[\]]|-[lr]rb-))(?![^\W_])",
         r"(<<|>>|-+|@+|_+|\*+|\#+|=+|\.\.\.+|[?!]+)",
         r"([\[\](){}<>.,;:/%&~^|\\+\ue000-\ue003])",
     )
 )
 _SYMBOL = re.compile(r"[^\W_]|[^\x00-\x7f]")
+_LONGEST = 1000  # characters without a space that are cut together: the patterns take quadratic time
 _PLAIN_WORD = re.compile(r"[a-z]+")
+_PLAIN_CHUNK = re.compile(r"(?<!\S)[a-z]+(?!\S)")
 _SPLIT_WORDS = frozenset({"cannot", "gotta", "gimme", "lemme", "gonna", "wanna"})
+_WHOLE = frozenset({*BRACKETS.values(), "'t", "y'"})  # tokens that the patterns would cut: of "(", "'tis", "y'all"
 
 
 def tokenize(text: str) -> list[str]:
-    """Text -> lower-case tokens by the COCO protocol, without punctuation.
+    """Text -> lower-case tokens by the COCO protocol, without punctuation; tokens joined by spaces stay as they are.
 
     >>> tokenize("A black-and-white dog doesn't run, it swims.")
     ['a', 'black-and-white', 'dog', 'does', "n't", 'run', 'it', 'swims']
     """
+    tokens = _cut(text)
+    # In lower case, or beside another token, another pattern may match. It ends, because cuts only split and drop.
+    while not all(map(_is_settled, tokens)):
+        again = _cut(" ".join(tokens))
+        if again == tokens:
+            break
+        tokens = again
+    return tokens
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_settled(token: str) -> bool:
+    """Whether a token is cut into itself, whatever stands beside it."""
+    if _PLAIN_WORD.fullmatch(token):
+        return token not in _SPLIT_WORDS
+    return token[-1] != "." and _cut(token) == [token]
+
+
+def _cut(text: str) -> list[str]:
+    """Text -> tokens, which may be cut further in lower case."""
     if _NEEDS_REWRITING.search(text):
         text = unicodedata.normalize("NFC", text).translate(_CHARACTER_TABLE)
         for entity, character in _ENTITIES.items():
             text = text.replace(entity, character)
     chunks = text.split()
+    if len(text) > _LONGEST:
+        chunks = [chunk[begin : begin + _LONGEST] for chunk in chunks for begin in range(0, len(chunk), _LONGEST)]
     tokens: list[str] = []
     for position, chunk in enumerate(chunks):
         if _PLAIN_WORD.fullmatch(chunk) and chunk not in _SPLIT_WORDS:
@@ -156,27 +188,50 @@ def tokenize(text: str) -> list[str]:
 @functools.lru_cache(maxsize=1 << 16)
 def _split_chunk(chunk: str, before_number: bool = False, before_opener: bool = False) -> tuple[str, ...]:
     """Text between two spaces -> its tokens; the flags say what the next chunk begins with."""
+    if chunk in _WHOLE:
+        return (chunk,)
     if before_number and re.fullmatch(f"(?i:{'|'.join(_NUMBER_ABBREVIATIONS.split())})\\.", chunk):
         return (chunk.lower(),)
     if before_opener and re.fullmatch(r"[A-Za-z]\.", chunk):
         return (chunk[0].lower(),)
+    clusters = chunk if chunk.isascii() else _clusters(chunk)
+    bare = "".join(cluster[0] for cluster in clusters)
     tokens = []
     position = 0
-    while position < len(chunk):
+    while position < len(bare):
         best: re.Match[str] | None = None
         for rule in _RULES:
-            match = rule.match(chunk, position)
+            match = rule.match(bare, position)
             if match and (best is None or match.end() > best.end()):
                 best = match
         if best is None:  # a symbol stands alone; a character of no use to the Treebank is dropped
-            if _SYMBOL.match(chunk, position) and ord(chunk[position]) < 0x10000:
-                tokens.append(chunk[position])
+            if _SYMBOL.match(bare, position) and ord(bare[position]) < 0x10000:
+                tokens.append("".join(clusters[position]))
             position += 1
             continue
-        group = best.lastindex or 0
-        tokens.append(best.group(group))
-        position = best.end(group)
+        begin, position = best.span(best.lastindex or 0)
+        tokens.append("".join(clusters[begin:position]))
     return tuple(token for token in map(_normalize, tokens) if token not in PUNCTUATION)
+
+
+def _clusters(chunk: str) -> list[str]:
+    """Text -> its letters and digits, each with the combining marks after it, and its other characters.
+
+    The zero-width joiners count as marks before a letter or a mark, as inside a Persian word.
+    """
+    clusters: list[str] = []
+    for place, character in enumerate(chunk):
+        following = chunk[place + 1 : place + 2]
+        joins = _is_mark(character) or (character in "\u200c\u200d" and (following.isalpha() or _is_mark(following)))
+        if joins and clusters and clusters[-1][0].isalnum():
+            clusters[-1] += character
+        else:
+            clusters.append(character)
+    return clusters
+
+
+def _is_mark(character: str) -> bool:
+    return bool(character) and unicodedata.category(character).startswith("M")
 
 
 def _normalize(token: str) -> str:
@@ -195,11 +250,16 @@ def _normalize(token: str) -> str:
 
 
 def is_word(token: str) -> bool:
-    """Whether a token may be a word of a caption: it has a letter or digit and is not the code name of a bracket."""
-    return token not in _BRACKET_NAMES and any(character.isalnum() for character in token)
+    """Whether a token may be a word of a caption: it has a letter or digit beside the code names of brackets."""
+    return any(map(str.isalnum, _BRACKET_NAME.sub("", token)))
 
 
-_BRACKET_NAMES = frozenset(BRACKETS.values())
+def has_words(text: str) -> bool:
+    """Whether a caption has a word; "." and a lone emoji have none."""
+    return bool(_PLAIN_CHUNK.search(text)) or any(map(is_word, tokenize(text)))
+
+
+_BRACKET_NAME = re.compile("-[lr][rsc]b-")  # also in the smiley ":-rrb-"
 
 
 def detokenize(tokens: Sequence[str]) -> str:

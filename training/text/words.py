@@ -31,6 +31,25 @@ _BOUNDARY = regex.compile(r"\b", regex.WORD | regex.V1)
 _APOSTROPHES = str.maketrans("\u2018\u2019\u201b", "'''")
 
 
+_SCRIPTS_WITHOUT_SPACES = {
+    "Chinese or Japanese": regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]"),
+    "Thai": regex.compile(r"\p{Thai}"),
+    "Lao": regex.compile(r"\p{Lao}"),
+    "Khmer": regex.compile(r"\p{Khmer}"),
+    "Burmese": regex.compile(r"\p{Myanmar}"),
+}
+
+
+def script_without_spaces(caption: str) -> str:
+    """Caption -> the first script in it that puts no spaces between words, such as "Thai"; "" for none.
+
+    `caption_words` finds its words; `tokenizer.tokenize` takes all that stands between two spaces for one.
+    """
+    if caption.isascii():
+        return ""
+    return next((name for name, script in _SCRIPTS_WITHOUT_SPACES.items() if script.search(caption)), "")
+
+
 def caption_words(caption: str) -> list[str]:
     """Caption -> its words in order, without punctuation, brackets and clitics ('s, n't).
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.text.tokenizer import tokenize
-from training.text.words import caption_words
+from training.text.words import caption_words, script_without_spaces
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,21 @@ def test_every_word_has_a_letter_and_canonical_spellings_count_alike(text):
     words = caption_words(text)
     assert all(any(map(str.isalnum, word)) for word in words)
     assert words == caption_words(unicodedata.normalize("NFD", text))
+
+
+@pytest.mark.parametrize(
+    ("caption", "script"),
+    [
+        ("a café", ""),
+        ("एक कुत्ता", ""),
+        ("개가 달린다", ""),
+        ("一只狗", "Chinese or Japanese"),
+        ("a dog いぬ", "Chinese or Japanese"),
+        ("สุนัข", "Thai"),
+        ("ໝາ", "Lao"),
+        ("ឆ្កែ", "Khmer"),
+        ("ခွေး", "Burmese"),
+    ],
+)
+def test_scripts_without_spaces_are_known_by_name(caption, script):
+    assert script_without_spaces(caption) == script
