@@ -94,7 +94,7 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
             finished = read_manifest(output)
             assert finished is not None
         run.remove_replaced()
-        run.print_balance(finished.totals)
+        run.print_balance(finished.totals, finished.notes)
         print(
             f"{output}: {counted(finished.records, 'picture')} in {counted(len(finished.shards), 'shard')}, "
             f"{counted(finished.captions, 'caption')}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from beam_pipeline.runtime.text import escaped
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, OUTCOMES, REJECTED
 from training.errors import JobFailed
+from training.text.human_captions import MAX_CAPTIONS, MAX_CHARACTERS
 from training.text.plurals import counted
 
+_NAMED = 3  # examples in a notice
+_LIMITS = f"an image keeps {MAX_CAPTIONS} captions at most, of {MAX_CHARACTERS:,} characters at most"
 # Count -> what it says to the user, of one and of several.
 _NOTICES = {
     "listed_repeatedly": (
@@ -73,6 +77,22 @@ _NOTICES = {
         "{} line of the caption file could not be read",
         "{} lines of the caption file could not be read",
     ),
+    "caption_headings": (
+        "{} line of the caption file is a heading and was left out",
+        "{} lines of the caption file are headings and were left out",
+    ),
+    "captions_with_marks": (
+        "{} caption holds marks of a decoder, such as <start> or <end>; the marks were left out",
+        "{} captions hold marks of a decoder, such as <start> or <end>; the marks were left out",
+    ),
+    "captions_without_words": (
+        "{} caption without a word was left out",
+        "{} captions without a word were left out",
+    ),
+    "captions_over_limit": (
+        f"{{}} caption was left out: {_LIMITS}",
+        f"{{}} captions were left out: {_LIMITS}",
+    ),
     "captions_without_picture": (
         "{} caption names a picture that was not found",
         "{} captions name pictures that were not found",
@@ -109,10 +129,20 @@ def balance_line(totals: Mapping[str, int]) -> str:
     )
 
 
-def notices(totals: Mapping[str, int]) -> list[str]:
-    """Totals -> one line for each other thing that was counted and that the user should know of."""
-    found = [(totals.get(name, 0), texts) for name, texts in _NOTICES.items()]
-    return [texts[number != 1].format(f"{number:,}") for number, texts in found if number]
+def notices(totals: Mapping[str, int], notes: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """Totals -> one line for each other thing that was counted and that the user should know of.
+
+    Args:
+      notes: examples of it, by the same name; a line ends with the first few.
+    """
+    notes = notes or {}
+    found = [(totals.get(name, 0), texts, notes.get(name, ())) for name, texts in _NOTICES.items()]
+    return [texts[number != 1].format(f"{number:,}") + _examples(of) for number, texts, of in found if number]
+
+
+def _examples(notes: Sequence[str]) -> str:
+    shown = ", ".join(escaped(text, kept="") for text in notes[:_NAMED])
+    return f": {shown}{', ...' if len(notes) > _NAMED else ''}" if shown else ""
 
 
 def gone_line(totals: Mapping[str, int], pruned_by: str) -> str:

@@ -22,7 +22,7 @@ from beam_pipeline.inputs.input_file import InputFile, locality_key
 from beam_pipeline.inputs.left_out import OWN
 from beam_pipeline.inputs.sources import Collection, Listing
 from beam_pipeline.options.collection import CollectionOptions
-from beam_pipeline.runtime.counts import COUNTS, FlatMapAndCount, Outputs, SumCountsOfBundle, count, outputs_of
+from beam_pipeline.runtime.counts import COUNTS, FlatMapAndCount, Outputs, SumCountsOfBundle, count, note, outputs_of
 from beam_pipeline.runtime.grouping import Block, CoGroupInBuckets, Pack, Packer, unpack
 from beam_pipeline.runtime.text import reason, uri_key, uri_of
 from beam_pipeline.shards.caption_join import InputWithCaptions, JoinCaptions
@@ -32,6 +32,7 @@ from beam_pipeline.shards.live_counts import HASHED, LISTED, NEW, LiveCounts
 from beam_pipeline.shards.output_directory import Standing
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, assign_shard, content_part, shard_count
 from training.data.caption_files import CaptionFile
+from training.text.human_captions import MAX_CAPTIONS, OVER_LIMIT
 
 _READERS = 8  # threads that hash files: enough to hide the latency of a network disk
 
@@ -393,10 +394,11 @@ class DistinctPictures(beam.PTransform):
 
 
 def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-    """Pictures of one file each and of one content -> one Picture, its files sorted by uri but links last, and counts.
+    """Pictures of one file each and of one content -> one Picture, its files sorted by uri but links last, counts, notes.
 
     The captions of the first file are kept as they stand, a repeated row included. Those of further files are added
-    where they are new, so that five captions listed under two names of one picture stay five.
+    where they are new, so that five captions listed under two names of one picture stay five. A picture gets at most
+    MAX_CAPTIONS.
     """
     _, grouped = group
     pictures = sorted(grouped["pictures"], key=_rank)
@@ -407,12 +409,16 @@ def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
     if not pictures:
         return
     captions: list[str] = []
+    known: set[str] = set()
     for picture in pictures:
-        known = set(captions)
         captions += [text for text in picture.captions if text not in known]
+        known.update(picture.captions)
+    if len(captions) > MAX_CAPTIONS:
+        yield count(OVER_LIMIT, len(captions) - MAX_CAPTIONS)
+        yield note(OVER_LIMIT, pictures[0].files[0].uri)
     files = tuple(picture.files[0] for picture in pictures)
     known_as = tuple(sorted(map(uri_of, set(grouped["done"]))))
-    yield replace(pictures[0], files=files, captions=tuple(captions), known_as=known_as, states=())
+    yield replace(pictures[0], files=files, captions=tuple(captions[:MAX_CAPTIONS]), known_as=known_as, states=())
 
 
 def _rank(picture: Picture) -> tuple[bool, bool, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -140,10 +140,10 @@ class Run(contextlib.AbstractContextManager["Run"]):
             with run_pipeline(self.beam_options, self.output) as pipeline:
                 yield pipeline
 
-    def print_balance(self, totals: Mapping[str, int]) -> None:
-        """Writes `rejected.txt` and prints what became of all inputs."""
+    def print_balance(self, totals: Mapping[str, int], notes: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Writes `rejected.txt` and prints what became of all inputs, with the examples that `notes` holds by name."""
         rejected_list = write_rejected(self.output)
-        print(balance_line(totals), *notices(totals), sep="\n")
+        print(balance_line(totals), *notices(totals, notes), sep="\n")
         if totals[REJECTED]:
             print(f"{rejected_list} lists the rejected inputs; {HOW_TO_RETRY}")
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
-import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from training.data.caption_files import normalized_name
 from training.documents import parse_json
 from training.errors import UserError
 from training.storage import read_bytes, write_json
+from training.text.human_captions import find_mark
 from training.text.plurals import counted
 
 FORM = '[{"image_id": "name.jpg", "caption": "a dog runs"}, ...]'
-
-_NAMES = "start|end|startofseq|endofseq|startseq|endseq|start_of_text|end_of_text|endoftext|unk|pad|bos|eos|sos|s|mask"
-_MARK = re.compile(rf"<\s*[/|]?\s*(?:{_NAMES})\s*[/|]?\s*>|\[(?:{_NAMES}|cls|sep)\]|\b(?:startseq|endseq|unk)\b", re.I)
 
 
 def write_results(path: str, generated: Mapping[str, str]) -> None:
@@ -30,21 +29,42 @@ def read_results(path: str) -> dict[str, str]:
       UserError: the file cannot be read, has another format, or holds two captions of one picture.
     """
     try:
-        document = parse_json(read_bytes(path), object, f"--captions {path}", f"expected {FORM}")
+        document = parse_json(_as_utf8(read_bytes(path)), object, f"--captions {path}", f"expected {FORM}")
     except OSError as error:
         raise UserError(f"--captions {path}: cannot be read ({error.strerror or error})") from error
     if not isinstance(document, list) or not document:
         raise UserError(f"--captions {path}: not a list of captions; expected {FORM}")
+    entries = [_entry(entry) for entry in document]
+    if bad := [number for number, entry in enumerate(entries, start=1) if entry is None]:
+        others = f" and {len(bad) - 1:,} more" if len(bad) > 1 else ""
+        lacks = f"entry {bad[0]}{others} of {len(entries):,} has no image_id with a caption"
+        raise UserError(f"--captions {path}: {lacks}; expected {FORM}")
     captions: dict[str, str] = {}
-    for number, entry in enumerate(document, start=1):
-        name, caption = (entry.get("image_id"), entry.get("caption")) if isinstance(entry, dict) else (None, None)
-        if isinstance(name, bool) or not isinstance(name, (str, int)) or not isinstance(caption, str):
-            raise UserError(f"--captions {path}: entry {number} has no image_id with a caption; expected {FORM}")
-        name = normalized_name(str(name))
+    for number, (name, caption) in enumerate(filter(None, entries), start=1):
         if name in captions:
             raise UserError(f"--captions {path}: entry {number} is a second caption of {name}; leave one a picture")
         captions[name] = caption
     return captions
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """JSON in any encoding that its standards name, with or without a byte order mark -> the same in UTF-8."""
+    try:
+        return data.decode(json.detect_encoding(data)).encode()
+    except UnicodeError:
+        return data
+
+
+def _entry(entry: Any) -> tuple[str, str] | None:
+    """Entry of the list -> image_id and caption; None if it has not both."""
+    name, caption = (entry.get("image_id"), entry.get("caption")) if isinstance(entry, dict) else (None, None)
+    if isinstance(name, float) and name.is_integer():  # as pandas writes whole numbers
+        name = int(name)
+    if isinstance(name, bool) or not isinstance(name, (str, int)) or not isinstance(caption, str):
+        return None
+    # Halves of surrogate pairs, which JSON can hold, have no UTF-8.
+    name, caption = (text.encode(errors="replace").decode() for text in (str(name), caption))
+    return normalized_name(name), caption
 
 
 def match_results(
@@ -107,7 +127,7 @@ def refuse_marks(generated: Mapping[str, str], source: str) -> None:
     Raises:
       UserError: names the source, the number of such captions, and one of them.
     """
-    marked = {name: match.group() for name, caption in generated.items() if (match := _MARK.search(caption))}
+    marked = {name: mark for name, caption in generated.items() if (mark := find_mark(caption))}
     if marked:
         name, mark = min(marked.items())
         raise UserError(

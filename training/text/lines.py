@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 MAX_LINE_BYTES = 1 << 20
 TOO_LONG = f"a line of more than {MAX_LINE_BYTES >> 20} MiB"
+NOT_UTF8 = "not UTF-8 text, perhaps Latin-1 or Windows-1252; save the file as UTF-8"
 _MAX_ROW_LINES = 50  # in a longer quoted field, the closing quote is missing
 _CHUNK_BYTES = 1 << 20
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
@@ -82,7 +83,7 @@ def csv_rows(
             try:
                 yield number, _fields(raw, source, delimiter, errors)
             except UnicodeDecodeError:
-                yield number, "not UTF-8 text"
+                yield number, NOT_UTF8
             except csv.Error as error:
                 yield number, str(error)
 

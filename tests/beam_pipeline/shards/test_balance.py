@@ -56,6 +56,16 @@ def test_notices_say_what_else_was_counted():
     ]
 
 
+def test_notices_name_the_first_examples():
+    totals = {"captions_without_picture": 25, "caption_headings": 1, "captions_without_words": 2}
+    gone = {"captions_without_picture": ["a.jpg", "b\n\x1b.jpg", "c.jpg", "d.jpg"], "caption_headings": ["c.txt:1: x"]}
+    assert notices(totals, gone) == [
+        "1 line of the caption file is a heading and was left out: c.txt:1: x",
+        "2 captions without a word were left out",
+        "25 captions name pictures that were not found: a.jpg, b\\n\\x1b.jpg, c.jpg, ...",
+    ]
+
+
 def test_totals_that_do_not_add_up_fail_the_job():
     with pytest.raises(JobFailed, match="the ledger does not balance: 3 inputs listed, 2 accounted for"):
         check_balance(add_up({"listed": 3, "done": 2}), 1, "rejected.txt")

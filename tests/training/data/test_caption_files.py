@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.caption_files import MAX_PROBLEMS, CaptionRow, normalized_name, read_captions, read_image_list
+from training.data.caption_files import (
+    HEADING,
+    MAX_PROBLEMS,
+    UNREADABLE,
+    CaptionRow,
+    normalized_name,
+    read_captions,
+    read_image_list,
+)
 from training.errors import UserError
+from training.text.human_captions import MARKED, MAX_CHARACTERS, OVER_LIMIT, WORDLESS
 
 CSV = b"image,caption\na.jpg,A dog runs .\na.jpg,A brown dog .\nb.jpg,Two cats .\n"
 TOKENS = b"a.jpg#0\tA dog runs .\na.jpg#1\tA brown dog .\nb.jpg#0\tTwo cats .\n"
@@ -40,7 +49,7 @@ def test_the_form_is_told_by_content_and_rows_know_their_lines(written, content,
     first = 2 if form == "csv" else 1
     assert captions.form == form
     assert rows == [CaptionRow(*pair, line) for line, pair in enumerate(PAIRS, first)]
-    assert (captions.rows, captions.bad_lines, captions.problems) == (3, 0, [])
+    assert (captions.rows, captions.counts, captions.problems) == (3, {}, [])
 
 
 @pytest.mark.parametrize("content", [CSV, TOKENS], ids=["csv", "token"])
@@ -62,7 +71,7 @@ def test_blank_lines_are_skipped_and_a_line_without_a_tab_is_reported(written):
     path = written(TOKENS + b"\nx.jpg#0 A dog runs .\n\n\n")
     captions = read_captions(path)
     assert [(row.image, row.text) for row in captions] == PAIRS
-    assert captions.bad_lines == 1
+    assert captions.counts == {UNREADABLE: 1}
     assert [str(problem) for problem in captions.problems] == [f"{path}:5: no tab; expected name.jpg#0<TAB>caption"]
 
 
@@ -79,8 +88,8 @@ BAD_TOKENS = {
     b"x.jpg#0\tCaf\xe9 .": "not UTF-8 text",
 }
 BAD_ROWS = {
-    b"x.jpg,A dog, a cat": "3 fields where the header has 2",
-    b"x.jpg": "1 field where the header has 2",
+    b"x.jpg,A dog, a cat": "3 fields where the heading has 2",
+    b"x.jpg": "1 field where the heading has 2",
     b"x.jpg,": "the caption is empty",
     b",A dog": "no image name",
     b'x.jpg,"A dog" runs': "misplaced quote",
@@ -121,6 +130,145 @@ def test_words_that_look_like_missing_values_or_numbers_stay_text(written):
     assert [row.text for row in read_captions(written(content.encode()))] == words
 
 
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "image,caption",
+        "image_name| comment_number| comment",
+        "image\tcaption",
+        "filename caption",
+        "Image Name\tCaption",
+        "Bild\tBeschreibung",
+        "画像;キャプション",
+        "#image,text",
+    ],
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_heading_of_a_token_file_is_a_heading(written, heading, times):
+    path = written((f"{heading}\n".encode() + TOKENS) * times)
+    captions = read_captions(path)
+    assert [(row.image, row.text) for row in captions] == PAIRS * times
+    assert captions.counts == {HEADING: times}
+    shown = " ".join(heading.split("\t"))
+    assert [str(problem) for problem in captions.problems] == [
+        f"{path}:{line}: a heading: {shown}" for line in (1, 5)[:times]
+    ]
+
+
+@pytest.mark.parametrize("line", ["a.jpg, a dog", "7\ta dog", "a dog", "x.jpg", "2258277193_586949ec62"])
+def test_a_bad_first_line_with_a_name_or_number_or_of_words_alone_is_no_heading(written, line):
+    captions = read_captions(written(f"{line}\n".encode() + TOKENS))
+    assert len(list(captions)) == 3 and captions.counts == {UNREADABLE: 1}
+
+
+@pytest.mark.parametrize(
+    ("heading", "delimiter"),
+    [
+        ("image,caption", ","),
+        ("image\tcaption", "\t"),
+        ("image;caption", ";"),
+        ("IMAGE , Caption", ","),
+        ("image_name| comment_number| comment", "|"),
+        ("file_name,id,caption", ","),
+    ],
+)
+def test_tables_of_any_delimiter_whose_heading_may_stand_twice(written, heading, delimiter):
+    width = len(heading.split(delimiter))
+    table = "".join(delimiter.join([image, *["0"] * (width - 2), text]) + "\n" for image, text in PAIRS)
+    captions = read_captions(written(f"{heading}\n{table}{heading.upper()}\n{table}".encode()))
+    assert [(row.image, row.text) for row in captions] == PAIRS * 2
+    assert captions.form == "csv" and captions.counts == {HEADING: 1}
+
+
+def test_two_columns_of_one_name_are_refused(written):
+    with pytest.raises(UserError, match="two columns named caption; rename the one that is not meant"):
+        read_captions(written(b"image,caption,caption\na.jpg,A dog .,A cat .\n"))
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("<start> ", " <end>"),
+        ("startseq ", " endseq"),
+        ("<s> ", " </s>"),
+        ("[BOS] ", " [EOS]"),
+        ("[CLS] ", " [SEP]"),
+        ("<|startoftext|>", "<|endoftext|>"),
+        ("", " <eos> <pad> <pad>"),
+        ("<SOS>", ""),
+        ("sos ", " eos"),
+        ("_START_ ", " _END_"),
+        ("##start## ", "##end##"),
+        ("<start_of_sequence> ", " <end_of_sequence>."),
+    ],
+)
+@pytest.mark.parametrize("form", ["image,caption\na.jpg,{}\n", "a.jpg#0\t{}\n", "image\tcaption\na.jpg\t{}\n"])
+def test_marks_of_decoders_are_left_out_and_counted(written, form, begin, end):
+    captions = read_captions(written(form.format(f"{begin}A dog and a cat{end}").encode()))
+    assert [row.text.rstrip(" .") for row in captions] == ["A dog and a cat"]
+    assert captions.counts == {MARKED: 1}
+
+
+LEFT_OUT = [".", "!", '""', "\U0001f415", "<start> <end>", "startseq . endseq", "\u200b", " , "]
+
+
+@pytest.mark.parametrize("text", LEFT_OUT)
+def test_captions_without_a_word_are_left_out_counted_and_named(written, text):
+    path = written(TOKENS + f"z.jpg#0\t{text}\n".encode() + b"z.jpg#1\tThe end .\n")
+    captions = read_captions(path)
+    assert [(row.image, row.text) for row in captions] == [*PAIRS, ("z.jpg", "The end .")]
+    assert captions.counts == {WORDLESS: 1}
+    assert str(captions.problems[0]).startswith(f"{path}:4: ")
+
+
+@pytest.mark.parametrize("quoted", ['""', '" "', '"."'])
+def test_empty_quotes_are_a_caption_without_a_word(written, quoted):
+    captions = read_captions(written(CSV + f"z.jpg,{quoted}\n".encode()))
+    assert len(list(captions)) == 3 and captions.counts == {WORDLESS: 1}
+
+
+def test_a_caption_of_ten_megabytes_costs_only_itself(written):
+    huge = b"word " * (2 << 20)
+    captions = read_captions(written(TOKENS + b"z.jpg#0\t" + huge + b"\nz.jpg#1\t" + huge[:70_000] + b"\n" + TOKENS))
+    assert [(row.image, row.text) for row in captions] == PAIRS * 2
+    assert captions.counts == {UNREADABLE: 1, OVER_LIMIT: 1}
+    assert [problem.line for problem in captions.problems] == [4, 5]
+    assert f"at most {MAX_CHARACTERS:,} are taken" in captions.problems[1].reason
+
+
+def test_nul_bytes_are_named(written):
+    captions = read_captions(written(CSV + b"z.jpg,a \0dog\n"))
+    assert len(list(captions)) == 3 and captions.counts == {UNREADABLE: 1}
+    captions = read_captions(written(TOKENS + b"z\0.jpg#0\ta dog\n"))
+    assert len(list(captions)) == 3 and captions.problems[0].reason == "a NUL character in it"
+
+
+@pytest.mark.parametrize("content", [CSV, TOKENS], ids=["csv", "token"])
+def test_a_lone_carriage_return_may_end_all_lines(written, content):
+    assert pairs(written(content.replace(b"\n", b"\r"))) == PAIRS
+    assert pairs(written(content.replace(b"\n", b"\r").rstrip(b"\r"))) == PAIRS
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("content", [CSV, TOKENS], ids=["csv", "token"])
+def test_a_byte_order_mark_names_the_encoding(written, content, encoding):
+    assert pairs(written(content.decode().encode(encoding))) == PAIRS
+
+
+def test_separators_of_unicode_end_no_line(written):
+    text = "a dog\u2028runs\x85on\u2029sand"
+    assert pairs(written(f"a.jpg#0\t{text}\n".encode())) == [("a.jpg", text)]
+
+
+def test_latin_1_is_named_with_file_and_line(written):
+    path = written(TOKENS + "z.jpg#0\tCafé .\n".encode("latin-1"))
+    captions = read_captions(path)
+    assert len(list(captions)) == 3
+    assert str(captions.problems[0]) == (
+        f"{path}:4: not UTF-8 text, perhaps Latin-1 or Windows-1252; save the file as UTF-8"
+    )
+
+
 def test_columns_are_found_by_name(written):
     assert pairs(written(b"id, Caption ,IMAGE\n7,A dog .,a.jpg\n")) == [("a.jpg", "A dog .")]
 
@@ -140,7 +288,8 @@ def test_a_name_may_hold_number_signs_and_spaces(written):
         (b"\n \n", "the file is empty"),
         (b"", "the file is empty"),
         (b"image,caption\na.jpg,\n", "not one usable caption in it; line 2: the caption is empty"),
-        ("image,caption\na.jpg,A dog .\n".encode("utf-16-le"), "found the columns"),
+        ("image,caption\na.jpg,A dog .\n".encode("utf-16-le"), "found NUL characters, as in UTF-16 without"),
+        (b'{"images": [], "annotations": []}', 'found JSON, {"images": [], "annotations": []}; expected'),
         (b"\xff\xd8\xff\xe0 a photo", "bytes that are not UTF-8 text"),
     ],
 )
@@ -169,7 +318,7 @@ def test_wrong_columns_are_refused_before_any_row_is_read(written):
 def test_problems_are_all_counted_but_not_all_kept(written):
     captions = read_captions(written(TOKENS + b"bad\n" * (MAX_PROBLEMS + 7)))
     assert len(list(captions)) == 3
-    assert captions.bad_lines == MAX_PROBLEMS + 7
+    assert captions.counts == {UNREADABLE: MAX_PROBLEMS + 7}
     assert len(captions.problems) == MAX_PROBLEMS
 
 
@@ -178,7 +327,7 @@ def test_every_reading_starts_afresh_also_on_another_worker(written):
     first = list(captions)
     copy = pickle.loads(pickle.dumps(captions))
     assert list(captions) == list(copy) == first
-    assert captions.bad_lines == copy.bad_lines == 1
+    assert captions.counts == copy.counts == {UNREADABLE: 1}
 
 
 def test_rows_come_before_the_file_has_been_read_to_its_end(written):
@@ -220,16 +369,17 @@ def test_readers_keep_the_spelling_of_names(written):
 plain_text = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufeff"), min_size=1)
 words = plain_text.map(str.strip).filter(bool)
 names = words.filter(lambda name: "," not in name)
+texts = words.map(lambda text: f"a {text}")  # one without a letter is left out
 
 
-@given(st.lists(st.tuples(names, words), min_size=1, max_size=8))
+@given(st.lists(st.tuples(names, texts), min_size=1, max_size=8))
 def test_token_lines_round_trip(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("token") / "captions.txt"
     path.write_text("".join(f"{name}#0\t{text}\n" for name, text in rows), encoding="utf-8", newline="")
     assert pairs(str(path)) == rows
 
 
-@given(st.lists(st.tuples(words, words | st.sampled_from(['"', '""', ",", 'a "b"', "a\nb", '"\n"'])), min_size=1))
+@given(st.lists(st.tuples(words, texts | st.sampled_from(['"a', '""a', "a,", 'a "b"', "a\nb", '"\n"a'])), min_size=1))
 def test_csv_rows_round_trip_as_the_csv_module_writes_them(tmp_path_factory, rows):
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\r\n").writerows([("image", "caption"), *rows])
@@ -237,7 +387,7 @@ def test_csv_rows_round_trip_as_the_csv_module_writes_them(tmp_path_factory, row
     path.write_text(buffer.getvalue(), encoding="utf-8", newline="")
     captions = read_captions(str(path))
     assert [(row.image, row.text) for row in captions] == rows
-    assert captions.bad_lines == 0
+    assert captions.counts.keys() <= {MARKED}
 
 
 @given(st.binary(max_size=300))
@@ -246,7 +396,7 @@ def test_any_bytes_after_a_header_give_rows_or_problems_never_another_error(tmp_
     path.write_bytes(CSV + noise + b"\nlast.jpg,The end .\n")
     captions = read_captions(str(path))
     assert [(row.image, row.text) for row in captions][:2] == PAIRS[:2]
-    assert captions.rows >= 3 or captions.bad_lines
+    assert captions.rows >= 3 or captions.counts
 
 
 @given(words)
@@ -259,7 +409,7 @@ def test_flickr8k_in_both_forms(shared_data):
     tokens = read_captions(str(shared_data / "flickr8k/Flickr8k.token.txt"))
     kaggle_pairs = {(row.image, row.text) for row in kaggle}
     token_pairs = {(row.image, row.text) for row in tokens}
-    assert (kaggle.bad_lines, tokens.bad_lines) == (0, 0)
+    assert (kaggle.counts, tokens.counts) == ({}, {})
     assert tokens.rows - kaggle.rows == 5
     assert kaggle_pairs < token_pairs
     assert {image for image, _ in token_pairs - kaggle_pairs} == {"2258277193_586949ec62.jpg.1"}

@@ -36,16 +36,43 @@ def test_numbers_are_names_and_decomposed_letters_are_composed(written):
     assert read_results(path) == {"42": "a", "\u00fc": "b"}
 
 
+def test_whole_floats_are_numbers_too_and_half_a_surrogate_pair_is_no_letter(written):
+    path = written([{"image_id": 42.0, "caption": "a dog"}, {"image_id": "b\ud800", "caption": "a \udc00cat"}])
+    assert read_results(path) == {"42": "a dog", "b?": "a ?cat"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_the_encodings_of_json_are_known(tmp_path, encoding):
+    path = tmp_path / "captions.json"
+    path.write_bytes('[{"image_id": "ü", "caption": "a dog"}]'.encode(encoding))
+    assert read_results(str(path)) == {"ü": "a dog"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 200_000, b"\xff{", b"", b"[1" + b"0" * 5000 + b"]", b'[{"image_id": "\xe9"}]']
+)
+def test_what_is_no_json_costs_one_line(tmp_path, content):
+    path = tmp_path / "captions.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"captions\.json: (not JSON|not UTF-8|empty)") as caught:
+        read_results(str(path))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [
         ("{", "captions.json: not JSON"),
+        ([{"image_id": float("nan"), "caption": "b"}], "not JSON .NaN is no number"),
+        ([{"image_id": 1.5, "caption": "b"}], "entry 1 of 1 has no image_id with a caption"),
+        ([{"caption": "b"}, {"image_id": "a", "caption": "b"}, None], "entry 1 and 1 more of 3 has no image_id with"),
+        ({"annotations": [{"image_id": 1, "caption": "b"}]}, "not a list of captions"),
         ([], "captions.json: not a list of captions; " + FORM),
         ({"a.jpg": "a dog"}, "captions.json: not a list of captions; " + FORM),
-        ([{"image_id": "a", "caption": "b"}, "a dog"], "entry 2 has no image_id with a caption; " + FORM),
-        ([{"image_id": "a"}], "entry 1 has no image_id with a caption"),
-        ([{"image_id": True, "caption": "b"}], "entry 1 has no image_id with a caption"),
-        ([{"image_id": "a", "caption": ["b"]}], "entry 1 has no image_id with a caption"),
+        ([{"image_id": "a", "caption": "b"}, "a dog"], "entry 2 of 2 has no image_id with a caption; " + FORM),
+        ([{"image_id": "a"}], "entry 1 of 1 has no image_id with a caption"),
+        ([{"image_id": True, "caption": "b"}], "entry 1 of 1 has no image_id with a caption"),
+        ([{"image_id": "a", "caption": ["b"]}], "entry 1 of 1 has no image_id with a caption"),
         ([{"image_id": 1, "caption": "b"}, {"image_id": "1", "caption": "c"}], "entry 2 is a second caption of 1"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.text.lines import MAX_LINE_BYTES, TOO_LONG, csv_rows, numbered_lines
+from training.text.lines import MAX_LINE_BYTES, NOT_UTF8, TOO_LONG, csv_rows, numbered_lines
 
 UNCLOSED = "a quote is opened and never closed"
 
@@ -51,7 +51,7 @@ def test_a_line_without_an_end_takes_bounded_memory_and_the_lines_behind_it_are_
         (b'a,"b\nc,d\n\ne,f\n', [(1, UNCLOSED), (2, ["c", "d"]), (4, ["e", "f"])]),
         (b'"a""b",5" wide\n', [(1, ['a"b', '5" wide'])]),
         (b'"a"b,c\nd,e\n', [(1, "misplaced quote (',' expected after '\"')"), (2, ["d", "e"])]),
-        (b"\xff,b\nc,d\n", [(1, "not UTF-8 text"), (2, ["c", "d"])]),
+        (b"\xff,b\nc,d\n", [(1, NOT_UTF8), (2, ["c", "d"])]),
     ],
 )
 def test_a_bad_row_is_named_and_the_rest_is_read(content, expected):
