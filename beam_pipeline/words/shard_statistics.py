@@ -26,7 +26,7 @@ from training.text.words import caption_words
 
 log = logging.getLogger("captionbeam")
 
-WORDS_VERSION = 1  # of `words-*.jsonl`; a file of another version is rebuilt from the captions
+WORDS_VERSION = 2  # of `words-*.jsonl`; a file of another version is rebuilt from the captions
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def test_a_shard_s_file_holds_each_example_picture_once():
     header, *rows = to_words(statistics).decode().splitlines()
     checksum = json.loads(header)["checksum"]
     assert [header.replace(f',"checksum":"{checksum}"', ""), *rows] == [
-        '{"schema_version":1,"counts":{"captions":1,"files_counted":1,"pictures_counted":1},"pictures":[["aa","/a.jpg","dog"]]}',
+        '{"schema_version":2,"counts":{"captions":1,"files_counted":1,"pictures_counted":1},"pictures":[["aa","/a.jpg","dog"]]}',
         f'["lemma","dog",{sums},{sums},[],[],[]]',
         f'["word","dog",{sums},{sums},[[500000,0,null,null]],[[{rank},0,null,null]],[]]',
     ]

@@ -27,6 +27,14 @@ def test_stop_words_are_a_visible_file():
     assert "dog" not in stop_words() and not any(word.startswith("#") for word in stop_words())
 
 
+def test_numbers_and_compounds_are_words_like_any_other():
+    caption = "one of two dogs , 1 of 2 , 1,000 at 10:30 , 1/2 of a black-and-white t-shirt no. 7"
+    assert content_words(caption) == (
+        ["one", "two", "dogs", "1", "2", "1,000", "10:30", "1/2", "black-and-white", "t-shirt", "no.", "7"]
+    )
+    assert [lemma(number) for number in ("one", "two", "1", "007")] == ["one", "two", "1", "007"]
+
+
 @pytest.mark.parametrize(
     "word", ["bus", "grass", "was", "tennis", "pants", "glasses", "virus", "bu", "dress", "1950s", "犬", "long-haired"]
 )
