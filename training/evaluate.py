@@ -53,7 +53,7 @@ from training.scoring.word_estimates import WordEstimates, measure
 from training.scoring.word_estimates import render as render_words
 from training.storage import make_directory, write_json
 from training.text.plurals import counted
-from training.text.tokenizer import count_tokens, detokenize
+from training.text.tokenizer import count_tokens, detokenize, has_words
 from training.text.word_counts import load_word_counts
 
 log = logging.getLogger("captionbeam")
@@ -87,7 +87,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
 
     Raises:
       UserError: options contradict each other, no listed picture has features and captions, the captioner is for
-        another encoder, or captions do not fit the list or contain a decoder's mark.
+        another encoder, or captions do not fit the list, contain a decoder's mark, or have no word, all of them.
       JobFailed: a shard is damaged.
     """
     features = load_feature_set(options.features)
@@ -96,24 +96,30 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     trained_with = read_config(member_paths(options.captioner)[0]).trained_with if options.captioner else None
     split, why_not = training_split(options.train_list, trained_with, features)
     captioned = _read_captions(options, features, listed) if options.captions else _caption(options, features, listed)
-    generated, references, origin = captioned.generated, captioned.pictures.references, captioned.origin
-    refuse_marks(generated, captioned.source)
+    references, origin = captioned.pictures.references, captioned.origin
+    refuse_marks(captioned.generated, captioned.source)
+    generated = {name: caption for name, caption in captioned.generated.items() if has_words(caption)}
+    if not generated:
+        raise UserError(f"{captioned.source}: none of its {counted(len(captioned.generated), 'caption')} has a word")
 
     model = caption_set(generated, references)
     training = None
     if split is not None:
         training = read_training(features, split, captioned.pictures, {texts[0] for texts in model.hypotheses.values()})
         why_not = f"no training picture with captions is in {features.path}"
-    rows, notes, left_out = _baselines(generated, references, model, training, why_not)
+    scored_references = {name: references[name] for name in generated}
+    rows, notes, left_out = _baselines(generated, scored_references, model, training, why_not)
     scored, not_scored = score_rows({_MODEL: model, **rows})
     if len(generated) == 1:
         not_scored = {"CIDEr": ONE_PICTURE_HAS_NO_CIDER, **not_scored}
     document = {
-        "signature": signature(references, origin["beam_width"], origin["min_words"], origin["guidance"]),
+        "signature": signature(scored_references, origin["beam_width"], origin["min_words"], origin["guidance"]),
         **origin,
         "encoder": features.encoder.id,
         "pictures": len(generated),
-        "pictures_without_features": len(listed) - len(generated),
+        "pictures_without_features": len(listed) - len(captioned.generated),
+        "captions_without_words": sorted(captioned.generated.keys() - generated.keys()),
+        "references_without_words": dict(sorted(captioned.pictures.wordless.items())),
         **scored.pop(_MODEL),
         "not_scored": not_scored,
         "bootstrap": {"of": "pictures", "resamples": RESAMPLES, "seed": SEED, "level": LEVEL},
@@ -129,7 +135,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     write_json(posixpath.join(options.output, "scores.json"), document)
     print(render(document))
     confidences = captioned.confidences
-    if confidences is not None and (measured := measure_confidence(confidences, generated, references)):
+    if confidences is not None and (measured := measure_confidence(confidences, captioned.generated, references)):
         write_confidence(measured, options.output)
         print(f"\n{render_confidence(measured)}")
     if captioned.estimates is not None:

@@ -37,8 +37,9 @@ from training.models.presence import load_presence, remove_presence
 from training.options import TrainOptions, with_defaults
 from training.storage import content_hash, copy_own, exists, make_directory, read_document, write_document
 from training.text.glove import load_glove, project
+from training.text.human_captions import MARKED, MAX_CAPTIONS, MAX_CHARACTERS, OVER_LIMIT, WORDLESS
 from training.text.plurals import counted
-from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary
+from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary, load_vocabulary
 
 log = logging.getLogger("captionbeam")
 
@@ -79,7 +80,9 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     tf.config.experimental.enable_op_determinism()
 
     scanned = scan(features, split)
+    log_captions(scanned)
     vocabulary = build_vocabulary(scanned.word_counts, options.min_count)
+    require_same_words(options.output, vocabulary)
     _log_scan(scanned, vocabulary, options)
     model = _make_model(options, features, split, vocabulary, scanned)
     write_config(options.output, model.config, features.encoder, options.max_words, scanned.least_words(), settings)
@@ -173,6 +176,38 @@ def _first_difference(earlier: dict[str, Any], now: dict[str, Any]) -> str | Non
         elif name != "content" and before != value:
             return f"{option} {before}"
     return None
+
+
+def require_same_words(output: str, vocabulary: Vocabulary) -> None:
+    """Checks that an interrupted training in this output has the words that it would have now.
+
+    Raises:
+      UserError: an earlier captionbeam cut the captions in another way.
+    """
+    if exists(posixpath.join(output, VOCABULARY)) and load_vocabulary(output) != vocabulary:
+        raise UserError(
+            f"--output {output}: holds an unfinished training by another captionbeam, which cut captions into other "
+            "words; choose another --output"
+        )
+
+
+def log_captions(scanned: Scan) -> None:
+    """Says what was wrong with captions, before anything is made of the others."""
+    messages = {
+        MARKED: "%s with marks of a decoder, such as <start> or <end>: trained without the marks",
+        WORDLESS: "%s without a word: left out",
+        OVER_LIMIT: f"%s left out: a picture keeps {MAX_CAPTIONS} at most, of {MAX_CHARACTERS:,} characters at most",
+    }
+    for kind, message in messages.items():
+        if scanned.faults[kind]:
+            log.info(message, counted(scanned.faults[kind], "caption"))
+    for script, captions in scanned.unspaced.items():
+        log.warning(
+            "%s in %s, which puts no spaces between words: training takes all that stands between two spaces for one "
+            "word; put spaces between the words of your captions, and extract into another directory",
+            counted(captions, "training caption"),
+            script,
+        )
 
 
 def _log_scan(scanned: Scan, vocabulary: Vocabulary, options: TrainOptions) -> None:

@@ -80,7 +80,7 @@ def call(tmp_path, pictures):
 
         return evaluate(
             EvaluateOptions(
-                features=pictures.path,
+                features=options.pop("features", pictures.path),
                 list=write("list.txt", names),
                 output=str(tmp_path / "out"),
                 captioner=captioner.path if captioner else None,
@@ -130,6 +130,8 @@ def test_a_listed_split_is_captioned_scored_and_written_in_coco_form(
         "guidance": 0.0,
         "pictures": 4,
         "pictures_without_features": 2,
+        "captions_without_words": [],
+        "references_without_words": {},
         "captions_left_over": None,
         "flagged": document["flagged"],
         **scored["model"],
@@ -223,6 +225,44 @@ def test_rows_that_cannot_be_had_are_left_out_with_the_reason(call, capsys):
     assert list(document["rows"]) == ["most_frequent_training_caption"]
     why = "for one picture, the only training picture is the picture itself"
     assert document["rows_left_out"]["nearest_training_picture"] == why
+
+
+@pytest.fixture
+def with_marks_alone(tmp_path, record, write_features, random_features):
+    """Pictures of which "dot" has a reference without a word beside one with words, and "dots" no other."""
+    features = random_features(4)
+    captions = {"dot": ("a dog runs", "."), "dots": (".", "!"), "cat": ("a cat", "the cat"), "bird": ("a bird", "?")}
+    records = [record(name, feature, texts) for feature, (name, texts) in zip(features, captions.items(), strict=True)]
+    return write_features(tmp_path, [records])
+
+
+@pytest.mark.parametrize("nothing", ["", ".", "!", "\U0001f415", "(", '""'])
+def test_captions_and_references_without_words_are_left_out_of_all_scores_and_named(
+    call, capsys, with_marks_alone, nothing
+):
+    names = ["dot.jpg", "dots.jpg", "cat.jpg", "bird.jpg"]
+    said = {"dot": "a dog", "dots": ".", "cat": nothing, "bird": "a bird sings"}
+    document = call(
+        names, results=coco(said), features=with_marks_alone.path, all_protocols=True, training=["dots.jpg"]
+    )
+    assert document["captions_without_words"] == ["cat.jpg"]
+    assert document["references_without_words"] == {"bird.jpg": 1, "dot.jpg": 1, "dots.jpg": 2}
+    assert (document["pictures"], document["pictures_without_features"]) == (2, 1)
+    assert "|refs:1|pictures:2|" in document["signature"]
+    model = caption_set({"dot": "a dog", "bird": "a bird sings"}, {"dot": ["a dog runs"], "bird": ["a bird"]})
+    scored, _ = score_rows({"model": model})
+    assert document["scores"] == scored["model"]["scores"]
+    assert document["diversity"]["mean_words"] == 2.5
+    assert "human_against_the_other_references" not in document["rows"]
+    printed = capsys.readouterr().out
+    assert "1 caption without a word, the picture is not scored: cat.jpg\n" in printed
+    assert "4 references without a word left out: bird.jpg, dot.jpg, dots.jpg\n" in printed
+
+
+def test_captions_of_which_none_has_a_word_are_refused(call, tmp_path):
+    with pytest.raises(UserError, match=r"--captions .*: none of its 2 captions has a word"):
+        call(["street.jpg", "one.jpg"], results=coco({"street": ".", "one": ""}))
+    assert not (tmp_path / "out").exists()
 
 
 def test_flagged_captions_of_scored_pictures_are_counted(call, tiny_captioner):

@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.data.dataset import pictures_of
+from training.data.dataset import Scan, pictures_of
 from training.data.splits import make_split
 from training.decoding.decoder import CaptionDecoder
 from training.errors import UserError
@@ -18,9 +19,9 @@ from training.fitting.trainer import Trainer
 from training.models.captioner import load_captioner, no_confidence
 from training.models.captioner_files import CONFIDENCE, PRESENCE, PRESENCE_WORDS
 from training.options import PresenceOptions, TrainOptions
-from training.text.vocabulary import SPECIALS, load_vocabulary
+from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
 from training.text.word_counts import load_word_counts
-from training.train import train
+from training.train import log_captions, require_same_words, train
 
 STEPS = 42  # an epoch: a picture each
 
@@ -338,6 +339,28 @@ def test_pictures_in_both_lists_are_told_and_do_not_train(tmp_path, pooled_optio
         "42 pictures with 84 captions for training, 6 pictures for validation",
         "2 pictures in both lists, by name or by content: used for validation, not for training",
     ]
+
+
+def test_what_was_wrong_with_captions_is_told(caplog):
+    faults = {"captions_with_marks": 1, "captions_without_words": 2000, "captions_over_limit": 3}
+    with caplog.at_level("INFO", logger="captionbeam"):
+        log_captions(Scan(faults=Counter(faults), unspaced=Counter({"Thai": 7})))
+    assert caplog.messages == [
+        "1 caption with marks of a decoder, such as <start> or <end>: trained without the marks",
+        "2,000 captions without a word: left out",
+        "3 captions left out: a picture keeps 100 at most, of 65,536 characters at most",
+        "7 training captions in Thai, which puts no spaces between words: training takes all that stands between two "
+        "spaces for one word; put spaces between the words of your captions, and extract into another directory",
+    ]
+
+
+def test_an_unfinished_training_with_other_words_is_refused(tmp_path):
+    vocabulary = Vocabulary(("a", "dog"))
+    require_same_words(str(tmp_path), vocabulary)
+    vocabulary.save(str(tmp_path / VOCABULARY))
+    require_same_words(str(tmp_path), vocabulary)
+    with pytest.raises(UserError, match="holds an unfinished training by another captionbeam, which cut captions into"):
+        require_same_words(str(tmp_path), Vocabulary(("a", "cat")))
 
 
 @pytest.mark.parametrize("name", ["random_encoder.npz", "int8_encoder.npz"])

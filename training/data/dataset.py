@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import tensorflow as tf
@@ -18,10 +18,12 @@ from training.data.feature_set import REPAIR, FeatureSet
 from training.data.splits import DEV, OUTSIDE, TRAIN, Selection, Split, decode_uris
 from training.data.tfrecords import read_records
 from training.errors import JobFailed, UserError
+from training.text.human_captions import WORDLESS, usable_captions
 from training.text.plurals import counted
 from training.text.tokenizer import tokenize
 from training.text.vocabulary import END, PAD, Vocabulary
 from training.text.word_counts import WordCounts
+from training.text.words import script_without_spaces
 
 _SHARDS_AT_ONCE = 4
 _SHUFFLED_PICTURES = 1024  # 256 MiB of grid features wait in memory; shards are small and drawn in random order besides
@@ -34,12 +36,14 @@ class DescribedPicture:
     Attributes:
       sha256: hex digest of the file's bytes.
       uris: every place where these bytes were counts.
-      captions: zero or more.
+      captions: those of use, zero or more.
+      wordless: number of captions that were left out because they have no word.
     """
 
     sha256: str
     uris: tuple[str, ...]
     captions: tuple[str, ...]
+    wordless: int = 0
 
 
 @dataclass
@@ -55,6 +59,8 @@ class Scan:
       outside: pictures in neither list.
       in_both: pictures that both lists name; they are used for validation.
       without_caption: pictures of either split without captions.
+      faults: captions with marks, and captions that were left out, by the kinds of `text.human_captions`.
+      unspaced: training captions in a script without spaces between words, by the name of the script.
     """
 
     word_counts: Counter[str] = field(default_factory=Counter)
@@ -66,6 +72,8 @@ class Scan:
     outside: int = 0
     in_both: int = 0
     without_caption: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    unspaced: Counter[str] = field(default_factory=Counter)
 
     def least_words(self) -> int:
         """The largest number of words that four in five training captions have at least."""
@@ -108,7 +116,7 @@ def scan(features: FeatureSet, split: Split) -> Scan:
     counts = Scan()
     for path, shard in zip(features.shard_paths(), (shard for shard in features.shards if shard.records), strict=True):
         records_read = 0
-        for sha256, uris, captions in described_pictures(path):
+        for sha256, uris, captions in described_pictures(path, counts.faults):
             records_read += 1
             part = split.of(sha256, uris)
             counts.in_both += split.in_both(uris)
@@ -125,6 +133,8 @@ def scan(features: FeatureSet, split: Split) -> Scan:
                     tokens = tokenize(text)
                     counts.word_counts.update(tokens)
                     counts.lengths[len(tokens)] += 1
+                    if script := script_without_spaces(text):
+                        counts.unspaced[script] += 1
                 counts.words.add_picture(captions)
         if records_read != shard.records:
             raise JobFailed(
@@ -141,15 +151,20 @@ def scan(features: FeatureSet, split: Split) -> Scan:
     return counts
 
 
-def described_pictures(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Shard -> (sha256, uris, captions) of its pictures; decodes no feature.
+def described_pictures(
+    path: str, faults: Counter[str] | None = None
+) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
+    """Shard -> (sha256, uris, captions of use) of its pictures; decodes no feature.
+
+    Args:
+      faults: takes what was wrong with captions, as `usable_captions` counts it.
 
     Raises:
       JobFailed: a record is damaged or cut short.
     """
     for record in read_records(path):
         fields = tf.train.Example.FromString(record).features.feature
-        captions = [text.decode() for text in fields[records.CAPTIONS].bytes_list.value]
+        captions = usable_captions((text.decode() for text in fields[records.CAPTIONS].bytes_list.value), faults)
         uris = decode_uris(fields[records.URI].bytes_list.value)
         yield fields[records.SHA256].bytes_list.value[0].decode(), uris, captions
 
@@ -209,7 +224,8 @@ def _with_ids(pictures: tf.data.Dataset, split: Split, vocabulary: Vocabulary, m
 
     def encode(sha256: bytes, uris: Iterable[bytes], captions: Iterable[bytes]) -> tuple[np.int32, np.ndarray]:
         part = split.of(sha256.decode(), decode_uris(uris))
-        rows = [encode_caption(text.decode(), vocabulary, max_words) for text in captions] if part == TRAIN else []
+        texts = usable_captions(text.decode() for text in captions) if part == TRAIN else ()
+        rows = [encode_caption(text, vocabulary, max_words) for text in texts]
         ids = np.full([len(rows), max(map(len, rows), default=0)], PAD, np.int32)
         for number, row in enumerate(rows):
             ids[number, : len(row)] = row
@@ -235,16 +251,23 @@ def pictures_of(features: FeatureSet, selection: Selection) -> Iterator[tuple[De
     Raises:
       JobFailed: a shard is damaged.
     """
-    for record in records_of(features, selection):
-        yield DescribedPicture(record.sha256, record.uris, record.captions), record.feature
+    for record in _stored_records(features, selection):
+        faults: Counter[str] = Counter()
+        captions = usable_captions(record.captions, faults)
+        yield DescribedPicture(record.sha256, record.uris, captions, faults[WORDLESS]), record.feature
 
 
 def records_of(features: FeatureSet, selection: Selection) -> Iterator[records.FeatureRecord]:
-    """Records of selected pictures, with their augmented views, in the order of the shards.
+    """Records of selected pictures, with their augmented views and captions of use, in the order of the shards.
 
     Raises:
       JobFailed: a shard is damaged.
     """
+    for record in _stored_records(features, selection):
+        yield replace(record, captions=usable_captions(record.captions))
+
+
+def _stored_records(features: FeatureSet, selection: Selection) -> Iterator[records.FeatureRecord]:
     for path in features.shard_paths():
         for record in map(records.deserialize, read_records(path)):
             if selection(record.sha256, record.uris):

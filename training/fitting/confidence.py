@@ -78,7 +78,8 @@ def word_weights(words: tuple[str, ...], counts: WordCounts) -> np.ndarray:
 
 def _captions_of(features: FeatureSet, split: Split) -> tuple[list[str], list[str]]:
     """The training captions, and the sha256 of validation pictures with two captions or more; reads no feature."""
-    training, described = [], []
+    training: list[str] = []
+    described: list[str] = []
     for path in features.shard_paths():
         for sha256, uris, captions in described_pictures(path):
             part = split.of(sha256, uris)

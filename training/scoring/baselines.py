@@ -28,12 +28,14 @@ class ScoredPictures:
 
     Attributes:
       references: listed name -> captions by people.
+      wordless: listed name -> number of captions that were left out because they have no word.
       number: listed name -> place of its picture in `sha256` and `pooled`; files of one content are one picture.
       sha256: of each picture.
       pooled: mean of each picture's feature grid, float32 [C].
     """
 
     references: dict[str, Sequence[str]] = field(default_factory=dict)
+    wordless: dict[str, int] = field(default_factory=dict)
     number: dict[str, int] = field(default_factory=dict)
     sha256: list[str] = field(default_factory=list)
     pooled: list[np.ndarray] = field(default_factory=list)
@@ -46,9 +48,12 @@ class ScoredPictures:
           listed: name in Unicode's composed form -> name as in the list.
         """
         for picture, feature in pictures_of(features, lambda sha256, uris: not image_names(uris).isdisjoint(listed)):
+            names = self.names(picture, listed)
+            if picture.wordless:
+                self.wordless |= dict.fromkeys(names, picture.wordless)
             if not picture.captions:
                 continue
-            for name in self.names(picture, listed):
+            for name in names:
                 self.references[name] = picture.captions
                 self.number[name] = len(self.sha256)
             self.sha256.append(picture.sha256)

@@ -38,7 +38,8 @@ def protocol_scores(row: CaptionSet) -> dict[str, dict[str, float]]:
     - `END_COUNTED`: captions and references end with a word that always matches, as if the end mark of training were
       left in.
     - `FIRST_REFERENCE`: the first reference of each picture in place of all.
-    - `WITHOUT_A`: "a" removed from both sides, as in tutorials that drop one-letter words.
+    - `WITHOUT_A`: "a" removed from both sides, as in tutorials that drop one-letter words; pictures of which nothing is
+      left are left out.
     - `NO_BREVITY_PENALTY`: precisions alone; BLEU only.
     - `SENTENCE_MEAN`: mean of the BLEU of each caption, with 0.1 in place of zero matches: NLTK's `sentence_bleu` with
       `method1`. BLEU only.
@@ -69,6 +70,11 @@ def sentence_bleu(statistics: np.ndarray) -> np.ndarray:
 
 def _rewritten(row: CaptionSet, rewrite: Callable[[str], str]) -> dict[str, float]:
     def each(captions: TokenizedCaptions) -> TokenizedCaptions:
-        return {name: [rewrite(text) for text in texts] for name, texts in captions.items()}
+        return {name: [text for text in map(rewrite, texts) if text] for name, texts in captions.items()}
 
-    return scores_of(statistics_of(CaptionSet(each(row.hypotheses), each(row.references))))
+    hypotheses, references = each(row.hypotheses), each(row.references)
+    scored = [name for name in hypotheses if hypotheses[name] and references[name]]
+    if not scored:
+        return {}
+    kept = CaptionSet({name: hypotheses[name] for name in scored}, {name: references[name] for name in scored})
+    return scores_of(statistics_of(kept))

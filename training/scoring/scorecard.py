@@ -38,7 +38,24 @@ def render(document: Mapping[str, Any]) -> str:
     lines += ["", document["signature"]]
     lines += [f"{name} is not given: {why}" for name, why in document["not_scored"].items()]
     lines += [f"{_LABELS[name].strip()}: left out, {why}" for name, why in document["rows_left_out"].items()]
+    lines += _without_words(document)
     return "\n".join(lines)
+
+
+def _without_words(document: Mapping[str, Any]) -> list[str]:
+    captions, references = document["captions_without_words"], document["references_without_words"]
+    lines = []
+    if captions:
+        pictures = "the picture is" if len(captions) == 1 else "their pictures are"
+        lines.append(f"{counted(len(captions), 'caption')} without a word, {pictures} not scored: {_first(captions)}")
+    if references:
+        count = sum(references.values())
+        lines.append(f"{counted(count, 'reference')} without a word left out: {_first(list(references))}")
+    return lines
+
+
+def _first(names: Sequence[str], shown: int = 3) -> str:
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
 def _heading(document: Mapping[str, Any]) -> str:

@@ -145,7 +145,7 @@ def measure(
       estimates: whose files are written.
       features: feature set with captions.
       split: which of its pictures train; None if that is not known.
-      why_no_training: reason for that.
+      why_no_training: why there is no row of training frequencies, where none of its pictures trains.
       output: directory for the file.
       themes: which sub-collections are compared; None for the defaults.
     """
@@ -167,15 +167,15 @@ def measure(
                 for name, estimate in read_estimates(estimates.paths[kind]):
                     matrix[place[name]] = people.row(estimate)
                 rows[kind] = fidelity(people, matrix, themes=themes)
-        if split is None:
+        rates = training_rates(
+            captions
+            for path in features.shard_paths()
+            for sha256, uris, captions in described_pictures(path)
+            if captions and split is not None and split.of(sha256, uris) == TRAIN
+        )
+        if not rates:
             left_out[TRAINING] = why_no_training
         else:
-            rates = training_rates(
-                captions
-                for path in features.shard_paths()
-                for sha256, uris, captions in described_pictures(path)
-                if captions and split.of(sha256, uris) == TRAIN
-            )
             rows[TRAINING] = fidelity(people, np.tile(people.row(rates), (len(people.names), 1)), themes=themes)
         captions = min(map(len, people.captions))
         for number in range(captions if captions > 1 else 0):

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.data.dataset import DescribedPicture, Scan, pictures_of, read_pictures, scan, training_batches
+from training.data.dataset import (
+    DescribedPicture,
+    Scan,
+    described_pictures,
+    pictures_of,
+    read_pictures,
+    records_of,
+    scan,
+    training_batches,
+    training_references,
+)
 from training.data.feature_set import load_feature_set
 from training.data.splits import DEV, Split
 from training.data.tfrecords import checked
@@ -111,8 +121,8 @@ def test_captions_are_cut_ended_and_filled_up_and_pictures_with_fewer_have_empty
     first = int(np.argmax(values.numpy().sum(axis=1)))  # the picture whose feature is not zero
     assert values.dtype == tf.float16 and ids.dtype == tf.int32
     assert values.numpy()[first].tolist() == feature.tolist()
-    assert ids.numpy()[first].tolist() == [[4, 5, 4, UNKNOWN, END], [4, 5, END, 0, 0], [END, 0, 0, 0, 0]]
-    assert ids.numpy()[1 - first].tolist() == [[4, END, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+    assert ids.numpy()[first].tolist() == [[4, 5, 4, UNKNOWN, END], [4, 5, END, 0, 0]]
+    assert ids.numpy()[1 - first].tolist() == [[4, END, 0, 0, 0], [0, 0, 0, 0, 0]]
 
 
 def test_scan_counts_pictures_captions_and_training_words_by_split(tmp_path, record, write_features):
@@ -128,6 +138,40 @@ def test_scan_counts_pictures_captions_and_training_words_by_split(tmp_path, rec
     assert scan(features, split) == Scan(
         word_counts=Counter({"a": 2, "cat": 2}), lengths=Counter({2: 2}), words=words, train_captions=2, **pictures
     )
+
+
+@pytest.fixture
+def stored(tmp_path, record, write_features):
+    """A training picture and one that judges, with captions as an earlier captionbeam stored them."""
+    captions = ("<start> a dog <end>", ".", "\U0001f415", "สุนัข", *["a cat"] * 20_000)
+    return write_features(tmp_path, [[record("p", captions=captions), record("judge", captions=("a dog", "!"))]])
+
+
+def test_marks_words_and_number_of_stored_captions_are_checked_wherever_they_are_read(stored):
+    kept = ("a dog", "สุนัข", *["a cat"] * 98)
+    (path,) = stored.shard_paths()
+    assert [captions for *_, captions in described_pictures(path)] == [kept, ("a dog",)]
+    assert [record.captions for record in records_of(stored, lambda *_: True)] == [kept, ("a dog",)]
+    assert [(picture.captions, picture.wordless) for picture, _ in pictures_of(stored, lambda *_: True)] == [
+        (kept, 2),
+        (("a dog",), 1),
+    ]
+    ((_, ids),) = training_batches(stored, ALL_TRAIN, Vocabulary(("a",)), 2, max_words=4, seed=0, epoch=0)
+    assert ids.shape == (1, 100, 3)
+    assert len(next(training_references(stored, ALL_TRAIN, Vocabulary(("a",)), max_words=4))) == 100
+
+
+def test_scan_counts_what_was_wrong_with_captions(stored):
+    found = scan(stored, ALL_TRAIN)
+    assert found.train_captions == 100 and found.lengths == {2: 99, 1: 1}
+    assert found.faults == {"captions_with_marks": 1, "captions_without_words": 3, "captions_over_limit": 19_902}
+    assert found.unspaced == {"Thai": 1}
+
+
+def test_a_picture_whose_captions_have_no_word_counts_as_one_without(tmp_path, record, write_features):
+    shard = [record("p"), record("q", captions=(".", "<s> </s>")), record("judge")]
+    found = scan(write_features(tmp_path, [shard]), ALL_TRAIN)
+    assert (found.train_pictures, found.without_caption, found.dev_pictures) == (1, 1, 1)
 
 
 def test_pictures_that_judge_come_with_features_names_and_captions(numbered):

@@ -27,6 +27,8 @@ FULL = {
         "nearest_training_picture": {"pictures": 2000, "scores": {"BLEU-1": 0.4, "CIDEr": 0.2}},
     },
     "rows_left_out": {},
+    "captions_without_words": [],
+    "references_without_words": {},
     "diversity": DIVERSITY,
     "protocols": {"COCO": {"BLEU-1": 0.6071, "CIDEr": 1.5}, "other": {"BLEU-1": 0.1}},
 }
@@ -91,3 +93,16 @@ CIDEr is not given: one picture
 nearest training picture's caption: left out, no list
 one human caption of each picture: left out, one caption"""
     )
+
+
+def test_what_has_no_word_is_named_last():
+    document = {**FULL, "captions_without_words": ["a.jpg"], "references_without_words": {"a.jpg": 1, "b.jpg": 2}}
+    assert render(document).splitlines()[-2:] == [
+        "1 caption without a word, the picture is not scored: a.jpg",
+        "3 references without a word left out: a.jpg, b.jpg",
+    ]
+    document |= {"captions_without_words": list("abcd"), "references_without_words": {"a.jpg": 1}}
+    assert render(document).splitlines()[-2:] == [
+        "4 captions without a word, their pictures are not scored: a, b, c, ...",
+        "1 reference without a word left out: a.jpg",
+    ]

@@ -25,7 +25,7 @@ def call(tmp_path, pooled_features):
             EvaluateOptions(
                 features=pooled_features.path,
                 list=str(Path(pooled_features.path) / "dev.txt"),
-                train_list=str(Path(pooled_features.path) / "train.txt"),
+                train_list=options.pop("train_list", str(Path(pooled_features.path) / "train.txt")),
                 output=str(tmp_path / "out"),
                 captioner=captioner.path,
                 words=True,
@@ -84,6 +84,18 @@ def test_without_a_head_the_rest_is_measured_and_the_lack_told(call, tmp_path, c
     assert document["rows_left_out"] == dict.fromkeys(("combined", "presence", "grounding"), NO_HEAD)
     assert f"presence: left out, {NO_HEAD}" in capsys.readouterr().out
     assert not (tmp_path / "out" / "estimates.jsonl").exists()
+
+
+def test_without_training_pictures_their_frequencies_are_left_out(call, tmp_path, capsys, tiny_captioner):
+    (tmp_path / "train.txt").write_text("gone.jpg\n")
+    document = call(tiny_captioner(words=WORDS, end_bias=2.0), train_list=str(tmp_path / "train.txt"))
+    assert "training_frequencies" not in document["rows"]
+    assert document["rows_left_out"]["training_frequencies"].startswith("no training picture with captions is in ")
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert list(scores["rows_left_out"]) == ["nearest_training_picture", "most_frequent_training_caption"]
+    printed = capsys.readouterr().out
+    assert "training_frequencies: left out, no training picture with captions is in " in printed
+    assert "most frequent training caption: left out, no training picture with captions is in " in printed
 
 
 def test_captions_from_elsewhere_have_no_words_to_estimate():
