@@ -106,7 +106,7 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
             summary = read_earlier(run.output)
         run.remove_replaced()
         run.remove_shards(dropped)
-        run.print_balance(summary["totals"])
+        run.print_balance(summary["totals"], summary["notes"])
         _print_summary(run.output, summary, decoder.min_confidence)
         if options.features and summary["captions"] != features.records:
             raise JobFailed(

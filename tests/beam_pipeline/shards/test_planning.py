@@ -104,7 +104,7 @@ def test_files_of_one_content_are_one_picture():
 
 def test_a_picture_in_many_files_keeps_a_bounded_number_of_captions(split_outputs):
     pictures = [Picture("aa", (file(f"/p/{number:03}.jpg"),), (f"dog {number}",)) for number in range(150)]
-    (merged,), counts, notes = split_outputs(merge_files(("aa", {"pictures": pictures, "done": []})))
+    (merged,), counts, notes = split_outputs(merge_files(("aa", {"pictures": pictures, "done": [], "places": []})))
     assert merged.captions == tuple(f"dog {number}" for number in range(100)) and len(merged.files) == 150
     assert counts == {"captions_over_limit": 50} and notes == [("captions_over_limit", "/p/000.jpg")]
 
