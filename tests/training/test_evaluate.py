@@ -255,7 +255,7 @@ def test_captions_and_references_without_words_are_left_out_of_all_scores_and_na
     assert document["diversity"]["mean_words"] == 2.5
     assert "human_against_the_other_references" not in document["rows"]
     printed = capsys.readouterr().out
-    assert "1 caption without a word, the picture is not scored: cat.jpg\n" in printed
+    assert "1 caption without a word left out, the picture is not scored: cat.jpg\n" in printed
     assert "4 references without a word left out: bird.jpg, dot.jpg, dots.jpg\n" in printed
 
 

@@ -98,11 +98,11 @@ one human caption of each picture: left out, one caption"""
 def test_what_has_no_word_is_named_last():
     document = {**FULL, "captions_without_words": ["a.jpg"], "references_without_words": {"a.jpg": 1, "b.jpg": 2}}
     assert render(document).splitlines()[-2:] == [
-        "1 caption without a word, the picture is not scored: a.jpg",
+        "1 caption without a word left out, the picture is not scored: a.jpg",
         "3 references without a word left out: a.jpg, b.jpg",
     ]
     document |= {"captions_without_words": list("abcd"), "references_without_words": {"a.jpg": 1}}
     assert render(document).splitlines()[-2:] == [
-        "4 captions without a word, their pictures are not scored: a, b, c, ...",
+        "4 captions without a word left out, their pictures are not scored: a, b, c, ...",
         "1 reference without a word left out: a.jpg",
     ]
