@@ -394,7 +394,7 @@ class DistinctPictures(beam.PTransform):
 
 
 def merge_files(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-    """Pictures of one file each and of one content -> one Picture, its files sorted by uri but links last, counts, notes.
+    """Pictures of one file each and of one content -> one Picture, its files by uri but links last, counts and notes.
 
     The captions of the first file are kept as they stand, a repeated row included. Those of further files are added
     where they are new, so that five captions listed under two names of one picture stay five. A picture gets at most

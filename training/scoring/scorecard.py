@@ -47,7 +47,8 @@ def _without_words(document: Mapping[str, Any]) -> list[str]:
     lines = []
     if captions:
         pictures = "the picture is" if len(captions) == 1 else "their pictures are"
-        lines.append(f"{counted(len(captions), 'caption')} without a word left out, {pictures} not scored: {_first(captions)}")
+        without = f"{counted(len(captions), 'caption')} without a word left out"
+        lines.append(f"{without}, {pictures} not scored: {_first(captions)}")
     if references:
         count = sum(references.values())
         lines.append(f"{counted(count, 'reference')} without a word left out: {_first(list(references))}")
