@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from beam_pipeline.commands.argument_parser import Parser, closest
 from beam_pipeline.commands.foreign_options import answer_to
 from beam_pipeline.commands.parser import STAGES, Stage, add_bare, build_parser, fill, stage_parser, takes_bare
-from beam_pipeline.runtime.interrupts import stoppable
+from beam_pipeline.runtime.interrupts import is_stopping, stoppable
 from beam_pipeline.runtime.logs import set_up_logging
 from beam_pipeline.runtime.memory import first_import
 from beam_pipeline.runtime.streams import set_up_streams
 from beam_pipeline.runtime.surroundings import settle_surroundings
 from beam_pipeline.runtime.text import escaped
+from beam_pipeline.runtime.unexpected import unexpected
 from training.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def _run(parser: ArgumentParser, stage: str, settings: dict[str, Any], rest: lis
             raise UserError(_unknown_option(stage, bare[0], []))
         add_bare(parser, stage, settings, bare)
         options = fill(known.options, settings)
+        from beam_pipeline.commands.check_inputs import check_output
+
+        check_output(options)
         if not flags:  # a mistyped option is named first, since a path may be missing because of it
             from beam_pipeline.commands.check_inputs import check_inputs
 
@@ -81,6 +85,11 @@ def _run(parser: ArgumentParser, stage: str, settings: dict[str, Any], rest: lis
         return error.exit_status
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if is_stopping():  # what an interrupt broke is no fault
+            return 130
+        print(escaped(f"captionbeam {stage}: {unexpected(error)}", kept=""), file=sys.stderr)
+        return 1
     return 0
 
 

@@ -255,7 +255,10 @@ def captions(tmp_path):
             rows = "".join(json.dumps(picture.to_json()) + "\n" for picture in pictures)
             (directory / shard.captions()).write_text(rows)
             (directory / shard.ledger()).write_bytes(to_jsonl(lines))
-        (directory / "summary.json").write_text(json.dumps({"pictures": 1, "made_with": {}, "evidence": []}))
+        totals = {"listed": 1, "done": 1, "duplicate": 0, "rejected": 0, "new_done": 1}
+        counts = dict.fromkeys(("captions", "pictures", "files", "words", "bigrams"), 1)
+        summary = {"made_with": {}, "totals": totals, "flags": {}, "evidence": [], "reference": None, **counts}
+        (directory / "summary.json").write_text(json.dumps(summary))
         for name in ("word_importance.parquet", "bigram_importance.parquet"):
             (directory / name).write_bytes(b"")
         return str(directory)

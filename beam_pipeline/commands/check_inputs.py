@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from typing import Any, TypeGuard
 
-from beam_pipeline.commands.directories import kind_of
+from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, kind_of, require_kind, require_output
 from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.options.results import CompareOptions, ExportOptions, ReportOptions
 from beam_pipeline.words.summary import read_summary
 from training.data.caption_files import read_captions, read_image_list
 from training.data.feature_set import load_feature_set
@@ -49,14 +50,32 @@ def check_inputs(options: Any) -> None:
         _check_images(options)
         _check_features(options.features)
         if _is_given(options.reference):
+            require_kind(options.reference, CAPTIONS, "--reference")
             read_summary(options.reference, "--reference")
         _check_weights(options.weights)
+    elif isinstance(options, ExportOptions | ReportOptions):
+        _check_captions(options.captions)
+    elif isinstance(options, CompareOptions):
+        for directory in (options.first, options.second):
+            _check_captions(directory)
     elif isinstance(options, VerifyOptions):
         if is_local(options.directory):
             kind_of(options.directory)
         _check_captioner(options.captioner)
         _check_features(options.features)
         _check_weights(options.weights)
+
+
+def check_output(options: Any) -> None:
+    """Options of a command -> nothing, unless its local output holds something else than the command makes.
+
+    Raises:
+      UserError: names what was found.
+    """
+    kinds = {ExtractOptions: FEATURES, TrainOptions: CAPTIONER, CaptionOptions: CAPTIONS}
+    kind = kinds.get(type(options))
+    if kind and is_local(options.output):
+        require_output(options.output, kind)
 
 
 def _is_given(path: str | None) -> TypeGuard[str]:
@@ -70,14 +89,21 @@ def _check_images(options: ExtractOptions | CaptionOptions) -> None:
         resolve_collection(local, options.remote_lists, options.exclude)
 
 
+def _check_captions(directory: str) -> None:
+    if is_local(directory):
+        require_kind(directory, CAPTIONS, "DIR")
+
+
 def _check_features(features: str | None) -> None:
     if _is_given(features):
+        require_kind(features, FEATURES, "--features")
         load_feature_set(features)
 
 
 def _check_captioner(captioner: str | None) -> None:
     for member in member_paths(captioner) if captioner else ():
         if _is_given(member):
+            require_kind(member, CAPTIONER, "--captioner")
             read_config(member)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,11 +12,23 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, parse_shard, unfinished_runs
-from beam_pipeline.words.summary import SUMMARY
+from beam_pipeline.words.summary import EVIDENCE, SUMMARY, TABLES
 from training import files
-from training.data.feature_set import MANIFEST
+from training.data.feature_set import INT8_ENCODER, MANIFEST, RANDOM_STATISTICS
 from training.errors import UserError
-from training.models.captioner_files import CONFIG
+from training.models.captioner_files import (
+    CHECKPOINTS,
+    CONFIDENCE,
+    CONFIDENCE_ARRAYS,
+    CONFIG,
+    LOG,
+    METRICS,
+    PRESENCE,
+    PRESENCE_TAIL,
+    PRESENCE_WORDS,
+    PROGRESS,
+    WEIGHTS,
+)
 from training.text.plurals import counted
 
 FEATURES, CAPTIONS, CAPTIONER = "feature set", "captions", "captioner"
@@ -35,6 +49,103 @@ def kind_of(directory: str) -> str:
         return CAPTIONER
     problem = "captionbeam made no file in it" if names else "no such directory, or it is empty"
     raise UserError(f"{directory}: {problem}; give a directory that extract, train or caption made")
+
+
+_MADE_BY = {FEATURES: "extract", CAPTIONS: "caption", CAPTIONER: "train"}
+
+
+def require_kind(directory: str, kind: str, option: str) -> None:
+    """Refuses an input directory that is of another kind; one that is of none is left to whoever reads it.
+
+    Args:
+      kind: FEATURES, CAPTIONS or CAPTIONER.
+      option: how the user named the directory, for the message.
+
+    Raises:
+      UserError: names the kind that was found.
+    """
+    found = _kind_or_none(directory)
+    if found not in (None, kind):
+        raise UserError(
+            f"{option} {directory}: holds {_WITH_ARTICLE[found]}, not {_WITH_ARTICLE[kind]}; give a directory that "
+            f"`captionbeam {_MADE_BY[kind]}` made"
+        )
+
+
+def require_output(directory: str, kind: str) -> None:
+    """Refuses an output directory that holds something else than what the command makes.
+
+    Args:
+      kind: FEATURES, CAPTIONS or CAPTIONER.
+
+    Raises:
+      UserError: names what was found.
+    """
+    found = _kind_or_none(directory)
+    if found == kind:
+        return
+    what = _WITH_ARTICLE[found] if found else _foreign(directory, kind)
+    if what:
+        raise UserError(f"--output {directory}: holds {what}, not {_WITH_ARTICLE[kind]}; choose another --output")
+
+
+_WITH_ARTICLE = {FEATURES: "a feature set", CAPTIONS: "captions", CAPTIONER: "a captioner"}
+
+
+def _kind_or_none(directory: str) -> str | None:
+    try:
+        return kind_of(directory)
+    except UserError:
+        return None
+
+
+def _foreign(directory: str, kind: str) -> str:
+    """What somebody else, or evaluate or demo, put into a local directory, in words; "" for nothing."""
+    if not storage.is_local(directory) or not os.path.isdir(directory):
+        return ""
+    with os.scandir(directory) as entries:
+        names = sorted(entry.name for entry in entries)
+    if "demo.json" in names:
+        return "a demo"
+    if "scores.json" in names:
+        return "scores"
+    for other in (FEATURES, CAPTIONS):  # of which somebody removed the manifest or the summary
+        if other != kind and any(parse_shard(name, _SHARDS[other]) for name in names):
+            return _WITH_ARTICLE[other]
+    foreign = [name for name in names if not (name.startswith(".") or name in _LEFT[kind] or _SHARD.match(name))]
+    return f"files that captionbeam did not make, such as {foreign[0]}" if foreign else ""
+
+
+_SHARDS = {FEATURES: "features", CAPTIONS: "captions"}
+_SHARD = re.compile("(features|captions|words|ledger)-[0-9]+-[0-9]+-of-|next-")
+# What a run that was stopped early leaves, or is left where the manifest, the summary or the settings were removed.
+_LEFT = {
+    FEATURES: {INT8_ENCODER, RANDOM_STATISTICS, "rejected.txt"},
+    CAPTIONS: {
+        EVIDENCE,
+        "rejected.txt",
+        "report.html",
+        "report_files",
+        "thumbnails.zip",
+        *(f"{name}.{ending}" for name in TABLES.values() for ending in ("csv", "parquet")),
+    },
+    CAPTIONER: {
+        CHECKPOINTS,
+        CONFIDENCE,
+        CONFIDENCE_ARRAYS,
+        INT8_ENCODER,
+        LOG,
+        METRICS,
+        PRESENCE,
+        PRESENCE_TAIL,
+        PRESENCE_WORDS,
+        PROGRESS,
+        RANDOM_STATISTICS,
+        WEIGHTS,
+        "vocabulary.txt",
+        "word_counts.json",
+    },
+}
 
 
 @dataclass(frozen=True)

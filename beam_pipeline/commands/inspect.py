@@ -14,8 +14,9 @@ from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, ki
 from beam_pipeline.options.directories import InspectOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
+from beam_pipeline.shards.manifest import read_manifest, require_ledgers
 from beam_pipeline.shards.shard_id import ShardId, content_part
-from beam_pipeline.words.summary import counted_shards, read_summary, read_table
+from beam_pipeline.words.summary import counted_shards, read_summary, read_table, sound_shards
 from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.errors import UserError
@@ -87,6 +88,7 @@ def _text(value: Any) -> str:
 
 def _features(directory: str) -> dict[str, Any]:
     features = load_feature_set(directory)
+    require_ledgers(features)
     size = sum(shard.size_bytes for shard in features.shards)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -146,7 +148,11 @@ def _captioner(directory: str) -> dict[str, Any]:
 def _picture(directory: str, kind: str, name: str) -> dict[str, Any]:
     if kind == CAPTIONER:
         raise UserError(f"{directory}: a captioner contains no pictures; give a feature set or captions")
-    committed = tuple(counted_shards(directory)) if kind == CAPTIONS else read_ledgers(directory).committed
+    if kind == CAPTIONS:
+        committed = tuple(sound_shards(directory))
+    else:
+        require_ledgers(read_manifest(directory))
+        committed = read_ledgers(directory).committed
     lines = sorted(_ledger_lines(directory, committed, name), key=lambda line: line.uri)
     contents = sorted({line.sha256 for line in lines})
     if not lines:

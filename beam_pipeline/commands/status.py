@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections.abc import Mapping
@@ -25,10 +24,9 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.balance import HOW_TO_RETRY
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
-from beam_pipeline.shards.manifest import read_manifest
-from beam_pipeline.words.summary import SUMMARY, shards_of_summary
+from beam_pipeline.shards.manifest import read_manifest, require_ledgers
+from beam_pipeline.words.summary import read_earlier, require_sizes, shards_of_summary
 from training.data.feature_set import INT8_ENCODER
-from training.errors import UserError
 from training.fitting.state import TrainingState, read_state
 from training.models.captioner_files import PRESENCE_WORDS, read_config, read_metrics
 from training.options import TrainOptions, with_defaults
@@ -68,6 +66,7 @@ _State = tuple[list[Entry], bool, list[str]]
 
 def _of_features(directory: str) -> _State:
     ledgers, manifest = read_ledgers(directory), read_manifest(directory)
+    require_ledgers(manifest)
     entries: list[Entry] = []
     command = ["captionbeam", "extract", "--images", "...", "--output", directory]
     unlisted = len(ledgers.committed)
@@ -91,12 +90,9 @@ def _of_features(directory: str) -> _State:
 
 
 def _of_captions(directory: str) -> _State:
-    path = storage.join(directory, SUMMARY)
-    try:
-        summary = json.loads(storage.read_bytes(path))
-        made_with = summary["made_with"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); run captionbeam caption again") from error
+    summary = read_earlier(directory)
+    made_with = summary["made_with"]
+    require_sizes(directory)
     ledgers = read_ledgers(directory)
     entries = [("made with", ", ".join(f"{name} {value}" for name, value in made_with.items()))]
     entries += _of_ledgers(ledgers)

@@ -21,7 +21,8 @@ from beam_pipeline.runtime.threads import batched
 from beam_pipeline.shards.encoding import encode_pixels
 from beam_pipeline.shards.feature_shard import read_features
 from beam_pipeline.shards.shard_id import ShardId
-from beam_pipeline.words.summary import counted_shards
+from beam_pipeline.words.shard_statistics import read_words
+from beam_pipeline.words.summary import counted_shards, sound_shards
 from training.data.feature_set import FEATURE_DTYPE
 from training.errors import UserError
 from training.models.captioner import load_captioner
@@ -52,6 +53,7 @@ def verify_captions(options: VerifyOptions, summary: dict[str, Any], findings: F
     for shard in shards:
         path = storage.join(directory, shard.captions())
         try:
+            sound_shards(directory, {shard})
             rows = list(read_captions(shard, directory))
         except UserError as error:
             findings.problems.append(str(error))
@@ -61,9 +63,7 @@ def verify_captions(options: VerifyOptions, summary: dict[str, Any], findings: F
                 f"{path}: cannot be read ({reason(error)}); remove {shard.ledger()} and run captionbeam caption again"
             )
             continue
-        words = storage.join(directory, shard.words())
-        if not storage.exists(words):
-            findings.problems.append(f"{words}: is missing; run captionbeam caption again")
+        findings.problems += _check_words(shard, directory)
         total += len(rows)
         findings.problems += check_ledger(path, [row.sha256 for row in rows], set(done_contents(directory, [shard])))
         if recaption:
@@ -74,6 +74,15 @@ def verify_captions(options: VerifyOptions, summary: dict[str, Any], findings: F
     if not findings.problems and total != len(done):
         findings.problems.append(f"{directory}: {captions}, but {counted(len(done), 'picture')} done by the ledgers")
     return f"{counted(len(shards), 'shard')} with {captions}"
+
+
+def _check_words(shard: ShardId, directory: str) -> list[str]:
+    """What is wrong with the word statistics of a shard, which the next run makes again."""
+    words = storage.join(directory, shard.words())
+    try:
+        return [] if read_words(shard, directory) else [f"{words}: is missing; run captionbeam caption again"]
+    except UserError as error:
+        return [str(error)]
 
 
 class _Recaption:

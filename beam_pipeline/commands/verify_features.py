@@ -17,6 +17,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.threads import batched
 from beam_pipeline.shards.encoding import encode_pixels
 from beam_pipeline.shards.feature_shard import read_feature_shard
+from beam_pipeline.shards.manifest import require_ledgers
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
 from training.data.feature_records import FeatureRecord
 from training.data.feature_set import REPAIR, FeatureSet, load_feature_set
@@ -55,11 +56,12 @@ def verify_features(options: VerifyOptions, findings: Findings, load: LoadEncode
         stored, sampled = [], []
         try:
             _check_file(features, shard)
+            require_ledgers(features, shard)
             for record in read_feature_shard(path):
                 stored.append(record.sha256)
                 if record.sha256 in sample:
                     sampled.append(record)
-        except JobFailed as error:
+        except UserError as error:
             findings.problems.append(str(error))
             continue
         findings.problems += check_ledger(path, stored, set(done_contents(features.path, [shard])))

@@ -19,7 +19,15 @@ from beam_pipeline.runtime.text import utf8
 from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
 from beam_pipeline.shards.shard_id import content_key
 from beam_pipeline.words.statistics import LIKELY_FALSE
-from beam_pipeline.words.summary import EVIDENCE, RENEW, counted_ledgers, counted_shards, read_table, result_path
+from beam_pipeline.words.summary import (
+    EVIDENCE,
+    RENEW,
+    counted_ledgers,
+    read_table,
+    require_result,
+    result_path,
+    sound_shards,
+)
 from beam_pipeline.words.terms import WORD
 from training.documents import Hex, Share, parse_lines
 
@@ -63,7 +71,7 @@ def sample_pictures(directory: str, most: int = PICTURES_SHOWN) -> list[ShownPic
 
     The lines of a shard are sorted by sha256, so only the beginning of each shard of a large collection is read.
     """
-    shards = counted_shards(directory)
+    shards = sound_shards(directory)
     heap: list[tuple[int, str]] = []
     pictures: dict[str, ShownPicture] = {}
     for shard in shards[:: -(-len(shards) // _SHARDS_READ) or 1]:
@@ -107,6 +115,7 @@ def read_examples(directory: str, most: int = WORDS_WITH_PICTURES) -> dict[str, 
     """Captions directory -> word -> its examples, for the most important words, in their order."""
     path = result_path(directory, EVIDENCE)
     examples: dict[str, WordExamples] = {}
+    require_result(directory, path)
     with storage.open_own(path) as lines:
         for row in parse_lines(lines, _EvidenceRow, path, RENEW):
             if row.kind != WORD or len(examples) == most:

@@ -20,7 +20,7 @@ from beam_pipeline.results.keywords import keywords_of
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import stem, uri_key, uri_of
 from beam_pipeline.shards.ledger import DUPLICATE, OUTCOMES, REJECTED, read_ledger
-from beam_pipeline.words.summary import counted_shards
+from beam_pipeline.words.summary import sound_shards
 from training.errors import JobFailed
 from training.models.flags import LOW
 from training.scratch import scratch_directory
@@ -104,7 +104,7 @@ class CaptionIndex:
         database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};")
         database.executescript(_SCHEMA)
         # In the order of the runs, so the newest line of a file counts.
-        for shard in counted_shards(directory):
+        for shard in sound_shards(directory):
             database.executemany(
                 "INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (_picture_row(picture, least_presence, min_confidence) for picture in read_captions(shard, directory)),

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import tempfile
-import traceback
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -15,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.grouping import GroupingOptions
 from beam_pipeline.runtime.interrupts import is_stopping
+from beam_pipeline.runtime.unexpected import written_trace
 from training.errors import JobFailed, UserError
 
 _LOCAL_RUNNER = "beam_pipeline.runtime.local_runner.LocalRunner"
@@ -64,13 +62,7 @@ def one_line(error: Exception) -> str:
     if full := _DISK_FULL.search(text):
         return f"the disk is full ({full[0]}); free some space and run again: finished shards are kept"
     cause = (_last_error_line(text) or type(error).__name__)[:300]
-    details = ""
-    with contextlib.suppress(OSError):  # no room for it
-        handle, path = tempfile.mkstemp(prefix="captionbeam-", suffix=".log")
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            traceback.print_exception(error, file=file)
-        details = f"details in {path}; "
-    return f"the pipeline failed: {cause}; {details}run again to continue from the finished shards"
+    return f"the pipeline failed: {cause}{written_trace(error)}; run again to continue from the finished shards"
 
 
 def _last_error_line(text: str) -> str:

@@ -76,7 +76,8 @@ def encode_shard(
         size_bytes, digest = 0, ""
     commit_shard(output, shard, lines)
     live_counts.add(SHARDS)
-    return Shard(shard.features(), records, captions, size_bytes, digest), lines
+    ledger_sha256 = storage.sha256(storage.join(output, shard.ledger()))
+    return Shard(shard.features(), records, captions, size_bytes, digest, ledger_sha256), lines
 
 
 def feature_record(encoded: EncodedPicture) -> FeatureRecord:

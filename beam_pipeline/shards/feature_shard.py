@@ -58,8 +58,10 @@ def summarize_shard(shard: ShardId, output: str) -> Shard:
       JobFailed: a record is damaged or cut short.
     """
     path = storage.join(output, shard.features())
+    ledger_sha256 = storage.sha256(storage.join(output, shard.ledger()))
     if not storage.exists(path):
-        return Shard(shard.features(), 0, 0, 0, "")
+        return Shard(shard.features(), 0, 0, 0, "", ledger_sha256)
     captions = [len(record.captions) for record in read_feature_shard(path)]
     with storage.local_copy(path) as local:
-        return Shard(shard.features(), len(captions), sum(captions), os.path.getsize(local), storage.sha256(local))
+        size_bytes, digest = os.path.getsize(local), storage.sha256(local)
+    return Shard(shard.features(), len(captions), sum(captions), size_bytes, digest, ledger_sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,9 +10,10 @@ from dataclasses import replace
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.balance import add_up
 from beam_pipeline.shards.results import Results
-from beam_pipeline.shards.shard_id import ShardId
+from beam_pipeline.shards.shard_id import ShardId, parse_shard
 from training.data import feature_set
-from training.data.feature_set import MANIFEST, FeatureSet, Shard
+from training.data.feature_set import MANIFEST, REPAIR, FeatureSet, Shard
+from training.documents import Damaged
 from training.errors import UserError
 
 log = logging.getLogger("captionbeam")
@@ -59,14 +61,44 @@ def damaged_shards(committed: Iterable[ShardId], manifest: FeatureSet | None, ha
     damaged = []
     for shard in committed:
         entry = entries.get(shard.features())
-        if entry is None or sizes.get(entry.name, 0) == entry.size_bytes:
+        if entry is None:
+            continue
+        if sizes.get(entry.name, 0) == entry.size_bytes and _has_its_ledger(manifest.path, shard, entry):
             continue
         if entry.captions and not has_captions:
             raise UserError(f"{manifest.path}: {entry.name} is damaged, and it held captions; give --captions again")
         size = sizes.get(entry.name, 0)
-        log.info("%s is damaged (%d bytes instead of %d) and is made again", entry.name, size, entry.size_bytes)
+        if size == entry.size_bytes:
+            log.info("%s is damaged, and its shard is made again", shard.ledger())
+        else:
+            log.info("%s is damaged (%d bytes instead of %d) and is made again", entry.name, size, entry.size_bytes)
         damaged.append(shard)
     return damaged
+
+
+def _has_its_ledger(directory: str, shard: ShardId, entry: Shard) -> bool:
+    path = storage.join(directory, shard.ledger())
+    return not entry.ledger_sha256 or not storage.exists(path) or storage.sha256(path) == entry.ledger_sha256
+
+
+def require_ledgers(manifest: FeatureSet | None, only: ShardId | None = None) -> None:
+    """Checks the ledgers of the shards that a manifest lists against their checksums, where they are known.
+
+    Args:
+      only: the one to check; None for all.
+
+    Raises:
+      UserError: a ledger has another checksum, or is a link.
+    """
+    for entry in manifest.shards if manifest else ():
+        shard = parse_shard(entry.name, "features")
+        if shard is None or only not in (None, shard):
+            continue
+        path = storage.join(manifest.path, shard.ledger()) if manifest else ""
+        with contextlib.suppress(FileNotFoundError):
+            storage.own_size(path)
+            if entry.ledger_sha256 and storage.sha256(path) != entry.ledger_sha256:
+                raise Damaged(path, "changed since it was written: it has another checksum", REPAIR)
 
 
 def split_by_manifest(

@@ -2,20 +2,70 @@
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
 from beam_pipeline.words.terms import BIGRAM, WORD
-from training.documents import Count, Damaged, Finite, as_kind
+from training.documents import Count, Damaged, FileName, Finite, Scalar, Sha256, Sha256OrNone, as_kind
 from training.errors import JobFailed, UserError
 
 SUMMARY = "summary.json"
 EVIDENCE = "word_evidence.jsonl"
 RENEW = "run the same captionbeam caption command again, which makes it again"
 TABLES = {WORD: "word_importance", BIGRAM: "bigram_importance"}  # kind of term -> name of its tables, without ending
+
+
+_MEND = "remove it and run the same captionbeam caption command again, which writes it anew"
+
+
+@dataclass(frozen=True)
+class _CountedShard:
+    name: FileName
+    size_bytes: Count
+    sha256: Sha256OrNone
+    ledger_sha256: Sha256OrNone = ""  # in summaries that name it
+
+
+@dataclass(frozen=True)
+class _Reference:
+    name: str
+    documents: Count
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Schema of `summary.json` before the first run has finished."""
+
+    made_with: dict[str, Scalar]
+
+
+@dataclass(frozen=True)
+class _Finished(_Begun):
+    """Schema of `summary.json`."""
+
+    totals: dict[str, Count]
+    captions: Count
+    pictures: Count
+    files: Count
+    flags: dict[str, Count]
+    words: Count
+    bigrams: Count
+    evidence: list[str]
+    reference: _Reference | None
+    evidence_missing: list[str] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    shards: list[_CountedShard] = field(default_factory=list)
+    results: dict[FileName, Sha256] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = [name for name in ("listed", "done", "duplicate", "rejected", "new_done") if name not in self.totals]
+        if missing:
+            raise ValueError(f"totals lack {', '.join(missing)}")
 
 
 class TableRow(TypedDict):
@@ -42,14 +92,10 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
     Raises:
       UserError: there is no summary, it is damaged, or the run that writes it has not finished.
     """
-    path = storage.join(directory, SUMMARY)
-    if not storage.exists(path):
+    summary = read_earlier(directory)
+    if not summary:
         raise UserError(f"{option} {directory}: no {SUMMARY} here; give a directory that `captionbeam caption` made")
-    try:
-        summary = json.loads(storage.read_bytes(path))
-        finished = "pictures" in summary
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); run captionbeam caption again") from error
+    finished = "pictures" in summary
     tables = [result_path(directory, f"{name}.parquet") for name in TABLES.values()]
     if not finished or not all(map(storage.exists, tables)):
         raise UserError(f"{option} {directory}: captioning has not finished; run captionbeam caption again")
@@ -63,6 +109,7 @@ def read_table(directory: str, kind: str) -> list[dict[str, Any]]:
       UserError: the table is damaged.
     """
     path = result_path(directory, f"{TABLES[kind]}.parquet")
+    require_result(directory, path)
     try:
         rows = read_parquet(path)
     except ValueError as error:
@@ -94,7 +141,57 @@ def counted_shards(directory: str) -> list[ShardId]:
             raise JobFailed(
                 f"{path}: is missing; run the same captionbeam caption command again: it makes the shard again"
             )
+    require_sizes(directory)
     return shards
+
+
+def require_sizes(directory: str) -> None:
+    """Raises UserError if the captions of a shard that the results count are not as long as they were; opens none."""
+    sizes = storage.list_directory(directory)
+    for entry in read_earlier(directory).get("shards", ()):
+        size = sizes.get(entry["name"], 0)
+        if size != entry["size_bytes"]:
+            raise _damaged_shard(directory, entry["name"], f"has {size:,} bytes in place of {entry['size_bytes']:,}")
+
+
+def sound_shards(directory: str, only: Collection[ShardId] | None = None) -> list[ShardId]:
+    """Captions directory -> its `counted_shards`, read, with the checksums that they were counted with.
+
+    Args:
+      only: shards to read; None for all.
+
+    Raises:
+      UserError: a file has another one.
+      JobFailed: a ledger is missing.
+    """
+    shards = counted_shards(directory)
+    for entry in read_earlier(directory).get("shards", ()):
+        shard = parse_shard(entry["name"], "captions")
+        if shard is None or (only is not None and shard not in only):
+            continue
+        for name, digest in ((entry["name"], entry["sha256"]), (shard.ledger(), entry.get("ledger_sha256", ""))):
+            path = storage.join(directory, name)
+            if digest and digest != digest_of(path):
+                raise _damaged_shard(directory, name, "changed since it was written: it has another checksum")
+    return shards
+
+
+def digest_of(path: str) -> str:
+    """Path of a file of a directory that captionbeam made -> its sha256 in hex; a link is not followed."""
+    storage.own_size(path)
+    return storage.sha256(path)
+
+
+def require_result(directory: str, path: str) -> None:
+    """Raises UserError if a result, such as a table, has another checksum than the summary says."""
+    digest = read_earlier(directory).get("results", {}).get(os.path.basename(path).removeprefix(next_name("")))
+    if digest and storage.exists(path) and digest != digest_of(path):
+        raise Damaged(path, "changed since it was written: it has another checksum", RENEW)
+
+
+def _damaged_shard(directory: str, name: str, fault: str) -> UserError:
+    mend = "run the same captionbeam caption command again, which makes its shard again"
+    return Damaged(storage.join(directory, name), fault, mend)
 
 
 def counted_ledgers(directory: str) -> list[str]:
@@ -121,4 +218,9 @@ def result_path(directory: str, name: str) -> str:
 def read_earlier(directory: str) -> dict[str, Any]:
     """Captions directory -> content of its `summary.json`, finished or not; empty where there is none."""
     path = storage.join(directory, SUMMARY)
-    return json.loads(storage.read_bytes(path)) if storage.exists(path) else {}
+    document = storage.read_document(path, dict[str, Any], _MEND)
+    if document is None:
+        return {}
+    kind: Any = _Finished if "pictures" in document else _Begun
+    as_kind(document, kind, path, _MEND)
+    return document

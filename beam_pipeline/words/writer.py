@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from beam_pipeline.words.reference import (
     training_reference,
 )
 from beam_pipeline.words.statistics import WordStatistics
-from beam_pipeline.words.summary import EVIDENCE, SUMMARY, TABLES, next_name, read_earlier
+from beam_pipeline.words.summary import EVIDENCE, SUMMARY, TABLES, digest_of, next_name, read_earlier
 from beam_pipeline.words.table import COLUMNS, Collection, evidence_lines, importance_table
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD, Term
 from training.errors import UserError
@@ -100,8 +99,12 @@ class ResultWriter:
             if shard not in committed:
                 continue
             path = storage.join(self.output, entry["name"])
-            if sizes.get(entry["name"]) != entry["size_bytes"] or storage.sha256(path) != entry["sha256"]:
+            ledger = storage.join(self.output, shard.ledger())
+            if sizes.get(entry["name"]) != entry["size_bytes"] or digest_of(path) != entry["sha256"]:
                 log.info("%s is damaged, and is made again", path)
+                damaged.append(shard)
+            elif entry.get("ledger_sha256") and digest_of(ledger) != entry["ledger_sha256"]:
+                log.info("%s is damaged, and its shard is made again", ledger)
                 damaged.append(shard)
         return damaged
 
@@ -163,6 +166,8 @@ class ResultWriter:
                 # One that was removed has no content, so that the next run makes it again.
                 digest = storage.sha256(storage.join(self.output, name)) if name in sizes else ""
                 entry = {"name": name, "size_bytes": sizes.get(name, 0), "sha256": digest}
+            if not entry.get("ledger_sha256"):
+                entry["ledger_sha256"] = storage.sha256(storage.join(self.output, shard.ledger()))
             entries.append(entry)
         return entries
 
@@ -180,7 +185,7 @@ class ResultWriter:
 
     def _write_summary(self, **content: Any) -> None:
         document = {"made_with": self.made_with} | content
-        self._write(SUMMARY, (json.dumps(document, indent=1) + "\n").encode())
+        storage.write_document(storage.join(self.output, SUMMARY), document)
 
 
 def _or_none(value: Any) -> Any:

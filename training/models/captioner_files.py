@@ -7,17 +7,18 @@ import hashlib
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from msgspec import Meta
 
-from training.array_files import parse_npz
 from training.data.feature_set import EncoderIdentity
 from training.documents import Count, Damaged, FileName, Number, Sha256
 from training.errors import UserError
 from training.models.model_config import ModelConfig
 from training.storage import exists, read_document, read_own
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WEIGHTS = "captioner.weights.h5"
 CONFIG = "config.json"
@@ -116,6 +117,8 @@ def read_arrays(path: str, sha256: str, renew: str) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: damaged ({error.strerror}); {renew}") from error
     if sha256 not in ("", hashlib.sha256(data).hexdigest()):
         raise Damaged(path, "damaged (changed since it was written)", renew)
+    from training.array_files import parse_npz
+
     return parse_npz(data, path, renew)
 
 

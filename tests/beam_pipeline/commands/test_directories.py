@@ -1,6 +1,15 @@
 import pytest
 
-from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, is_locked, kind_of, read_ledgers
+from beam_pipeline.commands.directories import (
+    CAPTIONER,
+    CAPTIONS,
+    FEATURES,
+    is_locked,
+    kind_of,
+    read_ledgers,
+    require_kind,
+    require_output,
+)
 from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
 from beam_pipeline.shards.shard_id import ShardId
 from training.errors import UserError
@@ -50,3 +59,56 @@ def test_a_lock_is_seen(tmp_path):
         assert is_locked(str(tmp_path)) is True
     assert is_locked(str(tmp_path)) is False
     assert is_locked("s3://bucket/captions") is None
+
+
+KINDS = {FEATURES: ["manifest.json"], CAPTIONS: ["summary.json"], CAPTIONER: ["config.json"]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        *((names, kind) for kind, names in KINDS.items()),
+        ([ShardId(1, 0, 1).captions(), ShardId(1, 0, 1).ledger()], CAPTIONS),
+        ([ShardId(1, 0, 1).features(), ShardId(1, 0, 1).ledger()], FEATURES),
+        (["holiday.jpg"], "files that captionbeam did not make, such as holiday.jpg"),
+        (["Documents/"], "files that captionbeam did not make, such as Documents"),
+        (["scores.json"], "scores"),
+        (["demo.json"], "a demo"),
+        ([".DS_Store", ".lock"], ""),
+        ([], ""),
+    ],
+)
+def test_an_output_of_another_kind_is_refused_by_the_name_of_what_it_holds(tmp_path, kind, names, found):
+    for name in names:
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).write_text("")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    if found in (kind, ""):
+        require_output(str(tmp_path), kind)
+        return
+    with pytest.raises(UserError, match=rf"^--output {tmp_path}: holds .*; choose another --output$") as refused:
+        require_output(str(tmp_path), kind)
+    assert found in str(refused.value) and sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_an_output_that_is_new_or_lost_its_summary_is_taken(tmp_path):
+    require_output(str(tmp_path / "new"), CAPTIONS)
+    shard = ShardId(1, 0, 1)
+    for name in (shard.captions(), shard.words(), shard.ledger(), "report.html", "thumbnails.zip", "rejected.txt"):
+        (tmp_path / name).write_text("")
+    require_output(str(tmp_path), CAPTIONS)
+
+
+@pytest.mark.parametrize("wanted", KINDS)
+@pytest.mark.parametrize("found", KINDS)
+def test_an_input_of_another_kind_is_refused(tmp_path, wanted, found):
+    (tmp_path / KINDS[found][0]).write_text("")
+    if wanted == found:
+        require_kind(str(tmp_path), wanted, "DIR")
+        return
+    with pytest.raises(UserError, match=rf"^DIR {tmp_path}: holds .*{found}, not .*{wanted}; give a directory that"):
+        require_kind(str(tmp_path), wanted, "DIR")
+
+
+def test_an_input_of_no_kind_is_left_to_its_reader(tmp_path):
+    require_kind(str(tmp_path / "none"), CAPTIONS, "DIR")

@@ -101,5 +101,5 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path):
 def test_damaged_captions_are_named(copy):
     directory = copy("captions")
     (directory / "summary.json").write_text("{")
-    with pytest.raises(UserError, match=r"summary.json: damaged .*; run captionbeam caption again"):
+    with pytest.raises(UserError, match=r"summary.json: not JSON .*; remove it and run the same captionbeam caption"):
         status(StatusOptions(str(directory)))

@@ -79,7 +79,7 @@ def test_every_file_that_shows_a_picture_has_a_row(run, photos, tmp_path, capsys
 
 
 @pytest.fixture
-def doubtful(tmp_path, captions, jpeg, colours):
+def doubtful(tmp_path, captions, jpeg, colours, edit_document):
     """Two pictures of different confidence, the second flagged and shown by two files: (folder, captions directory)."""
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -93,8 +93,8 @@ def doubtful(tmp_path, captions, jpeg, colours):
     ]
     lines = [line(folder / "dog.jpg", shas[0]), line(folder / "cat.jpg", shas[1])]
     directory = captions((pictures, [*lines, line(folder / "cat2.jpg", shas[1], DUPLICATE)]))
-    summary = {"pictures": 2, "made_with": {"confidence": "abc", "min_confidence": 0.5}, "evidence": []}
-    Path(directory, "summary.json").write_text(json.dumps(summary))
+    made_with = {"confidence": "abc", "min_confidence": 0.5}
+    edit_document(Path(directory, "summary.json"), pictures=2, made_with=made_with)
     return folder, directory
 
 

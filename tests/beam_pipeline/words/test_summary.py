@@ -36,5 +36,5 @@ def test_captions_that_are_not_finished_are_refused(word_tables, tmp_path):
 @pytest.mark.parametrize("content", ["{", "3"])
 def test_a_damaged_summary_is_named(tmp_path, content):
     (tmp_path / "summary.json").write_text(content)
-    with pytest.raises(UserError, match=r"summary.json: damaged \(.*\); run captionbeam caption again"):
+    with pytest.raises(UserError, match=r"summary.json: .*; remove it and run the same captionbeam caption"):
         read_summary(str(tmp_path), "DIR")
