@@ -164,7 +164,7 @@ def sound_shards(directory: str, only: Collection[ShardId] | None = None) -> lis
       UserError: a file has another one.
       JobFailed: a ledger is missing.
     """
-    shards = counted_shards(directory)
+    shards = counted_shards(directory) if only is None else sorted(only)
     for entry in read_earlier(directory).get("shards", ()):
         shard = parse_shard(entry["name"], "captions")
         if shard is None or (only is not None and shard not in only):

@@ -42,7 +42,8 @@ def test_records_stand_in_the_order_of_their_content(encode, jpeg, colours):
     contents = {f"{number}.jpg": jpeg(colour) for number, colour in enumerate(colours[:4])}
     output, shard, lines = encode({**contents, "broken.jpg": b"no image"})
     path = output / SHARD.features()
-    assert shard == Shard(path.name, 4, 4, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    digests = [hashlib.sha256((output / name).read_bytes()).hexdigest() for name in (path.name, SHARD.ledger())]
+    assert shard == Shard(path.name, 4, 4, path.stat().st_size, *digests)
     features = list(read_features(str(path)))
     assert [one.sha256 for one in features] == sorted(hashlib.sha256(data).hexdigest() for data in contents.values())
     for one in features:
@@ -54,7 +55,8 @@ def test_records_stand_in_the_order_of_their_content(encode, jpeg, colours):
 
 def test_a_shard_without_records_has_a_ledger_and_no_file(encode):
     output, shard, _ = encode({"broken.jpg": b"no image"})
-    assert shard == Shard(SHARD.features(), 0, 0, 0, "")
+    ledger_sha256 = hashlib.sha256((output / SHARD.ledger()).read_bytes()).hexdigest()
+    assert shard == Shard(SHARD.features(), 0, 0, 0, "", ledger_sha256)
     assert os.listdir(output) == [SHARD.ledger()]
     assert list(read_features(str(output / SHARD.features()))) == []
     assert summarize_shard(SHARD, str(output)) == shard
