@@ -51,3 +51,19 @@ def test_actions_of_the_public_ci_are_named_by_commit():
     used = re.findall(r"uses: (\S+)", workflow)
     assert used
     assert [action for action in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)] == []
+
+
+def test_nothing_is_installed_without_hashes_but_this_checkout():
+    """What is made here, the package and its wheel, has no hash; it is installed without what it needs."""
+    scripts = [ROOT / "run_local.sh", *(ROOT / ".ci").iterdir(), *(ROOT / ".github" / "workflows").iterdir()]
+    lines = chain.from_iterable(re.sub(r"\\\n", "", path.read_text(encoding="utf-8")).splitlines() for path in scripts)
+    installs = [line.strip() for line in lines if re.search(r"pip\"? install|pip_install ", line)]
+    unchecked = [line for line in installs if "--require-hashes" not in line and "--no-deps" not in line]
+
+    assert len(installs) > 5
+    assert unchecked == ['pip_install() { "$python" -m pip install --quiet --disable-pip-version-check "$@"; }']
+
+
+def test_the_public_ci_compares_what_is_installed_with_known_vulnerabilities():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert "pip-audit --requirement installed.txt --no-deps --disable-pip" in workflow

@@ -2,6 +2,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import stat
 import threading
 
@@ -16,6 +17,7 @@ from training.files import (
     new_file,
     refuse_links,
     remove_temporary_files,
+    replace_file,
     temporary_name,
     writing,
 )
@@ -42,6 +44,31 @@ def test_a_new_file_appears_whole_with_the_usual_permissions(tmp_path):
         os.umask(before)
     assert path.read_text() == "new" and stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_file_is_flushed_to_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(("fsync", os.fstat(handle).st_ino)))
+    replace = os.replace
+    monkeypatch.setattr(
+        os, "replace", lambda old, new: (done.append(("replace", os.stat(old).st_ino)), replace(old, new))
+    )
+    with new_file(str(tmp_path / "a.txt")) as temporary, open(temporary, "w") as file:
+        file.write("new")
+    inode = (tmp_path / "a.txt").stat().st_ino
+    assert done == [("fsync", inode), ("replace", inode)]
+
+
+@pytest.mark.parametrize("write", [lambda path: new_file(path).__enter__(), lambda path: replace_file(path, b"new")])
+def test_a_temporary_name_is_random_and_no_link_in_its_place_is_opened(tmp_path, monkeypatch, write):
+    name = temporary_name()
+    assert re.fullmatch(r"\.captionbeam-[0-9a-f]{16}\.tmp", name) and name != temporary_name()
+    monkeypatch.setattr(files, "temporary_name", lambda: name)
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(FileExistsError):
+        write(str(tmp_path / "a.txt"))
+    assert (tmp_path / "precious").read_text() == "mine" and (tmp_path / name).is_symlink()
 
 
 def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):

@@ -55,8 +55,9 @@ def test_a_line_holds_only_what_the_captioner_gives():
 def test_pictures_survive_their_file(tmp_path_factory, pictures):
     directory = tmp_path_factory.mktemp("captions")
     shard = ShardId(1, 0, 1)
-    (directory / shard.captions()).write_text("".join(map(caption_line, pictures)))
-    assert list(read_captions(shard, str(directory))) == pictures
+    text = "".join(map(caption_line, pictures))
+    (directory / shard.captions()).write_text(text)
+    assert list(read_captions(shard, str(directory))) == pictures and text.isascii()
 
 
 @pytest.mark.parametrize(

@@ -437,7 +437,7 @@ def test_nothing_is_written_where_the_captioned_picture_is_not(
         export(ExportOptions(directory, form, in_place=True))
     changed = {name for name, data in everything(tmp_path).items() if before.get(name) != data}
     changed.discard("captions/exported_texts.jsonl")
-    assert changed == {"there.jpg" if form == "metadata" else f"there.{form}"}
+    assert changed == {"there.jpg" if form == "metadata" else f"there.{form}"} and not (tmp_path / "gone").exists()
     for uri in absent:
         assert f"{uri}: " in caplog.text
 

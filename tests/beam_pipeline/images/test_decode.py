@@ -70,6 +70,12 @@ def test_what_is_no_image_says_so(data, reason):
         decode_image(data)
 
 
+def test_nothing_of_another_file_is_told():
+    with pytest.raises(UnreadableImage) as refused:
+        decode_image(b"root:x:0:0:root:/root:/bin/bash\n")
+    assert str(refused.value) == "not an image of a known format, or its header is broken"
+
+
 ORIENTED = {  # EXIF orientation -> how the stored picture must be turned to stand upright
     2: [Image.Transpose.FLIP_LEFT_RIGHT],
     3: [Image.Transpose.ROTATE_180],

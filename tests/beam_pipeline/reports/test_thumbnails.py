@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beam_pipeline.images.decode import DecodedImage
+from beam_pipeline.inputs.reader import PictureReader
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
 from beam_pipeline.reports.thumbnails import SIDE, ThumbnailStore, Wanted, make_thumbnails, thumbnail, update_thumbnails
 
@@ -49,9 +50,14 @@ def test_the_store_does_not_change_where_nothing_is_missing(good, tmp_path):
     assert (tmp_path / "thumbnails.zip").stat().st_mtime_ns == before
 
 
-def test_a_remote_picture_is_opened_only_where_that_is_allowed(tmp_path):
-    update_thumbnails(str(tmp_path), [Wanted("a" * 64, "nowhere://x.jpg")], DEFAULT_DECODE_LIMITS, remote=False)
-    assert not (tmp_path / "thumbnails.zip").exists()
+def test_a_remote_picture_is_opened_only_where_that_is_allowed(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(PictureReader, "read", lambda self, uri, limit: opened.append(uri) or b"no picture")
+    addresses = ["nowhere://x.jpg", "nowhere://x.zip!/x.jpg"]
+    for remote, expected in ((False, []), (True, addresses)):
+        wanted = [Wanted(letter * 64, uri) for letter, uri in zip("ab", addresses, strict=True)]
+        update_thumbnails(str(tmp_path), wanted, DEFAULT_DECODE_LIMITS, remote)
+        assert sorted(opened) == expected and not (tmp_path / "thumbnails.zip").exists()
 
 
 def test_a_picture_that_is_missing_or_has_changed_has_no_thumbnail(good):

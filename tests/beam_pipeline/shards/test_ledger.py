@@ -19,7 +19,7 @@ def test_ledgers_survive_writing_and_reading(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
     path.write_bytes(to_jsonl(written))
     assert list(read_ledger(str(path))) == written
-    assert path.read_bytes().count(b"\n") == len(written)
+    assert path.read_bytes().count(b"\n") == len(written) and path.read_bytes().isascii()
 
 
 def test_the_last_run_has_the_last_word(tmp_path):
