@@ -153,7 +153,8 @@ def test_train_and_caption_on_s3(store, tmp_path):
     captionbeam("caption", *inputs, "--output", f"{BUCKET}/captions")
     assert store.refused - before > 5
 
-    there = {folder: download(folder, tmp_path / "there") for folder in ("features", "captioner", "captions")}
+    folders = {"features": "photos/features", "captioner": "captioner", "captions": "captions"}
+    there = {name: download(folder, tmp_path / "there") for name, folder in folders.items()}
     here = {folder: str(tmp_path / "here" / folder) for folder in ("captioner", "captions")}
     train(TrainOptions(there["features"], here["captioner"], model="merge", epochs=1, batch_size=4))
     assert load_captioner(here["captioner"]).model_id == load_captioner(there["captioner"]).model_id
