@@ -21,6 +21,7 @@ from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.errors import UserError
 from training.models.captioner_files import CONFIG_SCHEMA_VERSION, METRICS, read_config, read_metrics
+from training.text.plurals import counted
 
 TOP_WORDS = 10
 ROWS_SHOWN = 20
@@ -160,7 +161,8 @@ def _picture(directory: str, kind: str, name: str) -> dict[str, Any]:
     if len(contents) > 1:
         examples = ", ".join(line.uri for line in lines[:3])
         raise UserError(
-            f"{directory}: {name} stands for {len(contents)} pictures ({examples}, ...); give a whole address or sha256"
+            f"{directory}: {name} stands for {counted(len(contents), 'picture')} ({examples}, ...); give a whole "
+            "address or sha256"
         )
     files = [
         {"uri": line.uri, "outcome": line.outcome, "reason": f"{line.stage} {line.reason}".strip()} for line in lines

@@ -70,7 +70,7 @@ def verify_features(options: VerifyOptions, findings: Findings, load: LoadEncode
             _compare(sampled, encoder, replace(options.decode_limits, views=features.augment), findings)
     pictures = counted(records, "picture")
     if not findings.problems and records != len(done):
-        findings.problems.append(f"{features.path}: {pictures} in shards, but {len(done):,} done by the ledgers")
+        findings.problems.append(f"{features.path}: shards with {pictures}, but {len(done):,} done by the ledgers")
     return f"{counted(len(listed), 'shard')} with {pictures}"
 
 

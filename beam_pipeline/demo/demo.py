@@ -52,7 +52,7 @@ def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
     collection = os.path.join(output, "collection")
     _refuse_other_settings(output, {"pictures": options.pictures, "seed": options.seed, "weights": weights})
 
-    _heading(f"Drawing {options.pictures:,} scenes into {collection}")
+    _heading(f"Drawing {counted(options.pictures, 'scene')} into {collection}")
     truth = os.path.join(collection, "truth.jsonl")  # written last, so the collection is complete
     scenes = read_truth(truth) if os.path.exists(truth) else draw_collection(collection, options.pictures, options.seed)
 

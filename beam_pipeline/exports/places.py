@@ -19,6 +19,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.replaced_file import NotReplaceable, replaced_file
 from beam_pipeline.runtime.text import utf8
 from training.files import remove_temporary_files
+from training.text.plurals import counted
 
 MAX_BYTES = 32 << 20  # of a sidecar; those with the masks of a raw developer take a few MB
 
@@ -85,7 +86,7 @@ class Places:
             raise NotReplaceable(f"{path} is {kind}; it is left alone")
         if status.st_size > max_bytes:
             raise NotReplaceable(
-                f"{path} has {status.st_size:,} bytes, which no file of captions has; it is left alone"
+                f"{path} has {counted(status.st_size, 'byte')}, which no file of captions has; it is left alone"
             )
         return storage.read_bytes(path)
 

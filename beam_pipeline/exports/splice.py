@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from beam_pipeline.inputs.image_content import APP1, PNG_XMP, XMP_START, is_xmp
 from beam_pipeline.inputs.picture_parts import JPEG, PNG, SCAN, WEBP, CutShort, Part, directories, form_of, parts
+from training.text.plurals import counted
 
 _LONGEST_SEGMENT = 65_533
 _EXIF, _PHOTOSHOP = b"Exif\0\0", b"Photoshop 3.0\0"
@@ -88,7 +89,9 @@ def with_xmp(data: bytes, packet: bytes | None) -> bytes:
 
 def _segment(marker: bytes, content: bytes) -> bytes:
     if len(content) > _LONGEST_SEGMENT:
-        raise DoesNotFit(f"would have metadata of {len(content):,} bytes in one piece, more than a JPEG segment holds")
+        raise DoesNotFit(
+            f"would have metadata of {counted(len(content), 'byte')} in one piece, more than a JPEG segment holds"
+        )
     return b"\xff" + marker + struct.pack(">H", len(content) + 2) + content
 
 

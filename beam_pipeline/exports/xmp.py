@@ -13,6 +13,7 @@ from lxml import etree
 
 from beam_pipeline.exports.mark import XMP_LISTS, XMP_TEXTS, Mark, mark_from_text, mark_to_text
 from beam_pipeline.inputs.written_mark import IMAGE, NAMESPACE, PREFIX, SHA256
+from training.text.plurals import counted
 
 DEFAULT_LANGUAGE = "x-default"
 MOST_BYTES = 32 << 20
@@ -72,7 +73,7 @@ class Packet:
         self.is_new = data is None
         data = _EMPTY.encode() if data is None else data
         if len(data) > MOST_BYTES:
-            raise UnreadableXmp(f"its XMP has {len(data):,} bytes, more than {MOST_BYTES:,}")
+            raise UnreadableXmp(f"its XMP has {counted(len(data), 'byte')}, more than {MOST_BYTES:,}")
         self._encoding = _encoding(data)
         try:
             text = data.decode(self._encoding).rstrip("\0")

@@ -19,6 +19,7 @@ from beam_pipeline.images.decode import INPUT_SIZE, DecodedImage, UnreadableImag
 from beam_pipeline.images.decoder_process import ABOUT, start_decoder
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.isolated_process import IsolatedProcess, ProcessDied, Refused, RequestLimits
+from training.text.plurals import counted
 
 _CLOCK_SECONDS_PER_PROCESSOR_SECOND = 10  # a decoder on a busy machine is slow by the clock and no fault of its picture
 # Memory that one decoder may ask the system for, beyond what the process itself takes.
@@ -88,7 +89,7 @@ class ImageDecoderPool:
     def _reject_slow(self, death: ProcessDied) -> None:
         if death.too_slow:
             raise UnreadableImage(
-                f"took more than {self.limits.max_seconds:g} seconds to decode; --max-seconds raises the limit"
+                f"took more than {counted(self.limits.max_seconds, 'second')} to decode; --max-seconds raises the limit"
             ) from death
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from beam_pipeline.inputs.written_mark import MarkSearch, states_before
 from beam_pipeline.inputs.zip import list_zip, zip_blocks
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import reason
+from training.text.plurals import counted
 
 _BLOCK = 1 << 20
 
@@ -75,10 +76,10 @@ def read_blocks(input_file: InputFile, max_bytes: int) -> Iterator[bytes]:
         if size > max_bytes:
             raise TooLarge(None, max_bytes)
         if input_file.member and size_is_known and size > input_file.size:
-            raise UnreadableMember(f"has more than the {input_file.size} bytes that its archive says")
+            raise UnreadableMember(f"has more than the {counted(input_file.size, 'byte')} that its archive says")
         yield block
     if input_file.member and size_is_known and size < input_file.size:
-        raise UnreadableMember(f"has {size} of the {input_file.size} bytes that its archive says")
+        raise UnreadableMember(f"has {size:,} of the {counted(input_file.size, 'byte')} that its archive says")
 
 
 def _blocks(input_file: InputFile) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import uri_key
+from training.text.plurals import counted
 
 UNKNOWN = -1  # size or modification time of a file that could not be asked
 _LOCALITIES = 4096
@@ -100,8 +101,8 @@ class TooLarge(OSError):
     """
 
     def __init__(self, size: int | None, max_bytes: int):
-        have = f"{size} bytes" if size else f"more than {max_bytes} bytes"
-        super().__init__(f"{have}, over the limit of {max_bytes}; --max-bytes raises it")
+        have = counted(size, "byte") if size else f"more than {counted(max_bytes, 'byte')}"
+        super().__init__(f"{have}, over the limit of {max_bytes:,}; --max-bytes raises it")
 
 
 def is_container(path: str) -> bool:

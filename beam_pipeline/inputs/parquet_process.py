@@ -19,6 +19,7 @@ from beam_pipeline.inputs.input_file import CAPTION_KEYS, LARGEST_CAPTION, clean
 from beam_pipeline.runtime.isolated_process import Handler, Refused
 from beam_pipeline.runtime.text import why
 from training.files import open_regular
+from training.text.plurals import counted
 
 NO_PICTURES = "no column with pictures"
 DONE, NEEDS, NOTHING = b"done", b"needs", b"nothing"  # first part of an answer
@@ -337,7 +338,7 @@ def _labels(file: _File, group: int, row: int) -> bytes:
     read = dict(zip(leaves, file.labels.rows(group, row, ROWS), strict=True))
     size = sum(array.nbytes for array in read.values())
     if size > _LARGEST_ANSWER:
-        raise Refused(f"the names and captions of {ROWS:,} rows take {size:,} bytes")
+        raise Refused(f"the names and captions of {ROWS:,} rows take {counted(size, 'byte')}")
     left_out = 0
     labels = []
     for place in range(len(read[leaves[0]])):

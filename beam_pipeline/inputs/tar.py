@@ -29,6 +29,7 @@ from beam_pipeline.inputs.archives import (
 )
 from beam_pipeline.inputs.input_file import InputFile, Member
 from beam_pipeline.runtime import storage
+from training.text.plurals import counted
 
 _BLOCK = tarfile.BLOCKSIZE
 _PIECE = 1 << 20  # bytes that are read at once in search of the next header
@@ -116,7 +117,7 @@ class _Extension:
     def read(self, file: BinaryIO, info: tarfile.TarInfo, offset: int) -> None:
         """Takes in the header `info`, whose content begins at `offset`."""
         if info.size > _LARGEST_EXTENSION:
-            raise DamagedArchive(f"a header of {info.size:,} bytes")
+            raise DamagedArchive(f"a header of {counted(info.size, 'byte')}")
         file.seek(offset)
         content = file.read(info.size)
         if len(content) < info.size:
@@ -247,7 +248,7 @@ def _next_header(file: BinaryIO, position: int, end: int) -> int:
         with contextlib.suppress(tarfile.TarError):
             tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
             return candidate
-    raise DamagedArchive(f"{end - position:,} bytes follow its end and are no tar")
+    raise DamagedArchive(f"what follows its end ({counted(end - position, 'byte')}) is no tar")
 
 
 def _next_data(file: BinaryIO, position: int, end: int) -> int:

@@ -116,7 +116,7 @@ def _records(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
         if not _is_sound(header[:8], header[8:]):
             raise UnreadableMember("the size of a record has a wrong checksum")
         if size > _LARGEST_RECORD:
-            raise UnreadableMember(f"a record of {size:,} bytes")
+            raise UnreadableMember(f"a record of {counted(size, 'byte')}")
         offset += _HEADER.size
         if offset + size + _CHECKSUM.size > end:  # before anything of it is read
             raise UnreadableMember("it ends within a record")

@@ -266,16 +266,16 @@ def _parts(file: BinaryIO) -> Iterator[_Directory | str]:
             directory, after = last
             directories += 1
             if after:
-                found.append(f"{after:,} bytes follow its end and are not read")
+                found.append(f"what follows its end ({counted(after, 'byte')}) is not read")
             found.append(directory)
             end = directory.shift
         file.seek(0)
         if not directories:
             found.append("not a zip archive, or cut (no directory of members)")
         elif end and file.read(4) == b"PK\x03\x04":
-            found.append(f"its first {end:,} bytes are members without a directory and are not read")
+            found.append(f"its beginning ({counted(end, 'byte')}) holds members without a directory and is not read")
     except DamagedArchive as error:
-        found.append(f"its first {end:,} bytes are not read ({error})" if directories else str(error))
+        found.append(f"its beginning ({counted(end, 'byte')}) is not read ({error})" if directories else str(error))
     return reversed(found)
 
 

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 
 from training import files
+from training.text.plurals import counted
 
 
 class NotReplaceable(OSError):
@@ -60,7 +61,9 @@ def _require_replaceable(path: str, status: os.stat_result) -> None:
         raise NotReplaceable("is no regular file; it is left alone")
     # Another name of the file would keep the old content, and writing into the file itself could be cut short.
     if status.st_nlink > 1:
-        raise NotReplaceable(f"has {status.st_nlink} hard links, which would no longer be one file; it is left alone")
+        raise NotReplaceable(
+            f"has {counted(status.st_nlink, 'hard link')}, which would no longer be one file; it is left alone"
+        )
     # A rename would go through, but who takes away the right to write means it. To root every file is writable.
     if not (status.st_mode & 0o222 and os.access(path, os.W_OK)):
         raise NotReplaceable("is read-only; it is left alone")

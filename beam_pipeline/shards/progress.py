@@ -111,8 +111,9 @@ def progress_line(state: ProgressState, speed: float | None) -> str:
         return f"{counted(state.position, 'input')} found"
     if state.activity == "loading":
         return f"{counted(state.position, 'new input')} read, loading the models"
-    done = f"{state.position:,}" if state.total is None else f"{state.position:,} of {state.total:,}"
-    parts = [f"{done} new inputs read" if state.activity else done]
+    done = "" if state.total is None else f"{state.position:,} of "
+    of = state.position if state.total is None else state.total
+    parts = [f"{done}{counted(of, 'new input')} read" if state.activity else f"{done}{of:,}"]
     if speed:
         parts.append(f"{speed:.1f} img/s" if speed < 100 else f"{speed:,.0f} img/s")
     if speed and state.total is not None and state.position < state.total:

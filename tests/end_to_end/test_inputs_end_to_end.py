@@ -114,7 +114,7 @@ def test_hostile_pictures_cost_a_line_each_and_not_the_job(run_extract, good, mo
         "crash.jpg": ("decode", "crashes its decoder (signal 11, segmentation fault)"),
         "sleep.jpg": ("decode", "took more than 0.5 seconds to decode; --max-seconds raises the limit"),
         "allocate.jpg": ("decode", "does not fit in memory when decoded"),
-        "large.jpg": ("read", "100001 bytes, over the limit of 100000; --max-bytes raises it"),
+        "large.jpg": ("read", "100,001 bytes, over the limit of 100,000; --max-bytes raises it"),
     }
 
 
@@ -178,7 +178,7 @@ def test_a_file_that_changes_before_it_is_hashed_is_rejected(tmp_path, how):
         picture.problem
         == {
             "gone": "no such file or directory",
-            "grown": "more than 2000 bytes, over the limit of 2000; --max-bytes raises it",
+            "grown": "more than 2,000 bytes, over the limit of 2,000; --max-bytes raises it",
         }[how]
     )
 

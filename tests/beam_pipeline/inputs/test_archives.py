@@ -240,7 +240,7 @@ def test_a_large_member_is_refused_unread(write):
     path = write([("a.jpg", bytes(2 * MAX_BYTES))])
     (file,) = members_of(path)[0].values()
     os.remove(path)
-    with pytest.raises(TooLarge, match="2097152 bytes, over the limit of 1048576; --max-bytes raises it"):
+    with pytest.raises(TooLarge, match="2,097,152 bytes, over the limit of 1,048,576; --max-bytes raises it"):
         fingerprint(file, MAX_BYTES)
 
 

@@ -21,7 +21,7 @@ def test_a_file_is_read_in_blocks_up_to_the_limit(tmp_path):
     path.write_bytes(bytes(3 << 20))
     file = stat_file(str(path))
     assert [len(block) for block in read_blocks(file, 3 << 20)] == [1 << 20] * 3
-    with pytest.raises(TooLarge, match="3145728 bytes, over the limit of 3145727"):
+    with pytest.raises(TooLarge, match="3,145,728 bytes, over the limit of 3,145,727"):
         read_input(file, (3 << 20) - 1)
 
 

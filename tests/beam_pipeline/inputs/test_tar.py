@@ -91,7 +91,7 @@ def test_what_follows_the_end_and_is_no_tar_is_named(members_of, tmp_path):
         "a.jpg": b"x",
         str(
             tmp_path / "a.tar"
-        ): "damaged after 1 member, the rest is not read (12 bytes follow its end and are no tar)",
+        ): "damaged after 1 member, the rest is not read (what follows its end (12 bytes) is no tar)",
     }
 
 

@@ -95,8 +95,10 @@ def test_large_forms_are_read(members_of, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        pytest.param(A + b"more", "4 bytes follow its end and are not read", id="after"),
-        pytest.param(B[:40] + A, "its first 40 bytes are members without a directory and are not read", id="before"),
+        pytest.param(A + b"more", "what follows its end (4 bytes) is not read", id="after"),
+        pytest.param(
+            B[:40] + A, "its beginning (40 bytes) holds members without a directory and is not read", id="before"
+        ),
         pytest.param(
             patched(patched(A, "<H", 10, 7), "<H", 8, 7),
             "its directory has 1 member and says 7",
