@@ -21,7 +21,7 @@ def numbers_before_plurals(tree: ast.AST) -> list[str]:
         for value, behind in zip(text.values, text.values[1:], strict=False):
             if isinstance(value, ast.FormattedValue) and isinstance(behind, ast.Constant):
                 expression = ast.unparse(value.value)
-                is_number = not re.fullmatch(r"_?[A-Z_]+|.*counted\(.*|.*(list|features|CONFIG)", expression)
+                is_number = not re.fullmatch(r"_?[A-Z_]+|.*counted\(.*|.*(list|features|CONFIG)|.*mean_.*", expression)
                 if is_number and AFTER_A_NUMBER.match(behind.value):
                     found.append(expression + behind.value)
     return found

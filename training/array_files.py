@@ -55,7 +55,7 @@ def _array(data: bytes) -> np.ndarray:
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, _, dtype = read_header[version](stream)
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
-        raise ValueError(f"{len(data) - stream.tell():,} bytes for an array {dtype} {list(shape)}")
+        raise ValueError(f"not as large as an array {dtype} {list(shape)}")
     array = np.load(io.BytesIO(data), allow_pickle=False)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("a number in it is not finite")
@@ -107,7 +107,7 @@ def _require_plain(file: Any) -> None:
             elif entry.dtype.kind not in "fiub" and entry.dtype.kind != "S":
                 raise ValueError(f"{key!r} holds no numbers")
             elif entry.size and entry.id.get_storage_size() < entry.nbytes:
-                raise ValueError(f"{key!r} would take {entry.nbytes:,} bytes of memory and has fewer in the file")
+                raise ValueError(f"{key!r} is larger in memory than in the file")
 
 
 def _one_line(error: Exception) -> str:

@@ -147,7 +147,7 @@ def _raise(where: str, mend: str, fault: str) -> NoReturn:
 
 def _decode(data: bytes, fault: Callable[[str], NoReturn]) -> Any:
     if len(data) > MOST_BYTES:
-        fault(f"has {len(data):,} bytes, more than {MOST_BYTES:,}")
+        fault(f"larger than {MOST_BYTES:,} bytes")
     try:
         return _DECODER.decode(data.decode())
     except UnicodeDecodeError as error:

@@ -148,7 +148,7 @@ class FeatureSet:
             except FileNotFoundError:
                 raise JobFailed(f"{path}: the manifest names this shard but it is missing; {REPAIR}") from None
             if size != shard.size_bytes:
-                state = "is empty" if size == 0 else f"has {size} bytes"
+                state = "is empty" if size == 0 else f"has {counted(size, 'byte')}"
                 raise JobFailed(f"{path}: shard {state} where the manifest says {shard.size_bytes}; {REPAIR}")
             paths.append(path)
         return paths
@@ -206,7 +206,9 @@ def parse_manifest(directory: str, data: bytes) -> FeatureSet:
     manifest = parse_document(data, _Manifest, where, _MEND, SCHEMA_VERSION)
     for shard in manifest.shards:
         if shard.records * _RECORD_BYTES > shard.size_bytes:
-            raise Damaged(where, f"{shard.name}: {shard.records:,} records in {shard.size_bytes:,} bytes", _MEND)
+            raise Damaged(
+                where, f"{shard.name}: {counted(shard.records, 'record')} in {counted(shard.size_bytes, 'byte')}", _MEND
+            )
     names = Counter(shard.name for shard in manifest.shards)
     if twice := next((name for name, times in names.items() if times > 1), None):
         raise Damaged(where, f"{twice} is there twice", _MEND)

@@ -27,6 +27,7 @@ from training.models.familiarity import Familiarity
 from training.models.flags import COPIED, REPEATS, UNLIKE
 from training.models.presence import TINY
 from training.storage import read_document, remove, write_bytes, write_document
+from training.text.plurals import counted
 from training.text.words import caption_words
 
 SCHEMA_VERSION = 1
@@ -297,9 +298,9 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
     with damage_reported(path, _RENEW):
         arrays = {name: stored[name] for name in ("weights", "copies", "fitted", "mean", "directions")}
         if arrays["weights"].shape != (len(words),) or arrays["mean"].shape != (channels,):
-            raise ValueError(f"does not fit {len(words)} words and {channels} channels")
+            raise ValueError(f"does not fit {counted(len(words), 'word')} and {counted(channels, 'channel')}")
         if arrays["directions"].ndim != 2 or arrays["directions"].shape[1] != channels:
-            raise ValueError(f"does not fit {channels} channels")
+            raise ValueError(f"does not fit {counted(channels, 'channel')}")
     whole = read_document(posixpath.join(directory, CONFIDENCE), dict[str, Any], _RENEW) or {}
     decisive = json.dumps([words, spread, whole["calibration"], model_id], sort_keys=True).encode()
     digest = hashlib.sha256(decisive + b"".join(arrays[name].tobytes() for name in sorted(arrays)))

@@ -33,6 +33,7 @@ from training.models.captioner_files import (
     read_arrays,
 )
 from training.storage import read_document, remove, write_bytes, write_document
+from training.text.plurals import counted
 
 SCHEMA_VERSION = 2
 _CELL = 2  # positions of the grid that a cell is wide and high
@@ -153,7 +154,7 @@ def load_presence(directory: str) -> PresenceHead | None:
         ]
         fits = [array.shape for array in arrays.values()] == shapes and (shift is None or shift.shape == (len(words),))
         if 2 * hidden != members * pooled or not fits:
-            raise ValueError(f"does not fit the {len(words)} words of {PRESENCE_WORDS}")
+            raise ValueError(f"does not fit the {counted(len(words), 'word')} of {PRESENCE_WORDS}")
     return PresenceHead(words=words, rare=rare, pool_shift=shift, **arrays)
 
 
