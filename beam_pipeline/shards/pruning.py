@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, PCollection
@@ -30,7 +30,7 @@ class KeptPicture:
 
     Attributes:
       sha256: hex digest of the content; where it could not be read, that of the file's uri.
-      lines: ledger line of each of its files, sorted by uri, as they will stand.
+      lines: ledger line of each of its files as they will stand, sorted by uri, but links last.
       stored: names of the ledgers that call it done, sorted; the first is that of the shard that holds it.
     """
 
@@ -81,8 +81,22 @@ class PlanPrune(beam.PTransform):
         return outputs_of(shards, lines, pictures)
 
 
+class KeptLine(NamedTuple):
+    """The newest ledger line of a file that is kept.
+
+    Attributes:
+      line: as it stands.
+      is_listed: whether the file is listed; else nobody knows whether it is still there.
+      is_link: whether it was found as a link to a file.
+    """
+
+    line: LedgerLine
+    is_listed: bool
+    is_link: bool
+
+
 class KeepListed(beam.PTransform):
-    """InputFile -> Outputs of (content, (LedgerLine, whether its file is listed)): the newest line of what is kept.
+    """InputFile -> Outputs of (content, KeptLine).
 
     A file is kept if it is listed and unchanged, or if nobody knows whether it is still there. Counts `listed`.
 
@@ -106,7 +120,7 @@ class KeepListed(beam.PTransform):
 
 
 def keep_line(group: tuple[bytes, dict[str, Iterable[Any]]], unreadable: Container[bytes]) -> Iterator[Any]:
-    """Listed inputs and ledger lines of one uri -> (content, (its newest line, whether it is listed)), if it is kept.
+    """Listed inputs and ledger lines of one uri -> (content, KeptLine), if it is kept; counts it if it is listed.
 
     Args:
       unreadable: see `is_gone`.
@@ -120,19 +134,18 @@ def keep_line(group: tuple[bytes, dict[str, Iterable[Any]]], unreadable: Contain
     if files:
         yield count("listed")
     content = line.sha256 if line.outcome != REJECTED or line.sha256 else hashlib.sha256(key).hexdigest()
-    yield content, (line, bool(files))
+    yield content, KeptLine(line, bool(files), any(file.is_link for file in files))
 
 
 def keep_picture(group: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
     """Kept lines of one content, and the ledgers that call it done -> KeptPicture; counts each listed file's outcome.
 
-    The first of its files, by uri, is done and the others are duplicates, whatever they were before.
+    The first of its files, by uri but links last, is done and the others are duplicates, whatever they were before.
     """
     sha256, grouped = group
-    found = sorted(grouped["lines"], key=lambda kept: kept[0].uri)
     lines: list[LedgerLine] = []
     outcome = DONE
-    for line, listed in found:
+    for line, listed, _ in sorted(grouped["lines"], key=lambda kept: (kept.is_link, kept.line.uri)):
         if line.outcome != REJECTED:
             line, outcome = replace(line, outcome=outcome), DUPLICATE
         lines.append(line)

@@ -31,6 +31,7 @@ def change(good: Path, noisy_jpeg) -> None:
     (good / "02.jpg").unlink()
     (good / "bad.jpg").unlink(missing_ok=True)
     (good / "01.jpg").write_bytes(noisy_jpeg(1))
+    (good / "0link.jpg").symlink_to("18.jpg")  # sorts first too, but is a link
     (good / "000.jpg").write_bytes((good / "19.jpg").read_bytes())  # sorts before the file that was captioned
     (good / "copy.jpg").unlink(missing_ok=True)
     (good / "new.jpg").write_bytes(noisy_jpeg(2))
