@@ -10,9 +10,9 @@ import numpy as np
 
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.shard_id import ShardId
-from training.data.feature_records import FeatureRecord, deserialize
+from training.data.feature_records import FeatureRecord
 from training.data.feature_set import Shard
-from training.data.tfrecords import read_records
+from training.data.tfrecords import read_features as read_records
 
 
 class PictureFeature(NamedTuple):
@@ -38,7 +38,7 @@ def read_feature_shard(path: str) -> Iterator[FeatureRecord]:
     if not storage.exists(path):
         return
     with storage.local_copy(path) as local:
-        yield from map(deserialize, read_records(local, path))
+        yield from read_records(local, path)
 
 
 def read_features(path: str) -> Iterator[PictureFeature]:

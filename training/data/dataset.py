@@ -16,7 +16,7 @@ import tensorflow as tf
 from training.data import feature_records as records
 from training.data.feature_set import REPAIR, FeatureSet
 from training.data.splits import DEV, OUTSIDE, TRAIN, Selection, Split, decode_uris
-from training.data.tfrecords import read_records
+from training.data.tfrecords import read_features, read_records
 from training.errors import JobFailed, UserError
 from training.text.human_captions import WORDLESS, usable_captions
 from training.text.plurals import counted
@@ -269,6 +269,6 @@ def records_of(features: FeatureSet, selection: Selection) -> Iterator[records.F
 
 def _stored_records(features: FeatureSet, selection: Selection) -> Iterator[records.FeatureRecord]:
     for path in features.shard_paths():
-        for record in map(records.deserialize, read_records(path)):
+        for record in read_features(path):
             if selection(record.sha256, record.uris):
                 yield record

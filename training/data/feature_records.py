@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from training.data.feature_set import FEATURE_DTYPE, FEATURE_SHAPES
 
@@ -111,7 +112,25 @@ def parse(serialized: tf.Tensor, feature_kind: str) -> dict[str, tf.Tensor]:
 
 
 def deserialize(serialized: bytes) -> FeatureRecord:
-    """Bytes of a `tf.train.Example` -> FeatureRecord; the inverse of `serialize`, outside tf.data."""
+    """Bytes of a `tf.train.Example` -> FeatureRecord; the inverse of `serialize`, outside tf.data.
+
+    Raises:
+      ValueError: a field is missing, of another shape or type, or holds a number that is not finite.
+    """
+    try:
+        record = _deserialize(serialized)
+    except (DecodeError, IndexError, TypeError, OverflowError) as error:
+        raise ValueError(f"not a record of features ({error})") from error
+    if record.feature.shape not in FEATURE_SHAPES.values() or record.feature.dtype != FEATURE_DTYPE:
+        raise ValueError(f"a feature {record.feature.dtype} {list(record.feature.shape)}")
+    if not all(np.isfinite(array).all() for array in (record.feature, record.views) if array is not None):
+        raise ValueError("a number in a feature is not finite")
+    if not record.uris or min(record.width, record.height) < 1:
+        raise ValueError("a picture without a place or a size")
+    return record
+
+
+def _deserialize(serialized: bytes) -> FeatureRecord:
     fields = tf.train.Example.FromString(serialized).features.feature
     shape, dtype = tuple(fields[SHAPE].int64_list.value), fields[DTYPE].bytes_list.value[0].decode()
     feature, views = (np.frombuffer(b"".join(fields[name].bytes_list.value), dtype=dtype) for name in (BYTES, VIEWS))

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from training.data.feature_records import FeatureRecord, deserialize
 from training.data.feature_set import REPAIR
 from training.errors import JobFailed
 
@@ -29,6 +30,19 @@ def read_records(path: str, name: str | None = None) -> Iterator[bytes]:
             yield record.numpy()
     except _DAMAGE as error:
         raise _damaged(name or path) from error
+
+
+def read_features(path: str, name: str | None = None) -> Iterator[FeatureRecord]:
+    """Shard -> its records, parsed and checked, in order; see `read_records`.
+
+    Raises:
+      JobFailed: a record is damaged or cut short, or holds something else.
+    """
+    for number, record in enumerate(read_records(path, name), start=1):
+        try:
+            yield deserialize(record)
+        except ValueError as error:
+            raise JobFailed(f"{name or path}: damaged shard (record {number:,}: {error}); {REPAIR}") from error
 
 
 def checked(dataset: tf.data.Dataset, paths: Sequence[str]) -> Iterator[Any]:

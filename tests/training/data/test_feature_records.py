@@ -38,3 +38,19 @@ def test_a_record_without_captions_and_views_has_none(record, kind):
     again = deserialize(serialize(record("silent", captions=(), kind=kind)))
     assert again.captions == () and again.views is None
     assert len(parse(serialize(again), kind)["views"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"feature": np.full(2048, np.nan, np.float16)}, "not finite"),
+        ({"feature": np.full(2048, np.inf, np.float16)}, "not finite"),
+        ({"feature": np.zeros(2047, np.float16)}, r"a feature float16 \[2047\]"),
+        ({"feature": np.zeros(2048, np.float32)}, r"a feature float32 \[2048\]"),
+        ({"width": -1}, "without a place or a size"),
+        ({"uris": ()}, "without a place or a size"),
+    ],
+)
+def test_wrong_numbers_in_a_record_are_told(record, changed, told):
+    with pytest.raises(ValueError, match=told):
+        deserialize(serialize(replace(record("a"), **changed)))
