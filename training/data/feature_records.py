@@ -100,6 +100,7 @@ def parse(serialized: tf.Tensor, feature_kind: str) -> dict[str, tf.Tensor]:
     shape, dtype = FEATURE_SHAPES[feature_kind], tf.as_dtype(FEATURE_DTYPE)
     feature = tf.reshape(tf.io.decode_raw(fields[BYTES], dtype), shape)
     views = tf.reshape(tf.io.decode_raw(fields[VIEWS], dtype), [-1, *shape])
+    feature, views = (tf.debugging.check_numerics(values, "not finite") for values in (feature, views))
     return {
         SHA256: fields[SHA256],
         URI: tf.sparse.to_dense(fields[URI]),

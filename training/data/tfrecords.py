@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -55,16 +55,17 @@ def checked(dataset: tf.data.Dataset, paths: Sequence[str]) -> Iterator[Any]:
         yield from dataset
     except _DAMAGE as error:
         # TensorFlow does not say which file it was reading.
-        raise _damaged(next(filter(_is_damaged, paths), posixpath.dirname(paths[0]))) from error
+        damaged = (path for read in (read_records, read_features) for path in paths if _is_damaged(path, read))
+        raise _damaged(next(damaged, posixpath.dirname(paths[0]))) from error
 
 
 def _damaged(path: str) -> JobFailed:
     return JobFailed(f"{path}: damaged shard; {REPAIR}")
 
 
-def _is_damaged(path: str) -> bool:
+def _is_damaged(path: str, read: Callable[[str], Iterator[Any]]) -> bool:
     try:
-        for _ in read_records(path):
+        for _ in read(path):
             pass
     except JobFailed:
         return True
