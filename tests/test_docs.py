@@ -1,5 +1,7 @@
 """The README stays short, and what README and documentation name exists."""
 
+import ast
+import functools
 import re
 from pathlib import Path
 
@@ -10,7 +12,8 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE_BLOCK = re.compile(r"^(?: {4}|\t)[^\n]*$|^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
-PATH_IN_CODE = re.compile(r"`((?:beam_pipeline|training|tests|benchmarks|docs)/[\w./-]+)`")
+PATH_IN_CODE = re.compile(r"`((?:beam_pipeline|training|tests|benchmarks|docs)/[\w./-]+)(?:::(\w+))?`")
+CLAIMS = [ROOT / "docs" / "explanation" / name for name in ("security.md", "reliability.md")]
 
 
 def test_the_readme_has_at_most_1000_words():
@@ -36,9 +39,33 @@ def test_links_lead_to_files_and_headings_that_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_files_of_the_repository_that_a_page_names_exist(page):
+def test_files_and_tests_of_the_repository_that_a_page_names_exist(page):
     named = PATH_IN_CODE.findall(page.read_text(encoding="utf-8"))
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    missing = [path for path, _ in named if not (ROOT / path).exists()]
+    missing += [f"{path}::{name}" for path, name in named if name and name not in functions(ROOT / path)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", CLAIMS, ids=lambda page: page.name)
+def test_every_row_of_claims_names_a_test(page):
+    rows = re.findall(r"^\|.*\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    heads = [number for number, row in enumerate(rows) if re.fullmatch(r"[|-]+", row)]
+    claims = [row for number, row in enumerate(rows) if number not in heads and number + 1 not in heads]
+    assert len(claims) > 15
+    assert [row for row in claims if not names_a_test(row)] == []
+
+
+def names_a_test(row: str) -> bool:
+    """Whether the last cell of a row names at least one file of tests, or a test in it."""
+    paths = [path for path, _ in PATH_IN_CODE.findall(row.rstrip("|").rpartition("|")[2])]
+    return any(Path(path).name.startswith("test_") for path in paths)
+
+
+@functools.lru_cache
+def functions(path: Path) -> set[str]:
+    """Python file -> names of the functions in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 def test_pages_that_the_code_names_exist():

@@ -3,6 +3,7 @@ import pytest
 from beam_pipeline.inputs.containers import fingerprint, fingerprint_and_states
 from beam_pipeline.inputs.image_content import content_digest
 from beam_pipeline.inputs.input_file import InputFile
+from beam_pipeline.inputs.reader import require_unchanged
 from beam_pipeline.inputs.written_mark import MarkSearch, states_before
 
 FIRST, SECOND = "a" * 64, "b" * 64
@@ -49,3 +50,10 @@ def test_a_file_is_hashed_and_searched_at_once(tmp_path, jpeg, colours):
         (tmp_path / "a.jpg").write_bytes(data)
         file = InputFile(str(tmp_path / "a.jpg"), len(data), 1.0)
         assert fingerprint_and_states(file, 1 << 20) == (fingerprint(file, 1 << 20), states)
+
+
+def test_a_marked_file_is_taken_for_the_image_that_its_mark_names_alone(jpeg, colours):
+    data = marked(jpeg(colours[0]))
+    assert require_unchanged(data, FIRST) == data
+    with pytest.raises(OSError, match="changed since it was captioned"):
+        require_unchanged(data, SECOND)
