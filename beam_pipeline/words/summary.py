@@ -13,6 +13,7 @@ from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
 from beam_pipeline.words.terms import BIGRAM, WORD
 from training.documents import Count, Damaged, FileName, Finite, Scalar, Sha256, Sha256OrNone, as_kind
 from training.errors import JobFailed, UserError
+from training.text.plurals import counted
 
 SUMMARY = "summary.json"
 EVIDENCE = "word_evidence.jsonl"
@@ -151,7 +152,9 @@ def require_sizes(directory: str) -> None:
     for entry in read_earlier(directory).get("shards", ()):
         size = sizes.get(entry["name"], 0)
         if size != entry["size_bytes"]:
-            raise _damaged_shard(directory, entry["name"], f"has {size:,} bytes in place of {entry['size_bytes']:,}")
+            raise _damaged_shard(
+                directory, entry["name"], f"has {counted(size, 'byte')} in place of {entry['size_bytes']:,}"
+            )
 
 
 def sound_shards(directory: str, only: Collection[ShardId] | None = None) -> list[ShardId]:
