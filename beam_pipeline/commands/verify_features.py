@@ -19,6 +19,7 @@ from beam_pipeline.shards.encoding import encode_pixels
 from beam_pipeline.shards.feature_shard import read_feature_shard
 from beam_pipeline.shards.manifest import require_ledgers
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
+from training.data.damage import damaged
 from training.data.feature_records import FeatureRecord
 from training.data.feature_set import REPAIR, FeatureSet, load_feature_set
 from training.errors import JobFailed, UserError
@@ -84,7 +85,7 @@ def _check_file(features: FeatureSet, shard: ShardId) -> None:
     if not exists:
         raise JobFailed(f"{path}: is missing; {REPAIR}")
     if storage.sha256(path) != entry.sha256:
-        raise JobFailed(f"{path}: its checksum is not that of the manifest; remove it, and {REPAIR}")
+        raise damaged(path, "its checksum is not that of the manifest")
 
 
 def _encoder_of(features: FeatureSet, weights: str | None, load: LoadEncoder) -> Encoder:

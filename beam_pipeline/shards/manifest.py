@@ -12,6 +12,7 @@ from beam_pipeline.shards.balance import add_up
 from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId, parse_shard
 from training.data import feature_set
+from training.data.damage import NOTE_SUFFIX
 from training.data.feature_set import MANIFEST, REPAIR, FeatureSet, Shard
 from training.documents import Damaged
 from training.errors import UserError
@@ -63,17 +64,27 @@ def damaged_shards(committed: Iterable[ShardId], manifest: FeatureSet | None, ha
         entry = entries.get(shard.features())
         if entry is None:
             continue
-        if sizes.get(entry.name, 0) == entry.size_bytes and _has_its_ledger(manifest.path, shard, entry):
+        noted = entry.name + NOTE_SUFFIX in sizes and not _is_sound(manifest.path, entry)
+        if sizes.get(entry.name, 0) == entry.size_bytes and not noted and _has_its_ledger(manifest.path, shard, entry):
             continue
         if entry.captions and not has_captions:
             raise UserError(f"{manifest.path}: {entry.name} is damaged, and it held captions; give --captions again")
         size = sizes.get(entry.name, 0)
         if size == entry.size_bytes:
-            log.info("%s is damaged, and its shard is made again", shard.ledger())
+            log.info("%s is damaged, and its shard is made again", entry.name if noted else shard.ledger())
         else:
             log.info("%s is damaged (%d bytes instead of %d) and is made again", entry.name, size, entry.size_bytes)
         damaged.append(shard)
     return damaged
+
+
+def _is_sound(directory: str, entry: Shard) -> bool:
+    """Whether a shard that a reader found damaged is as it was written; the note of the reader is removed then."""
+    path = storage.join(directory, entry.name)
+    if storage.exists(path) and storage.sha256(path) == entry.sha256:
+        storage.remove(path + NOTE_SUFFIX)
+        return True
+    return False
 
 
 def _has_its_ledger(directory: str, shard: ShardId, entry: Shard) -> bool:

@@ -22,6 +22,7 @@ from beam_pipeline.shards.output_directory import Standing, begin_prune, exclusi
 from beam_pipeline.shards.progress import ProgressDisplay
 from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId, ledger_paths, replaced_files, unfinished_prune_files
+from training.data.damage import NOTE_SUFFIX
 
 REJECTED_LIST = "rejected.txt"
 
@@ -74,6 +75,7 @@ class Run(contextlib.AbstractContextManager["Run"]):
         """Removes the ledgers of committed shards, so that the pipeline makes these shards again."""
         for shard in shards:
             storage.remove(storage.join(self.output, shard.ledger()))
+            storage.remove(storage.join(self.output, shard.features() + NOTE_SUFFIX))
         self.standing = read_standing(self.output)
 
     def needs_prune(self, totals: Mapping[str, int]) -> bool:

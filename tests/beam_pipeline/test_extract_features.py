@@ -9,6 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from beam_pipeline.commands.verify import verify
+from beam_pipeline.options.directories import VerifyOptions
+from beam_pipeline.shards.feature_shard import read_feature_shard
 from beam_pipeline.shards.ledger import read_ledger
 from beam_pipeline.shards.shard_id import ledger_paths
 from training.data.feature_records import deserialize
@@ -138,6 +141,26 @@ def test_a_cut_shard_alone_is_made_again(run_extract, encoder, contents_of):
     run_extract()
     assert encoder.calls == features.shards[1].records
     assert contents_of(features.path)[features.shards[1].name] == whole[features.shards[1].name]
+
+
+def test_a_shard_damaged_inside_is_made_again_by_the_command_that_its_reader_names(run_extract, encoder, contents_of):
+    features = run_extract()
+    whole = contents_of(features.path)
+    damaged = features.shards[1].name
+    path = Path(features.path, damaged)
+    data = bytearray(path.read_bytes())
+    data[100:110] = b"\xff" * 10
+    path.write_bytes(data)
+    with pytest.raises(JobFailed, match=rf"{damaged}: damaged shard; run the same `captionbeam extract` command again"):
+        list(read_feature_shard(str(path)))
+    with pytest.raises(JobFailed, match="1 problem"):
+        verify(VerifyOptions(features.path, sample=0))
+    run_extract()
+    assert encoder.calls == features.shards[1].records
+    assert contents_of(features.path).keys() == whole.keys(), "the note is gone"
+    assert path.read_bytes() == whole[damaged]
+    run_extract()
+    assert encoder.calls == 0
 
 
 def test_a_touched_file_stays_done_and_is_not_encoded_again(run_extract, good, encoder):

@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from training.data.damage import damaged
 from training.data.feature_records import FeatureRecord, deserialize
-from training.data.feature_set import REPAIR
 from training.errors import JobFailed
 
 _DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
@@ -29,7 +29,7 @@ def read_records(path: str, name: str | None = None) -> Iterator[bytes]:
         for record in tf.data.TFRecordDataset(path):
             yield record.numpy()
     except _DAMAGE as error:
-        raise _damaged(name or path) from error
+        raise damaged(name or path) from error
 
 
 def read_features(path: str, name: str | None = None) -> Iterator[FeatureRecord]:
@@ -42,7 +42,7 @@ def read_features(path: str, name: str | None = None) -> Iterator[FeatureRecord]
         try:
             yield deserialize(record)
         except ValueError as error:
-            raise JobFailed(f"{name or path}: damaged shard (record {number:,}: {error}); {REPAIR}") from error
+            raise damaged(name or path, f"damaged shard (record {number:,}: {error})") from error
 
 
 def checked(dataset: tf.data.Dataset, paths: Sequence[str]) -> Iterator[Any]:
@@ -55,18 +55,17 @@ def checked(dataset: tf.data.Dataset, paths: Sequence[str]) -> Iterator[Any]:
         yield from dataset
     except _DAMAGE as error:
         # TensorFlow does not say which file it was reading.
-        damaged = (path for read in (read_records, read_features) for path in paths if _is_damaged(path, read))
-        raise _damaged(next(damaged, posixpath.dirname(paths[0]))) from error
+        failures = (_failure(path, read) for read in (read_records, read_features) for path in paths)
+        directory = posixpath.dirname(paths[0])
+        unknown = JobFailed(f"{directory}: a record cannot be read; captionbeam verify {directory} finds its shard")
+        raise next(filter(None, failures), unknown) from error
 
 
-def _damaged(path: str) -> JobFailed:
-    return JobFailed(f"{path}: damaged shard; {REPAIR}")
-
-
-def _is_damaged(path: str, read: Callable[[str], Iterator[Any]]) -> bool:
+def _failure(path: str, read: Callable[[str], Iterator[Any]]) -> JobFailed | None:
+    """What reading a shard to its end raises; None for a sound one."""
     try:
         for _ in read(path):
             pass
-    except JobFailed:
-        return True
-    return False
+    except JobFailed as error:
+        return error
+    return None
