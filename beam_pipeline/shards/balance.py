@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from beam_pipeline.runtime.text import escaped
-from beam_pipeline.shards.ledger import DONE, DUPLICATE, OUTCOMES, REJECTED
+from beam_pipeline.shards.ledger import DONE, DUPLICATE, OUTCOMES, REJECTED, LedgerLine
 from training.errors import JobFailed
 from training.text.human_captions import MAX_CAPTIONS, MAX_CHARACTERS
 from training.text.plurals import counted
 
-_NAMED = 3  # examples in a notice
+_NAMED = 3  # examples in a notice, and reasons in a line
 _LIMITS = f"an image keeps {MAX_CAPTIONS} captions at most, of {MAX_CHARACTERS:,} characters at most"
 # Count -> what it says to the user, of one and of several.
 _NOTICES = {
@@ -143,6 +144,15 @@ def notices(totals: Mapping[str, int], notes: Mapping[str, Sequence[str]] | None
 def _examples(notes: Sequence[str]) -> str:
     shown = ", ".join(escaped(text, kept="") for text in notes[:_NAMED])
     return f": {shown}{', ...' if len(notes) > _NAMED else ''}" if shown else ""
+
+
+def reasons_line(rejected: Iterable[LedgerLine]) -> str:
+    """Rejected inputs -> why, in one line: "2 decode: not an image, 3 for 2 other reasons"."""
+    reasons = Counter((line.stage, line.reason) for line in rejected).most_common()
+    parts = [f"{number:,} {stage}: {escaped(reason, kept='')}" for (stage, reason), number in reasons[:_NAMED]]
+    if others := reasons[_NAMED:]:
+        parts.append(f"{sum(number for _, number in others):,} for {counted(len(others), 'other reason')}")
+    return ", ".join(parts)
 
 
 def gone_line(totals: Mapping[str, int], pruned_by: str) -> str:

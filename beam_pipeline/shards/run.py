@@ -15,8 +15,16 @@ from beam_pipeline.options.collection import CollectionOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import NOTES_KEPT, Outputs
 from beam_pipeline.runtime.runner import run_pipeline
-from beam_pipeline.shards.balance import HOW_TO_RETRY, balance_line, check_balance, check_prune, gone_line, notices
-from beam_pipeline.shards.ledger import REJECTED, rejected_inputs
+from beam_pipeline.shards.balance import (
+    HOW_TO_RETRY,
+    balance_line,
+    check_balance,
+    check_prune,
+    gone_line,
+    notices,
+    reasons_line,
+)
+from beam_pipeline.shards.ledger import REJECTED, LedgerLine, rejected_inputs
 from beam_pipeline.shards.live_counts import LiveCounts
 from beam_pipeline.shards.output_directory import Standing, begin_prune, exclusive, read_standing
 from beam_pipeline.shards.progress import ProgressDisplay
@@ -144,10 +152,11 @@ class Run(contextlib.AbstractContextManager["Run"]):
 
     def print_balance(self, totals: Mapping[str, int], notes: Mapping[str, Sequence[str]] | None = None) -> None:
         """Writes `rejected.txt` and prints what became of all inputs, with the examples that `notes` holds by name."""
-        rejected_list = write_rejected(self.output)
+        rejected = write_rejected(self.output)
         print(balance_line(totals), *notices(totals, notes), sep="\n")
         if totals[REJECTED]:
-            print(f"{rejected_list} lists the rejected inputs; {HOW_TO_RETRY}")
+            print(f"rejected: {reasons_line(rejected)}")
+            print(f"{storage.join(self.output, REJECTED_LIST)} lists the rejected inputs; {HOW_TO_RETRY}")
 
     def check_balance(self, totals: Mapping[str, int], max_reject_rate: float) -> None:
         """Checks the totals of a run.
@@ -158,12 +167,12 @@ class Run(contextlib.AbstractContextManager["Run"]):
         check_balance(totals, max_reject_rate, storage.join(self.output, REJECTED_LIST))
 
 
-def write_rejected(directory: str) -> str:
-    """Writes `rejected.txt`, a list that `--images` takes, of the inputs that stay rejected; returns its path."""
-    path = storage.join(directory, REJECTED_LIST)
-    rejected = sorted(rejected_inputs(ledger_paths(directory)))
-    storage.write_atomic(path, "".join(format_list_entry(uri) + "\n" for uri in rejected).encode())
-    return path
+def write_rejected(directory: str) -> list[LedgerLine]:
+    """Writes `rejected.txt`, a list that `--images` takes, of the inputs that stay rejected; returns their lines."""
+    rejected = rejected_inputs(ledger_paths(directory))
+    entries = "".join(format_list_entry(uri) + "\n" for uri in sorted(rejected))
+    storage.write_atomic(storage.join(directory, REJECTED_LIST), entries.encode())
+    return list(rejected.values())
 
 
 class GatherResults(beam.PTransform):

@@ -1,11 +1,13 @@
 """Every listed input is done, a duplicate or rejected, and the user is told how many."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_pipeline.shards.balance import add_up, balance_line, check_balance, notices
-from beam_pipeline.shards.ledger import OUTCOMES
+from beam_pipeline.shards.balance import add_up, balance_line, check_balance, notices, reasons_line
+from beam_pipeline.shards.ledger import OUTCOMES, REJECTED, LedgerLine
 from training.errors import JobFailed
 
 
@@ -88,3 +90,11 @@ def test_one_rejected_input_is_singular():
 
 def test_nothing_listed_is_no_division_by_zero():
     check_balance(add_up({}), 0.1, "rejected.txt")
+
+
+def test_all_reasons_are_one_line_the_commonest_first():
+    reasons = ["not an image"] * 3 + ["truncated"] * 2 + ["a", "b", "c", "c"]
+    lines = [LedgerLine(f"{number}.jpg", 1, 1.0, "", REJECTED, "decode", text) for number, text in enumerate(reasons)]
+    assert reasons_line(lines) == "3 decode: not an image, 2 decode: truncated, 2 decode: c, 2 for 2 other reasons"
+    assert reasons_line(lines[:1]) == "1 decode: not an image"
+    assert reasons_line([replace(lines[0], reason="a\x1b\nb")]) == "1 decode: a\\x1b\\nb"

@@ -70,6 +70,7 @@ def test_the_balance_is_printed_with_the_list_of_rejected_inputs(run, tmp_path, 
     assert capsys.readouterr().out.splitlines() == [
         "2 inputs = 1 done + 0 duplicates + 1 rejected (1 done in this run)",
         "2 pictures have no caption",
+        "rejected: 1 read: gone",
         f"{tmp_path}/out/rejected.txt lists the rejected inputs; {HOW_TO_RETRY}",
     ]
     run.check_balance(TOTALS, 0.5)
@@ -79,7 +80,7 @@ def test_the_balance_is_printed_with_the_list_of_rejected_inputs(run, tmp_path, 
 
 def test_the_rejected_list_names_what_stays_rejected(tmp_path):
     (tmp_path / ShardId(1, 0, 1).ledger()).write_bytes(to_jsonl(LINES))
-    assert write_rejected(str(tmp_path)) == str(tmp_path / "rejected.txt")
+    assert [line.uri for line in write_rejected(str(tmp_path))] == ["/p/b.jpg"]
     assert (tmp_path / "rejected.txt").read_text() == "/p/b.jpg\n"
 
 
