@@ -62,7 +62,7 @@ def _array(data: bytes) -> np.ndarray:
     return array
 
 
-def require_plain_hdf5(path: str, name: str, mend: str) -> None:
+def require_plain_hdf5(path: str, name: str, mend: str, room: int = 0) -> None:
     """Checks a local HDF5 file: it holds groups and arrays of numbers, whole and in itself.
 
     An array may claim any size without taking room in the file, and links and storage may lead to other files.
@@ -71,6 +71,7 @@ def require_plain_hdf5(path: str, name: str, mend: str) -> None:
       path: of the file.
       name: what to call it in messages.
       mend: what to do about a file that is something else, as the end of the message.
+      room: bytes that an array may take in memory though it is smaller in the file, as compressed ones are.
 
     Raises:
       Damaged: it is something else.
@@ -79,12 +80,12 @@ def require_plain_hdf5(path: str, name: str, mend: str) -> None:
 
     try:
         with h5py.File(path, "r") as file:
-            _require_plain(file)
+            _require_plain(file, room)
     except (ValueError, KeyError, OSError, RuntimeError, TypeError, RecursionError) as error:
         raise Damaged(name, f"damaged, or no file of weights ({_one_line(error)})", mend) from error
 
 
-def _require_plain(file: Any) -> None:
+def _require_plain(file: Any, room: int) -> None:
     import h5py
 
     waiting, seen = [file], set()
@@ -106,7 +107,7 @@ def _require_plain(file: Any) -> None:
                 raise ValueError(f"{key!r} is no array of this file")
             elif entry.dtype.kind not in "fiub" and entry.dtype.kind != "S":
                 raise ValueError(f"{key!r} holds no numbers")
-            elif entry.size and entry.id.get_storage_size() < entry.nbytes:
+            elif entry.size and entry.nbytes > max(entry.id.get_storage_size(), room):
                 raise ValueError(f"{key!r} is larger in memory than in the file")
 
 

@@ -11,6 +11,7 @@ from beam_pipeline.encoders.base import RANDOM, Architecture, EncoderSpec
 from beam_pipeline.encoders.random_weights import set_random_weights
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.surroundings import keras_home
+from training.array_files import require_plain_hdf5
 from training.errors import UserError
 from training.scratch import scratch_directory
 
@@ -108,9 +109,12 @@ def load_weights(model: keras.Model, path: str, name: str) -> None:
       name: of the network, for the message.
 
     Raises:
-      UserError: the weights are another model's.
+      UserError: the weights are another model's, or more than arrays of numbers.
     """
     with storage.local_copy(path) as local, scratch_directory() as directory:
+        # It may have come with the directory of a stranger. No array in it needs more room than the whole network.
+        room = 4 * model.count_params()
+        require_plain_hdf5(local, f"--weights {path}", "save the weights again with Keras' save_weights", room)
         try:
             model.load_weights(_link_named_by_layout(local, directory))
         except (ValueError, OSError, KeyError) as error:

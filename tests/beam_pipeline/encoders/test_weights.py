@@ -45,6 +45,36 @@ def test_weights_of_another_model_are_one_line(weights, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+def test_compressed_weights_are_read_and_claims_of_more_memory_than_the_network_takes_are_refused(tmp_path):
+    saved, path = keras.Sequential([keras.Input([99]), keras.layers.Dense(99, name="only")]), tmp_path / "x.weights.h5"
+    saved.layers[0].kernel.assign(np.ones([99, 99]))
+    saved.save_weights(path)
+    with h5py.File(path, "a") as file:
+        values = file["layers/dense/vars"]
+        kernel = values["0"][:]
+        del values["0"]
+        values.create_dataset("0", data=kernel, compression="gzip")
+        assert values["0"].id.get_storage_size() < kernel.nbytes / 2
+    loaded = keras.Sequential([keras.Input([99]), keras.layers.Dense(99, name="only")])
+    load_weights(loaded, str(path), "InceptionV3")
+    np.testing.assert_array_equal(loaded.layers[0].kernel, kernel)
+    with h5py.File(path, "a") as file:
+        file.create_dataset("more", shape=(100, 100), dtype="f4", chunks=(10, 10))
+    with pytest.raises(UserError, match="'more' is larger in memory than in the file"):
+        load_weights(loaded, str(path), "InceptionV3")
+
+
+def test_weights_that_lead_to_another_file_are_refused(weights, tmp_path):
+    path, _ = weights
+    path.rename(tmp_path / "elsewhere.h5")
+    with h5py.File(path, "w") as file, h5py.File(tmp_path / "elsewhere.h5") as other:
+        file.attrs.update(other.attrs)
+        for name in other:
+            file[name] = h5py.ExternalLink("elsewhere.h5", f"/{name}")
+    with pytest.raises(UserError, match=r"--weights .*: damaged, or no file of weights \(.* is a link\); save"):
+        load_weights(model(), str(path), "InceptionV3")
+
+
 def test_only_hdf5_is_a_weight_file(weights, tmp_path, monkeypatch):
     path, _ = weights
     monkeypatch.chdir(tmp_path)
