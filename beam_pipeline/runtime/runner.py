@@ -44,7 +44,7 @@ def run_pipeline(options: PipelineOptions, output: str) -> Iterator[beam.Pipelin
         raise JobFailed(one_line(error)) from error
 
 
-_OWN_ERROR = re.compile(r"training\.errors\.\w+: (.+)|(?:JobFailed|UserError): (.+)")
+_OWN_ERROR = re.compile(r"\b(?:UserError|JobFailed|Damaged|RemoteError|UnknownScheme): (.+)")
 _DISK_FULL = re.compile(r"\[Errno 28\][^\n]*")
 
 
@@ -58,7 +58,7 @@ def one_line(error: Exception) -> str:
     if isinstance(error, UserError):
         return text
     if own := _OWN_ERROR.search(text):
-        return own[1] or own[2]
+        return own[1]
     if full := _DISK_FULL.search(text):
         return f"the disk is full ({full[0]}); free some space and run again: finished shards are kept"
     cause = (_last_error_line(text) or type(error).__name__)[:300]

@@ -6,7 +6,9 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+import beam_pipeline.runtime.remote_storage  # noqa: F401  its errors are ours too
 from beam_pipeline.runtime.runner import one_line, run_pipeline
+from training.documents import Damaged
 from training.errors import JobFailed, UserError
 
 
@@ -23,7 +25,9 @@ def test_a_pipeline_runs_when_its_block_ends(tmp_path):
     assert os.listdir(tmp_path) == ["ran"], "nothing that was spilled is left"
 
 
-@pytest.mark.parametrize("error", [UserError("--glove x: broken"), JobFailed("x: damaged shard")])
+@pytest.mark.parametrize(
+    "error", [UserError("--glove x: broken"), JobFailed("x: damaged shard"), Damaged("x", "cut short", "make it again")]
+)
 def test_a_workers_own_error_arrives_as_it_was_raised(error, tmp_path):
     with pytest.raises(JobFailed) as raised, run_pipeline(PipelineOptions([]), str(tmp_path)) as pipeline:
         _ = pipeline | beam.Create([error]) | beam.Map(_raise)
@@ -43,10 +47,14 @@ def test_an_error_in_the_block_runs_nothing(tmp_path):
     assert not path.exists()
 
 
-def test_a_portable_runners_text_is_cut_down_to_its_error():
-    text = (
-        "Traceback (most recent call last):\n  File x\ntraining.errors.JobFailed: a.tfrecord: damaged shard\n\nat java"
-    )
+def own_errors(base: type[UserError] = UserError) -> list[type[UserError]]:
+    return [base, *(error for derived in base.__subclasses__() for error in own_errors(derived))]
+
+
+@pytest.mark.parametrize("error", [one for one in own_errors() if one.__module__.startswith(("training", "beam"))])
+def test_a_portable_runners_text_is_cut_down_to_its_error(error):
+    name = f"{error.__module__}.{error.__qualname__}"
+    text = f"Traceback (most recent call last):\n  File x\n{name}: a.tfrecord: damaged shard\n\nat java"
     assert one_line(RuntimeError(text)) == "a.tfrecord: damaged shard"
 
 
