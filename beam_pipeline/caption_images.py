@@ -22,6 +22,7 @@ from beam_pipeline.caption_features import (
 )
 from beam_pipeline.caption_shard import CaptionShard
 from beam_pipeline.captions.decoder import Captioning, DecoderSpec, encoder_of_captioner, resolve_captioning
+from beam_pipeline.captions.picture import captioned_contents
 from beam_pipeline.encoders.base import EncoderSpec, LoadEncoder
 from beam_pipeline.encoders.once import encoder_once
 from beam_pipeline.encoders.registry import load_encoder
@@ -37,7 +38,7 @@ from beam_pipeline.shards.overlap import MakeShards
 from beam_pipeline.shards.planning import PlanShards, shard_key
 from beam_pipeline.shards.run import GatherResults, Run
 from beam_pipeline.words.count_words import CountWords
-from beam_pipeline.words.summary import TABLES, read_earlier
+from beam_pipeline.words.summary import TABLES, put_ledger_digests, read_earlier
 from beam_pipeline.words.terms import WORD
 from beam_pipeline.words.writer import ResultWriter
 from training.errors import JobFailed
@@ -84,6 +85,8 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
             check_dropped(features, dropped, run.output, options.prune, options.max_prune_rate)
         writer.begin()
         run.discard(writer.damaged_shards())
+        if options.images:
+            run.forget_lost(captioned_contents, put_ledger_digests)
         dropped = tuple(shard for shard in dropped if shard in run.standing.committed)
         with run.pipeline(None if options.images else pictures_left(features, run.standing)) as pipeline:
             caption_shards = (
@@ -97,7 +100,7 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
             shards = (earlier, captioned.main) | "AllShards" >> beam.Flatten() | "SpreadShards" >> beam.Reshuffle()
             words = shards | "CountWords" >> CountWords(run.output)
             results = words.main | "GatherResults" >> GatherResults(captioned, words)
-            _ = results | "WriteResults" >> beam.Map(writer.write, without=dropped)
+            _ = results | "WriteResults" >> beam.Map(writer.write, without=dropped, kept=run.standing.committed)
         summary = read_earlier(run.output)
         if options.images and options.prune and run.needs_prune(summary["totals"]):
             run.check_prune(summary["totals"], summary["captions"], options)

@@ -20,10 +20,11 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.shards.balance import pruned_line
 from beam_pipeline.shards.encode_shard import EncodeShard
 from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options, keep_int8_encoder
-from beam_pipeline.shards.feature_shard import summarize_shard
+from beam_pipeline.shards.feature_shard import stored_features, summarize_shard
 from beam_pipeline.shards.manifest import (
     damaged_shards,
     finish_manifest,
+    put_ledger_digests,
     read_manifest,
     split_by_manifest,
     write_manifest,
@@ -63,6 +64,8 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
     with Run("extract", output, beam_options) as run:
         encoder = keep_int8_encoder(encoder_of_options(options, collection, earlier, output), output)
         run.discard(damaged_shards(run.standing.committed, earlier, has_captions))
+        run.forget_lost(stored_features, put_ledger_digests)
+        earlier = read_manifest(output)
         listed, unlisted = split_by_manifest(run.standing.committed, earlier)
         features = FeatureSet(output, encoder.identity, listed, options.augment)
         if earlier is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -11,6 +12,7 @@ from msgspec import Meta
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.shard_id import ShardId
 from training.documents import Hex, Number, Share, parse_lines
+from training.errors import UserError
 
 
 class Alternative(NamedTuple):
@@ -127,3 +129,10 @@ def read_captions(shard: ShardId, output: str) -> Iterator[CaptionedPicture]:
         mend = f"remove {shard.ledger()} and run captionbeam caption again, which makes the shard again"
         for row in parse_lines(file, _Row, path, mend):
             yield row.picture()
+
+
+def captioned_contents(shard: ShardId, output: str) -> Iterator[str]:
+    """Captioned shard in a directory -> hex sha256 of its pictures, up to a damaged line; none without its captions."""
+    with contextlib.suppress(OSError, UserError):
+        for picture in read_captions(shard, output):
+            yield picture.sha256

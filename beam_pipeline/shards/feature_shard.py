@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from beam_pipeline.shards.shard_id import ShardId
 from training.data.feature_records import FeatureRecord
 from training.data.feature_set import Shard
 from training.data.tfrecords import read_features as read_records
+from training.errors import JobFailed
 
 
 class PictureFeature(NamedTuple):
@@ -49,6 +51,13 @@ def read_features(path: str) -> Iterator[PictureFeature]:
     """
     for record in read_feature_shard(path):
         yield PictureFeature(record.sha256, record.uris[0], record.feature)
+
+
+def stored_features(shard: ShardId, directory: str) -> Iterator[str]:
+    """Committed shard in a directory -> hex sha256 of the pictures whose features it holds, up to a damaged record."""
+    with contextlib.suppress(JobFailed):
+        for record in read_feature_shard(storage.join(directory, shard.features())):
+            yield record.sha256
 
 
 def summarize_shard(shard: ShardId, output: str) -> Shard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from beam_pipeline.runtime import storage
@@ -44,6 +44,16 @@ def finish_manifest(results: Results, features: FeatureSet) -> None:
     """
     shards = sorted([*features.shards, *results.elements], key=lambda shard: shard.name)
     write_manifest(replace(features, shards=tuple(shards), totals=add_up(results.counts), notes=results.notes))
+
+
+def put_ledger_digests(directory: str, digests: Mapping[ShardId, str]) -> None:
+    """Renews {shard: hex sha256 of its ledger} in the manifest of a directory, if it has one; "" for unknown."""
+    if manifest := read_manifest(directory):
+        renewed = {shard.features(): digest for shard, digest in digests.items()}
+        shards = (
+            replace(entry, ledger_sha256=renewed.get(entry.name, entry.ledger_sha256)) for entry in manifest.shards
+        )
+        write_manifest(replace(manifest, shards=tuple(shards)))
 
 
 def damaged_shards(committed: Iterable[ShardId], manifest: FeatureSet | None, has_captions: bool) -> list[ShardId]:

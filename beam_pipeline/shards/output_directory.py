@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from beam_pipeline.runtime import storage
-from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
+from beam_pipeline.shards.ledger import DONE, REJECTED, LedgerLine, read_ledger, to_jsonl
 from beam_pipeline.shards.shard_id import (
     ShardId,
     UnfinishedRun,
@@ -61,6 +61,37 @@ def read_standing(directory: str) -> Standing:
         next_run=new_run(committed),
         ledgers=tuple(storage.join(directory, shard.ledger()) for shard in committed),
     )
+
+
+def without_lost(
+    directory: str, standing: Standing, contents: Callable[[ShardId, str], Iterable[str]]
+) -> dict[ShardId, list[LedgerLine]]:
+    """Committed shards whose ledgers name files of pictures that were lost with an older shard -> the other lines.
+
+    The lost shard is made again. Those files have to be looked at again for it, so no ledger may name them.
+
+    Args:
+      standing: what the directory holds.
+      contents: (shard, directory) -> hex sha256 of the pictures that a committed shard really holds.
+    """
+    newest = max((shard.run for shard in standing.committed), default=0)
+    lost_runs = [run for run in standing.unfinished if run.run < newest]  # a run begins once all before it are whole
+    if not lost_runs:
+        return {}
+    concerned: dict[ShardId, set[str]] = {}
+    done: dict[ShardId, set[str]] = {}
+    for shard, path in zip(standing.committed, standing.ledgers, strict=True):
+        for line in read_ledger(path):
+            if line.outcome != REJECTED and any(run.shard_of(line.sha256) for run in lost_runs):
+                concerned.setdefault(shard, set()).add(line.sha256)
+                if line.outcome == DONE:
+                    done.setdefault(shard, set()).add(line.sha256)
+    stored = {sha256 for shard, found in done.items() for sha256 in contents(shard, directory) if sha256 in found}
+    return {
+        shard: [line for line in read_ledger(path) if line.outcome == REJECTED or line.sha256 not in lost]
+        for shard, path in zip(standing.committed, standing.ledgers, strict=True)
+        if (lost := concerned.get(shard, set()) - stored)
+    }
 
 
 def commit_shard(directory: str, shard: ShardId, lines: Iterable[LedgerLine]) -> None:

@@ -26,7 +26,14 @@ from beam_pipeline.shards.balance import (
 )
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, rejected_inputs
 from beam_pipeline.shards.live_counts import LiveCounts
-from beam_pipeline.shards.output_directory import Standing, begin_prune, exclusive, read_standing
+from beam_pipeline.shards.output_directory import (
+    Standing,
+    begin_prune,
+    commit_shard,
+    exclusive,
+    read_standing,
+    without_lost,
+)
 from beam_pipeline.shards.progress import ProgressDisplay
 from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId, ledger_paths, replaced_files, unfinished_prune_files
@@ -85,6 +92,24 @@ class Run(contextlib.AbstractContextManager["Run"]):
             storage.remove(storage.join(self.output, shard.ledger()))
             storage.remove(storage.join(self.output, shard.features() + NOTE_SUFFIX))
         self.standing = read_standing(self.output)
+
+    def forget_lost(
+        self,
+        contents: Callable[[ShardId, str], Iterable[str]],
+        put_ledger_digests: Callable[[str, Mapping[ShardId, str]], None],
+    ) -> None:
+        """Removes the ledger lines that `without_lost` finds, so that the pipeline looks at those files again.
+
+        Args:
+          contents: (shard, directory) -> hex sha256 of the pictures that a committed shard really holds.
+          put_ledger_digests: renews {shard: hex sha256 of its ledger} in the manifest or the summary of a directory.
+        """
+        if ledgers := without_lost(self.output, self.standing, contents):
+            put_ledger_digests(self.output, dict.fromkeys(ledgers, ""))  # whenever a kill comes, none is contradicted
+            for shard, lines in ledgers.items():
+                commit_shard(self.output, shard, lines)
+            paths = {shard: storage.join(self.output, shard.ledger()) for shard in ledgers}
+            put_ledger_digests(self.output, {shard: storage.sha256(path) for shard, path in paths.items()})
 
     def needs_prune(self, totals: Mapping[str, int]) -> bool:
         """Whether the directory is not what a run over a new directory would make: files are gone, or it had two runs.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -200,6 +200,16 @@ def _damaged_shard(directory: str, name: str, fault: str) -> UserError:
 def counted_ledgers(directory: str) -> list[str]:
     """Captions directory -> paths of the ledgers of its `counted_shards`, in run order."""
     return [storage.join(directory, shard.ledger()) for shard in counted_shards(directory)]
+
+
+def put_ledger_digests(directory: str, digests: Mapping[ShardId, str]) -> None:
+    """Renews {shard: hex sha256 of its ledger} in the summary of a directory, if it has one; "" for unknown."""
+    if summary := read_earlier(directory):
+        renewed = {shard.captions(): digest for shard, digest in digests.items()}
+        for entry in summary.get("shards", ()):
+            if entry["name"] in renewed:
+                entry["ledger_sha256"] = renewed[entry["name"]]
+        storage.write_document(storage.join(directory, SUMMARY), summary)
 
 
 def next_name(name: str) -> str:

@@ -87,7 +87,7 @@ class ResultWriter:
             return
         self._put_in_place(earlier.get("results", {}))
         if "shards" not in earlier:
-            self._write_summary(**earlier, shards=self._shards({}, ()))
+            self._write_summary(**earlier, shards=self._shards())
 
     def damaged_shards(self) -> list[ShardId]:
         """Returns the committed shards whose captions are not those that the summary counts, to be made again."""
@@ -108,13 +108,20 @@ class ResultWriter:
                 damaged.append(shard)
         return damaged
 
-    def write(self, results: Results, totals: Mapping[str, int] | None = None, without: Sequence[ShardId] = ()) -> None:
+    def write(
+        self,
+        results: Results,
+        totals: Mapping[str, int] | None = None,
+        without: Sequence[ShardId] = (),
+        kept: Sequence[ShardId] = (),
+    ) -> None:
         """Writes the tables, `word_evidence.jsonl` and `summary.json`; readers see all of the new ones or none.
 
         Args:
           results: statistics of terms, and counts of pictures and of inputs.
           totals: what became of the inputs, where the counts do not tell.
           without: committed shards that these results do not count.
+          kept: shards that the run before had committed; their sizes and digests stay those of the summary.
         """
         reference = self.load_reference()
         counts = dict(results.counts)
@@ -149,15 +156,17 @@ class ResultWriter:
             evidence_missing=[kind for kind in KINDS if kind not in collection.evidence],
             reference=reference and {"name": reference.name, "documents": reference.documents},
             notes=results.notes,
-            shards=self._shards(read_earlier(self.output), without),
+            shards=self._shards(without, kept),
             results=digests,
         )
         self._put_in_place(digests)
 
-    def _shards(self, earlier: Mapping[str, Any], without: Sequence[ShardId]) -> list[dict[str, Any]]:
-        """Names, sizes and digests of the captions of all committed shards; those that an earlier summary has stay."""
+    def _shards(self, without: Sequence[ShardId] = (), kept: Sequence[ShardId] = ()) -> list[dict[str, Any]]:
+        """Names, sizes and digests of the captions of all committed shards; see `write`."""
         sizes = storage.list_directory(self.output)
-        known = {entry["name"]: entry for entry in earlier.get("shards", ())}
+        names = {shard.captions() for shard in kept}
+        earlier = read_earlier(self.output).get("shards", ())
+        known = {entry["name"]: entry for entry in earlier if entry["name"] in names}
         entries = []
         for shard in sorted(set(committed_shards(sizes)) - set(without)):
             name = shard.captions()

@@ -10,12 +10,15 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import caption
+from beam_pipeline.commands.status import status
 from beam_pipeline.exports.export import WITHHELD, export
 from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.directories import StatusOptions
 from beam_pipeline.options.results import ExportOptions
 from beam_pipeline.runtime.tables import read_parquet, unescape_cell
 from beam_pipeline.shards.ledger import read_ledger
 from beam_pipeline.shards.shard_id import ledger_paths
+from beam_pipeline.words.summary import sound_shards
 from training.data.feature_set import load_feature_set
 from training.errors import JobFailed, UserError
 from training.models.calibration import Calibration
@@ -207,6 +210,25 @@ def test_new_feature_shards_alone_are_captioned(run, run_extract, good, noisy_jp
     after = contents_of(tmp_path / "captions")
     kept = [name for name in before if name.startswith(("captions-", "ledger-"))]
     assert all(after[name] == before[name] for name in kept)
+
+
+def test_captions_of_a_lost_shard_are_made_again_from_where_their_files_are_now(run, good, encoder, tmp_path):
+    first = run(images=str(good))
+    os.utime(good / "00.jpg", (1, 1))  # touched: a later run lists it anew
+    for number in range(1, 20):
+        (good / f"{number:02d}.jpg").rename(good / f"moved{number:02d}.jpg")
+    run(images=str(good))
+    output = tmp_path / "captions"
+    rows = {sha256: row["caption"] for sha256, row in rows_of(output).items()}
+    lost = output / first["shards"][1]["name"]
+    captions = len(lost.read_text().splitlines())
+    (output / lost.name.replace("captions", "ledger")).unlink()
+    encoder.calls = 0
+    assert run(images=str(good))["captions"] == 20
+    assert encoder.calls == captions
+    assert {sha256: row["caption"] for sha256, row in rows_of(output).items()} == rows
+    assert dict(status(StatusOptions(str(output))))["finished"]
+    sound_shards(str(output))
 
 
 def test_rejected_files_are_accounted_for(run, good, tmp_path):

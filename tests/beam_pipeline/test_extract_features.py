@@ -13,6 +13,7 @@ from beam_pipeline.commands.verify import verify
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.shards.feature_shard import read_feature_shard
 from beam_pipeline.shards.ledger import read_ledger
+from beam_pipeline.shards.manifest import require_ledgers
 from beam_pipeline.shards.shard_id import ledger_paths
 from training.data.feature_records import deserialize
 from training.data.feature_set import load_feature_set
@@ -159,6 +160,23 @@ def test_a_shard_damaged_inside_is_made_again_by_the_command_that_its_reader_nam
     assert encoder.calls == features.shards[1].records
     assert contents_of(features.path).keys() == whole.keys(), "the note is gone"
     assert path.read_bytes() == whole[damaged]
+    run_extract()
+    assert encoder.calls == 0
+
+
+def test_pictures_of_a_lost_shard_are_made_again_from_where_their_files_are_now(run_extract, good, encoder):
+    features = run_extract()
+    os.utime(good / "00.jpg", (1, 1))  # touched: a later run lists it anew
+    for number in range(1, 20):
+        (good / f"{number:02d}.jpg").rename(good / f"moved{number:02d}.jpg")
+    run_extract()
+    lost = features.shards[1]
+    Path(features.path, lost.name.replace("features", "ledger").replace("tfrecord", "jsonl")).unlink()
+    again = run_extract()
+    assert encoder.calls == lost.records
+    assert again.records == 20
+    verify(VerifyOptions(features.path, sample=0))
+    require_ledgers(again)
     run_extract()
     assert encoder.calls == 0
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from beam_pipeline.shards.ledger import LedgerLine, read_ledger
-from beam_pipeline.shards.output_directory import Standing, commit_shard, exclusive, read_standing
+from beam_pipeline.shards.output_directory import Standing, commit_shard, exclusive, read_standing, without_lost
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun
 from training.errors import JobFailed
 
@@ -47,3 +47,29 @@ def test_a_ledger_is_sorted_by_uri(tmp_path):
     first, second = (LedgerLine(uri, 1, 1.0, "aa", "done") for uri in ("/a", "/b"))
     commit_shard(str(tmp_path), ShardId(1, 0, 1), [second, first])
     assert list(read_ledger(str(tmp_path / ShardId(1, 0, 1).ledger()))) == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("stored", "left"),
+    [({}, ["/rejected"]), ({1: ["0" * 64]}, ["/rejected"]), ({2: ["0" * 64]}, None)],
+    ids=["nowhere", "as another content", "in the later run"],
+)
+def test_files_of_a_lost_shard_that_later_runs_found_are_forgotten(tmp_path, stored, left):
+    """Those of contents that no shard holds; a touched file is called done by a run that does not hold its picture."""
+    kept = LedgerLine("/kept", 1, 1.0, "f" * 64, "duplicate")  # of a shard that is there
+    lost = LedgerLine("/lost", 1, 1.0, "0" * 64, "done")
+    rejected = LedgerLine("/rejected", 1, 1.0, "0" * 64, "rejected", "read", "changed")
+    commit_shard(str(tmp_path), ShardId(1, 1, 2), [])
+    commit_shard(str(tmp_path), ShardId(2, 0, 1), [kept, lost, rejected])
+
+    def contents(shard, _):
+        return stored.get(shard.run, [])
+
+    ledgers = without_lost(str(tmp_path), read_standing(str(tmp_path)), contents)
+    found = {shard: [line.uri for line in lines] for shard, lines in ledgers.items()}
+    assert found == ({ShardId(2, 0, 1): ["/kept", *left]} if left else {})
+
+
+def test_an_unfinished_last_run_has_lost_nothing(tmp_path):
+    commit_shard(str(tmp_path), ShardId(1, 1, 2), [LedgerLine("/a", 1, 1.0, "0" * 64, "duplicate")])
+    assert without_lost(str(tmp_path), read_standing(str(tmp_path)), lambda shard, _: []) == {}
