@@ -12,7 +12,7 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, parse_shard, unfinished_runs
-from beam_pipeline.words.summary import EVIDENCE, SUMMARY, TABLES
+from beam_pipeline.words.summary import RESULTS, SUMMARY
 from training import files
 from training.data.feature_set import INT8_ENCODER, MANIFEST, RANDOM_STATISTICS
 from training.errors import UserError
@@ -121,14 +121,7 @@ _SHARD = re.compile("(features|captions|words|ledger)-[0-9]+-[0-9]+-of-|next-")
 # What a run that was stopped early leaves, or is left where the manifest, the summary or the settings were removed.
 _LEFT = {
     FEATURES: {INT8_ENCODER, RANDOM_STATISTICS, "rejected.txt"},
-    CAPTIONS: {
-        EVIDENCE,
-        "rejected.txt",
-        "report.html",
-        "report_files",
-        "thumbnails.zip",
-        *(f"{name}.{ending}" for name in TABLES.values() for ending in ("csv", "parquet")),
-    },
+    CAPTIONS: {*RESULTS, "rejected.txt", "report.html", "report_files", "thumbnails.zip"},
     CAPTIONER: {
         CHECKPOINTS,
         CONFIDENCE,

@@ -69,7 +69,8 @@ def _of_features(directory: str) -> _State:
     require_ledgers(manifest)
     entries: list[Entry] = []
     command = ["captionbeam", "extract", "--images", "...", "--output", directory]
-    unlisted = len(ledgers.committed)
+    listed = {shard.name for shard in manifest.shards} if manifest else set()
+    unlisted = sum(shard.features() not in listed for shard in ledgers.committed)
     if manifest:
         encoder = manifest.encoder
         entries.append(("encoder", str(encoder)))
@@ -81,7 +82,6 @@ def _of_features(directory: str) -> _State:
             command += ["--augment", str(manifest.augment)]
         if manifest.captions:
             command += ["--captions", "..."]
-        unlisted -= len(manifest.shards)
     entries += _of_ledgers(ledgers)
     if unlisted:
         entries.append(("manifest", f"does not list {counted(unlisted, 'finished shard')} yet; the next run adds them"))

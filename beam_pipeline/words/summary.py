@@ -19,6 +19,7 @@ SUMMARY = "summary.json"
 EVIDENCE = "word_evidence.jsonl"
 RENEW = "run the same captionbeam caption command again, which makes it again"
 TABLES = {WORD: "word_importance", BIGRAM: "bigram_importance"}  # kind of term -> name of its tables, without ending
+RESULTS = (EVIDENCE, *(f"{name}.{ending}" for name in TABLES.values() for ending in ("csv", "parquet")))
 
 
 _MEND = "remove it and run the same captionbeam caption command again, which writes it anew"
@@ -223,7 +224,7 @@ def result_path(directory: str, name: str) -> str:
     Results are written beside the old ones; the summary, which holds their digests, puts all of them in force at once.
     """
     waiting = storage.join(directory, next_name(name))
-    if storage.exists(waiting) and storage.sha256(waiting) == read_earlier(directory).get("results", {}).get(name):
+    if storage.is_file(waiting) and storage.sha256(waiting) == read_earlier(directory).get("results", {}).get(name):
         return waiting
     return storage.join(directory, name)
 

@@ -21,7 +21,7 @@ from beam_pipeline.words.reference import (
     training_reference,
 )
 from beam_pipeline.words.statistics import WordStatistics
-from beam_pipeline.words.summary import EVIDENCE, SUMMARY, TABLES, digest_of, next_name, read_earlier
+from beam_pipeline.words.summary import EVIDENCE, RESULTS, SUMMARY, TABLES, digest_of, next_name, read_earlier
 from beam_pipeline.words.table import COLUMNS, Collection, evidence_lines, importance_table
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD, Term
 from training.errors import UserError
@@ -80,7 +80,13 @@ class ResultWriter:
         """Marks an output without results as unfinished, by a `summary.json` with nothing but the settings of the run.
 
         Results of an earlier run stay, with the shards that they count, until this run writes its own.
+
+        Raises:
+          UserError: something else than a file has the name of a result.
         """
+        for name in (*RESULTS, *map(next_name, RESULTS)):
+            if storage.exists(path := storage.join(self.output, name)):
+                storage.own_size(path)
         earlier = read_earlier(self.output)
         if "pictures" not in earlier:
             self._write_summary()
@@ -184,7 +190,7 @@ class ResultWriter:
         """Gives results that wait under another name their own; removes what a run left that never got so far."""
         for name, digest in digests.items():
             waiting = storage.join(self.output, next_name(name))
-            if storage.exists(waiting):
+            if storage.is_file(waiting):
                 if storage.sha256(waiting) == digest:
                     self._write(name, storage.read_bytes(waiting))
                 storage.remove(waiting)

@@ -4,7 +4,7 @@ import pytest
 
 from beam_pipeline.commands.status import status, train_arguments
 from beam_pipeline.options.directories import StatusOptions
-from beam_pipeline.shards.shard_id import ShardId
+from beam_pipeline.shards.shard_id import ShardId, pruned_mark
 from training.data.feature_set import MANIFEST
 from training.errors import UserError
 from training.files import locked
@@ -36,6 +36,18 @@ def test_a_killed_run(copy):
     assert entries["shards"] == "4 finished"
     assert entries["manifest"] == "does not list 4 finished shards yet; the next run adds them"
     assert entries["continue with"].startswith("captionbeam extract --images ... ")
+
+
+def test_a_prune_that_was_killed_before_it_wrote_the_manifest(copy):
+    """As many shards as the manifest lists count now, but others."""
+    directory = copy("features")
+    for index in range(5):
+        data = (directory / ShardId(1, index, 5).ledger()).read_bytes()
+        (directory / ShardId(2, index, 5).ledger()).write_bytes(data)
+    (directory / pruned_mark(2)).touch()
+    entries = dict(status(StatusOptions(str(directory))))
+    assert entries["manifest"] == "does not list 5 finished shards yet; the next run adds them"
+    assert "finished" not in entries
 
 
 def test_it_says_whether_a_job_runs(copy):

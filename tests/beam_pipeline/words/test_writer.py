@@ -4,6 +4,7 @@ import pytest
 
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.words.statistics import WordStatistics, WordSums
+from beam_pipeline.words.summary import read_table
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD
 from beam_pipeline.words.writer import ResultWriter, by_kind, is_of_words
 from training.errors import UserError
@@ -75,6 +76,17 @@ def test_tables_come_as_csv_and_parquet_with_example_pictures_beside_them(word_t
 def test_a_run_that_begins_marks_its_output_as_unfinished(tmp_path):
     ResultWriter(str(tmp_path), "captioner", None, {"model_id": "m1"}).begin()
     assert list(summary_of(tmp_path).items())[:-1] == [("made_with", {"model_id": "m1"})]
+
+
+@pytest.mark.parametrize("name", ["next-word_importance.parquet", "next-word_evidence.jsonl", "word_importance.csv"])
+def test_a_folder_that_has_the_name_of_a_result_is_named_before_a_run(word_tables, tmp_path, name):
+    """Readers take no folder for a result that waits."""
+    directory = word_tables("sea", SEA)
+    (tmp_path / "sea" / name).unlink(missing_ok=True)
+    (tmp_path / "sea" / name).mkdir()
+    assert read_table(directory, WORD)
+    with pytest.raises(UserError, match=f"{name}.*folder"):
+        ResultWriter(directory, "captioner", None, {}).begin()
 
 
 def test_the_training_captions_are_the_reference_where_the_captioner_has_their_counts(word_tables, tmp_path):
