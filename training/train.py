@@ -160,7 +160,8 @@ def _finished_metrics(output: str, settings: dict[str, Any]) -> dict[str, Any] |
         raise UserError(f"--output {output}: holds a captioner trained with {difference}; choose another --output")
     if read_metrics(output) is None:
         return None
-    return read_document(posixpath.join(output, METRICS), dict[str, Any], "")
+    metrics = read_document(posixpath.join(output, METRICS), dict[str, Any], "") or {}
+    return {name: value for name, value in metrics.items() if name != "sha256"}  # the files' digests measure nothing
 
 
 def _first_difference(earlier: dict[str, Any], now: dict[str, Any]) -> str | None:
