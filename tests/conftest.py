@@ -11,6 +11,8 @@ extract_settings
                 options of `extract` on the folder, all but the output
 run_extract     runs `extract` on the folder with that encoder
 pyexiv2         the metadata library; the test is skipped without it
+edit_document, edit_captions
+                change what captionbeam wrote, as a person would who knows its checksums
 captions, results, word_tables
                 write finished captions directories: without and with word tables, and word tables alone
 """
@@ -160,6 +162,20 @@ def edit_document():
         Path(path).write_bytes(to_document(content))
 
     return edit_document
+
+
+@pytest.fixture
+def edit_captions(edit_document):
+    """Gives a captions directory of one shard other rows; its summary then knows no digest, as earlier ones."""
+
+    def edit_captions(directory, edit) -> Path:
+        (path,) = Path(directory).glob("captions-*.jsonl")
+        rows = edit([json.loads(line) for line in path.read_text().splitlines()])
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        edit_document(Path(directory, "summary.json"), shards=None)
+        return path
+
+    return edit_captions
 
 
 @pytest.fixture(scope="session")

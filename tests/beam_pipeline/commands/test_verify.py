@@ -15,7 +15,7 @@ from training.errors import JobFailed, UserError
 def test_what_is_as_it_was_made_is_verified(made, times_of, load, capsys, chosen):
     compared = 20 if chosen == 1.0 else chosen
     for name, options in (
-        ("features", {}),
+        ("features", {"weights": made.weights}),
         ("captions", {"captioner": made.captioner, "weights": made.weights}),
         ("of_features", {"captioner": made.captioner, "features": str(made.root / "features")}),
     ):
@@ -31,7 +31,7 @@ def test_pictures_that_are_gone_are_no_error(made, copy, load, capsys, monkeypat
     directory = copy("features")
     first = made.photos / "05.jpg"
     monkeypatch.setattr("beam_pipeline.inputs.reader.stat_file", lambda uri: _gone(uri, str(first)))
-    found = verify(VerifyOptions(str(directory), 1.0), load)
+    found = verify(VerifyOptions(str(directory), 1.0, weights=made.weights), load)
     assert (found.compared, found.gone) == (19, 1)
 
 
@@ -60,15 +60,14 @@ def test_another_feature_is_found(made, problems, load):
         def encode(self, pixels):
             return load(None).encode(pixels)[:, ::-1]
 
-    printed = problems(VerifyOptions(str(made.root / "features"), 3), lambda spec: OtherColour())
+    options = VerifyOptions(str(made.root / "features"), 3, weights=made.weights)
+    printed = problems(options, lambda spec: OtherColour())
     assert printed.count("its feature differs from the stored one (cosine 0.0000)") == 3
 
 
-def test_another_caption_is_found(made, copy, problems):
+def test_another_caption_is_found(made, copy, edit_captions, problems):
     directory = copy("captions")
-    for path in directory.glob("captions-*.jsonl"):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        path.write_text("".join(json.dumps({**row, "caption": "something else"}) + "\n" for row in rows))
+    edit_captions(directory, lambda rows: [{**row, "caption": "something else"} for row in rows])
     options = VerifyOptions(str(directory), 2, captioner=made.captioner, weights=made.weights)
     assert problems(options).count('"something else" is stored') == 2
 
@@ -93,18 +92,18 @@ def damage_one_byte(path: Path) -> None:
             lambda path: path.write_text(""),
             "0 captions, but 20 by its summary",
         ),
-        (
-            "captions",
-            ShardId(1, 0, 1).captions(),
-            lambda path: path.write_text(path.read_text().splitlines(keepends=True)[0] + path.read_text()),
-            "stores 1 picture twice",
-        ),
     ],
 )
 def test_damage_is_found(copy, problems, output, name, damage, expected):
     directory = copy(output)
     damage(directory / name)
     assert expected in problems(VerifyOptions(str(directory), 0))
+
+
+def test_a_picture_that_is_stored_twice_is_found(copy, edit_captions, problems):
+    directory = copy("captions")
+    edit_captions(directory, lambda rows: [rows[0], *rows])
+    assert "stores 1 picture twice" in problems(VerifyOptions(str(directory), 0))
 
 
 def test_totals_that_do_not_add_up_are_found(copy, problems, edit_document):

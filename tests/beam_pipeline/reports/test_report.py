@@ -93,10 +93,8 @@ def test_the_data_of_the_page_are_the_results(collection):
     assert page.json("thumbnails")["embedded"].keys() == {one["id"] for one in data["pictures"]}
 
 
-def test_the_caption_row_s_own_confidence_comes_first(collection):
-    (path,) = collection.glob("captions-*.jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps(row | {"confidence": 0.25}) + "\n" for row in rows))
+def test_the_caption_row_s_own_confidence_comes_first(collection, edit_captions):
+    edit_captions(collection, lambda rows: [row | {"confidence": 0.25} for row in rows])
     page = build(collection)
     assert [one["confidence"] for one in page.json("data")["pictures"]] == [0.25] * 3
     assert "probability that a person would accept the caption" in page.words
@@ -206,11 +204,10 @@ def test_a_collection_without_anything_has_a_page(results):
     assert "The captions contain no content words." in page.words and "No pictures were captioned." in page.words
 
 
-def test_what_is_no_finished_captioning_is_refused_in_one_line(collection, tmp_path, capsys):
+def test_what_is_no_finished_captioning_is_refused_in_one_line(collection, edit_captions, tmp_path, capsys):
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert "no summary.json here" in capsys.readouterr().err
-    (path,) = collection.glob("captions-*.jsonl")
-    path.write_text("{}\n")
+    path = edit_captions(collection, lambda rows: [{}])
     with pytest.raises(UserError, match=rf"{path.name}:1: uri is missing; remove ledger"):
         report(ReportOptions(str(collection)))
 
@@ -246,19 +243,15 @@ def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, t
     assert f"{REPORT}: not written (is a directory)" in said and "captionbeam report" in said and "\n" not in said
 
 
-def test_a_stranger_s_results_write_nothing_outside(collection, monkeypatch, tmp_path):
+def test_a_stranger_s_results_write_nothing_outside(collection, edit_captions, monkeypatch, tmp_path):
     monkeypatch.setattr(report_module, "MAX_PAGE_BYTES", 1)
-    (path,) = collection.glob("captions-*.jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    rows[0]["sha256"] = "../../escaped"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = edit_captions(collection, lambda rows: [rows[0] | {"sha256": "../../escaped"}, *rows[1:]])
     with zipfile.ZipFile(collection / STORE, "w") as archive:
         archive.writestr("../../escaped.jpg", b"")
         archive.writestr("a" * 64 + ".jpg", bytes(2 << 20))
     with pytest.raises(UserError, match=rf"{path.name}:1: sha256: expected a text"):
         report(ReportOptions(str(collection)))
-    rows[0]["sha256"] = "a" * 64
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    edit_captions(collection, lambda rows: [rows[0] | {"sha256": "a" * 64}, *rows[1:]])
     page = build(collection)
     assert "a" * 64 not in page.json("thumbnails")["names"]
     assert not list(tmp_path.glob("**/escaped*"))
