@@ -26,7 +26,7 @@ from beam_pipeline.shards.balance import HOW_TO_RETRY
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.shards.manifest import read_manifest, require_ledgers
 from beam_pipeline.words.summary import read_earlier, require_sizes, shards_of_summary
-from training.data.feature_set import INT8_ENCODER
+from training.data.feature_set import INT8_ENCODER, MANIFEST
 from training.fitting.state import TrainingState, read_state
 from training.models.captioner_files import PRESENCE_WORDS, read_config, read_metrics
 from training.options import TrainOptions, with_defaults
@@ -84,7 +84,7 @@ def _of_features(directory: str) -> _State:
             command += ["--captions", "..."]
     entries += _of_ledgers(ledgers)
     if unlisted:
-        entries.append(("manifest", f"does not list {counted(unlisted, 'finished shard')} yet; the next run adds them"))
+        entries.append((MANIFEST, f"does not list {counted(unlisted, 'finished shard')} yet; the next run adds them"))
     finished = bool(ledgers.committed) and not ledgers.unfinished and not unlisted
     return entries, finished, command
 

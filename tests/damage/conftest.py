@@ -167,7 +167,7 @@ class Matrix:
             outcome.faults.append(f"stack trace: {answer['trace'][-1500:]}")
         elif answer["grown"] > MOST_GROWN:
             outcome.faults.append(f"took {answer['grown'] >> 20} MiB")
-        elif answer["status"] == 0 and ours and (now := self._said(answer)) != sound:
+        elif answer["status"] == 0 and ours and (now := self._said(answer)) != sound and not _is_named(file, sound, now):
             outcome.faults.append(f"ended well with another result: {_difference(sound, now)}")
         elif answer["status"] != 0 and ours and file.rsplit("/")[-1] not in answer["err"] + answer["out"]:
             outcome.faults.append(f"the file is not named: {answer['err'][-500:]}")
@@ -192,6 +192,12 @@ class Matrix:
         out = self.work / "out"
         files = sorted(path for path in out.rglob("*") if path.is_file()) if out.is_dir() else [out] * out.exists()
         return answer["status"], lines, {str(path.relative_to(self.work)): path.read_bytes() for path in files}
+
+
+def _is_named(file: str, sound: tuple, now: tuple) -> bool:
+    """Whether an output names the file, which that of the undamaged one does not."""
+    name = file.rsplit("/")[-1]
+    return name in "\n".join(now[1]) and name not in "\n".join(sound[1])
 
 
 def _remove(path: Path) -> None:

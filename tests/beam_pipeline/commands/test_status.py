@@ -34,7 +34,7 @@ def test_a_killed_run(copy):
     entries = dict(status(StatusOptions(str(directory))))
     assert entries["  unfinished"] == "run 1: 1 of 5 shards is missing"
     assert entries["shards"] == "4 finished"
-    assert entries["manifest"] == "does not list 4 finished shards yet; the next run adds them"
+    assert entries["manifest.json"] == "does not list 4 finished shards yet; the next run adds them"
     assert entries["continue with"].startswith("captionbeam extract --images ... ")
 
 
