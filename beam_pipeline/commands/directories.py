@@ -15,6 +15,7 @@ from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shar
 from beam_pipeline.words.summary import RESULTS, SUMMARY
 from training import files
 from training.data.feature_set import INT8_ENCODER, MANIFEST, RANDOM_STATISTICS
+from training.documents import Damaged
 from training.errors import UserError
 from training.models.captioner_files import (
     CHECKPOINTS,
@@ -38,19 +39,24 @@ def kind_of(directory: str) -> str:
     """Directory -> FEATURES, CAPTIONS or CAPTIONER.
 
     Raises:
-      UserError: the directory is none of them, or missing.
+      UserError: the directory is none of them, or missing, or lacks the file that tells.
     """
     names = storage.list_directory(directory)
-    if SUMMARY in names:
-        return CAPTIONS
-    if MANIFEST in names or any(parse_shard(name, "features") for name in names):
+    for name, kind in ((SUMMARY, CAPTIONS), (MANIFEST, FEATURES), (CONFIG, CAPTIONER)):
+        # Something else than a file may have that name: who reads it says what.
+        if name in names or (storage.is_local(directory) and os.path.lexists(storage.join(directory, name))):
+            return kind
+    if any(parse_shard(name, "features") for name in names):
         return FEATURES
-    if CONFIG in names:
-        return CAPTIONER
+    if any(parse_shard(name, "captions") for name in names):
+        raise Damaged(storage.join(directory, SUMMARY), "is missing", _MAKE_AGAIN.format(_MADE_BY[CAPTIONS]))
+    if WEIGHTS in names or PROGRESS in names:
+        raise Damaged(storage.join(directory, CONFIG), "is missing", _MAKE_AGAIN.format(_MADE_BY[CAPTIONER]))
     problem = "captionbeam made no file in it" if names else "no such directory, or it is empty"
     raise UserError(f"{directory}: {problem}; give a directory that extract, train or caption made")
 
 
+_MAKE_AGAIN = "run the same `captionbeam {}` command again, which makes it again"
 _MADE_BY = {FEATURES: "extract", CAPTIONS: "caption", CAPTIONER: "train"}
 
 

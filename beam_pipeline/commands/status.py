@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from beam_pipeline.commands.directories import (
@@ -25,7 +25,8 @@ from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.balance import HOW_TO_RETRY
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.shards.manifest import read_manifest, require_ledgers
-from beam_pipeline.words.summary import read_earlier, require_sizes, shards_of_summary
+from beam_pipeline.shards.shard_id import ShardId, parse_shard, read_prune
+from beam_pipeline.words.summary import read_earlier, require_counted_ledgers, require_sizes, shards_of_summary
 from training.data.feature_set import INT8_ENCODER, MANIFEST
 from training.fitting.state import TrainingState, read_state
 from training.models.captioner_files import PRESENCE_WORDS, read_config, read_metrics
@@ -83,9 +84,11 @@ def _of_features(directory: str) -> _State:
         if manifest.captions:
             command += ["--captions", "..."]
     entries += _of_ledgers(ledgers)
+    lost = _of_lost(directory, (shard for name in listed if (shard := parse_shard(name, "features"))))
+    entries += lost
     if unlisted:
         entries.append((MANIFEST, f"does not list {counted(unlisted, 'finished shard')} yet; the next run adds them"))
-    finished = bool(ledgers.committed) and not ledgers.unfinished and not unlisted
+    finished = bool(ledgers.committed) and not (ledgers.unfinished or unlisted or lost)
     return entries, finished, command
 
 
@@ -93,10 +96,14 @@ def _of_captions(directory: str) -> _State:
     summary = read_earlier(directory)
     made_with = summary["made_with"]
     require_sizes(directory)
+    require_counted_ledgers(directory)
     ledgers = read_ledgers(directory)
     entries = [("made with", ", ".join(f"{name} {value}" for name, value in made_with.items()))]
     entries += _of_ledgers(ledgers)
-    uncounted = len(set(ledgers.committed) - set(shards_of_summary(directory))) if "pictures" in summary else 0
+    shards = shards_of_summary(directory) if "pictures" in summary else list(ledgers.committed)
+    lost = _of_lost(directory, shards)
+    entries += lost
+    uncounted = len(set(ledgers.committed) - set(shards))
     if "pictures" in summary:
         captions = counted(summary["captions"], "caption")
         entries.append(("words", f"{counted(summary['words'], 'content word')} in {captions}"))
@@ -104,7 +111,7 @@ def _of_captions(directory: str) -> _State:
         entries.append(("words", "not counted yet, or not in all shards"))
     if uncounted:
         entries.append(("  not counted", f"{counted(uncounted, 'finished shard')}; the next run counts them"))
-    finished = "pictures" in summary and not ledgers.unfinished and not uncounted
+    finished = "pictures" in summary and not (ledgers.unfinished or uncounted or lost)
     command = ["captionbeam", "caption", f"--{made_with.get('source', 'images')}", "...", "--captioner", "..."]
     command += ["--output", directory]
     for name in ("beam_width", "min_words", "guidance", "alternatives"):
@@ -129,8 +136,12 @@ def _of_captioner(directory: str) -> _State:
         entries.append(("epochs", epochs))
         if state.best_epoch:
             entries.append(("best", f"epoch {state.best_epoch}, validation CIDEr {100 * state.best:.1f}"))
-    has_presence = storage.exists(storage.join(directory, PRESENCE_WORDS))
-    entries.append(("word-presence head", "yes" if has_presence else "not yet, or made by an earlier captionbeam"))
+    presence = "yes"
+    try:
+        storage.own_size(storage.join(directory, PRESENCE_WORDS))
+    except FileNotFoundError:
+        presence = "not yet, or made by an earlier captionbeam"
+    entries.append(("word-presence head", presence))
     arguments = train_arguments({**trained_with, "model": config.model.model})
     command = ["captionbeam", "train", "--features", "...", "--output", directory, *arguments]
     return entries, finished, command
@@ -151,6 +162,17 @@ def _of_ledgers(ledgers: Ledgers) -> list[Entry]:
     for run in ledgers.unfinished:
         entries.append(("  unfinished", f"run {run.run}: {missing_shards(run)}"))
     return entries
+
+
+def _of_lost(directory: str, counted_before: Iterable[ShardId]) -> list[Entry]:
+    """Shards that a manifest or a summary counts -> an entry that names the first ledger that is gone."""
+    names = storage.list_directory(directory)
+    replaced_by = read_prune(names).replaced_by
+    lost = sorted(shard for shard in counted_before if shard.ledger() not in names and shard.run >= replaced_by)
+    if not lost:
+        return []
+    others, shards = (f" and {counted(len(lost) - 1, 'other ledger')}", "shards") if lost[1:] else ("", "shard")
+    return [("  lost", f"{lost[0].ledger()}{others}; the next run makes the {shards} again")]
 
 
 def train_arguments(trained_with: Mapping[str, Any]) -> list[str]:

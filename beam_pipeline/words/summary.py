@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -173,11 +174,22 @@ def sound_shards(directory: str, only: Collection[ShardId] | None = None) -> lis
         shard = parse_shard(entry["name"], "captions")
         if shard is None or (only is not None and shard not in only):
             continue
-        for name, digest in ((entry["name"], entry["sha256"]), (shard.ledger(), entry.get("ledger_sha256", ""))):
-            path = storage.join(directory, name)
-            if digest and digest != digest_of(path):
-                raise _damaged_shard(directory, name, "changed since it was written: it has another checksum")
+        _require_digest(directory, entry["name"], entry["sha256"])
+        _require_digest(directory, shard.ledger(), entry.get("ledger_sha256", ""))
     return shards
+
+
+def require_counted_ledgers(directory: str) -> None:
+    """Raises UserError if a ledger of a captions directory has another checksum than when it was counted."""
+    for entry in read_earlier(directory).get("shards", ()):
+        if shard := parse_shard(entry["name"], "captions"):
+            with contextlib.suppress(FileNotFoundError):
+                _require_digest(directory, shard.ledger(), entry.get("ledger_sha256", ""))
+
+
+def _require_digest(directory: str, name: str, digest: str) -> None:
+    if digest and digest != digest_of(storage.join(directory, name)):
+        raise _damaged_shard(directory, name, "changed since it was written: it has another checksum")
 
 
 def digest_of(path: str) -> str:

@@ -167,8 +167,10 @@ class Matrix:
             outcome.faults.append(f"stack trace: {answer['trace'][-1500:]}")
         elif answer["grown"] > MOST_GROWN:
             outcome.faults.append(f"took {answer['grown'] >> 20} MiB")
-        elif answer["status"] == 0 and ours and (now := self._said(answer)) != sound and not _is_named(file, sound, now):
-            outcome.faults.append(f"ended well with another result: {_difference(sound, now)}")
+        elif answer["status"] == 0 and ours:
+            now = self._said(answer)
+            if now != sound and not _is_named(file, sound, now):
+                outcome.faults.append(f"ended well with another result: {_difference(sound, now)}")
         elif answer["status"] != 0 and ours and file.rsplit("/")[-1] not in answer["err"] + answer["out"]:
             outcome.faults.append(f"the file is not named: {answer['err'][-500:]}")
         elif answer["status"] != 0 and len(answer["err"].strip().splitlines()) > 20:

@@ -20,6 +20,8 @@ class Target:
       some: commands that take seconds and follow one damage in `one_in`.
       number: damages of each file.
       ours: whether captionbeam made them.
+      removable: whether the commands know the directory without them too, as one that is not finished, or as one that
+        somebody told to do without them, as messages advise.
     """
 
     directory: str
@@ -29,6 +31,7 @@ class Target:
     number: int = 150
     ours: bool = True
     one_in: int = 10
+    removable: bool = False
 
 
 _OF_FEATURES = ("status features", "inspect features", "inspect a picture of features", "verify features")
@@ -48,12 +51,12 @@ TARGETS = (
     Target("features", "ledger-0001-00001-*", _OF_FEATURES, ("extract", "caption features anew"), 200),
     Target("features", "features-0001-00001-*", _OF_FEATURES, ("extract", "train anew", "caption features anew"), 200),
     Target("captioner", "config.json", _OF_CAPTIONER, ("train", "caption features anew"), 200),
-    Target("captioner", "metrics.json", _OF_CAPTIONER, ("train",), 100),
+    Target("captioner", "metrics.json", _OF_CAPTIONER, ("train",), 100, removable=True),
     Target("captioner", "progress.json", _OF_CAPTIONER, ("train",), 100),
     Target("captioner", "vocabulary.txt", _OF_CAPTIONER, ("train", "caption features anew"), 100),
     Target("captioner", "captioner.weights.h5", _OF_CAPTIONER, ("train", "caption features anew"), 150),
     Target("captioner", "word_counts.json", ("inspect captioner",), ("train", "caption features anew"), 60),
-    Target("captioner", "presence*", _OF_CAPTIONER, ("train", "caption features anew"), 80),
+    Target("captioner", "presence*", _OF_CAPTIONER, ("train", "caption features anew"), 80, removable=True),
     Target("captioner", "confidence*", _OF_CAPTIONER, ("train", "caption features anew"), 100),
     Target("captioner", "checkpoint/*", _OF_CAPTIONER, ("train",), 20),
     Target("captions", "summary.json", _OF_CAPTIONS, ("caption",), 200),
@@ -84,7 +87,7 @@ def run_targets(matrix, targets, share: float, seed: str):
             chosen = damages(folder / name, target.number, seed, matrix.elsewhere)
             draw = random.Random(f"{seed} {name}")
             for number, damage in enumerate(chosen):
-                if draw.random() >= share:
+                if draw.random() >= share or (target.removable and damage.label == "removed"):
                     continue
                 some = target.some if number % target.one_in == 0 else ()
                 for command in (*target.each, *some):

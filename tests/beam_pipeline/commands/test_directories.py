@@ -37,6 +37,18 @@ def test_another_directory_is_refused(tmp_path):
         kind_of(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("name", "other"), [("summary.json", ShardId(1, 0, 1).captions()), ("config.json", "captioner.weights.h5")]
+)
+def test_a_directory_without_the_file_that_tells_its_kind_is_told_by_its_name(tmp_path, name, other):
+    (tmp_path / other).touch()
+    with pytest.raises(UserError, match=rf"{name}: is missing; run the same `captionbeam \w+` command again"):
+        kind_of(str(tmp_path))
+    kinds = {"summary.json": CAPTIONS, "config.json": CAPTIONER}
+    (tmp_path / name).symlink_to(tmp_path / "nothing")
+    assert kind_of(str(tmp_path)) == kinds[name]
+
+
 def test_the_newest_run_has_the_last_word(tmp_path):
     def line(name, outcome, reason=""):
         return LedgerLine(name, 1, 1, "ab", outcome, "read" if reason else "", reason)

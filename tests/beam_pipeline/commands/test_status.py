@@ -46,8 +46,29 @@ def test_a_prune_that_was_killed_before_it_wrote_the_manifest(copy):
         (directory / ShardId(2, index, 5).ledger()).write_bytes(data)
     (directory / pruned_mark(2)).touch()
     entries = dict(status(StatusOptions(str(directory))))
-    assert entries["manifest"] == "does not list 5 finished shards yet; the next run adds them"
-    assert "finished" not in entries
+    assert entries["manifest.json"] == "does not list 5 finished shards yet; the next run adds them"
+    assert "finished" not in entries and "  lost" not in entries
+
+
+@pytest.mark.parametrize("kind", ["features", "captions"])
+def test_lost_and_changed_ledgers_are_named(copy, kind):
+    directory = copy(kind)
+    first, *others = sorted(directory.glob("ledger-*"))
+    first.unlink()
+    entries = dict(status(StatusOptions(str(directory))))
+    assert entries["  lost"] == f"{first.name}; the next run makes the shard again"
+    for ledger in others:
+        ledger.unlink()
+    entries = dict(status(StatusOptions(str(directory))))
+    assert entries["  lost"].startswith(first.name) and (" other ledger" in entries["  lost"]) == bool(others)
+    assert "finished" not in entries and "continue with" in entries
+    first.touch()
+    with pytest.raises(UserError, match=rf"{first.name}: changed since it was written"):
+        status(StatusOptions(str(directory)))
+    first.unlink()
+    first.mkdir()
+    with pytest.raises(UserError, match=rf"{first.name}: "):
+        status(StatusOptions(str(directory)))
 
 
 def test_it_says_whether_a_job_runs(copy):
@@ -85,6 +106,9 @@ def test_progress_of_a_training(copy):
     assert entries["epochs"] == "4 done, of at most 7 and then 0 self-critical; 1 step of the next"
     assert entries["best"] == "epoch 3, validation CIDEr 51.2"
     assert entries["word-presence head"] == "not yet, or made by an earlier captionbeam"
+    (directory / "presence.json").symlink_to(directory / "nothing")
+    with pytest.raises(UserError, match=r"presence.json: "):
+        status(StatusOptions(str(directory)))
 
 
 def test_a_finished_training_is_told_by_its_metrics(copy):
