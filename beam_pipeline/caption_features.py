@@ -28,6 +28,7 @@ from beam_pipeline.words.count_words import ledger_of_shard
 from beam_pipeline.words.shard_statistics import write_words
 from beam_pipeline.words.summary import shards_of_summary
 from training.data.feature_set import FeatureSet, load_feature_set
+from training.data.strangers import mention_strangers
 from training.errors import UserError
 from training.models.captioner import Captioner
 from training.text.plurals import counted
@@ -41,7 +42,7 @@ def features_for(captioner: Captioner, path: str) -> FeatureSet:
       JobFailed: a shard is missing or damaged.
     """
     features = load_feature_set(path)
-    features.mention_unlisted()
+    mention_strangers(features)
     captioner.require_encoder(features.encoder)
     features.shard_paths()  # better found before the job than in it
     return features

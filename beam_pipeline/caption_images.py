@@ -38,7 +38,7 @@ from beam_pipeline.shards.overlap import MakeShards
 from beam_pipeline.shards.planning import PlanShards, shard_key
 from beam_pipeline.shards.run import GatherResults, Run
 from beam_pipeline.words.count_words import CountWords
-from beam_pipeline.words.summary import TABLES, put_ledger_digests, read_earlier
+from beam_pipeline.words.summary import TABLES, mention_strangers_of_captions, put_ledger_digests, read_earlier
 from beam_pipeline.words.terms import WORD
 from beam_pipeline.words.writer import ResultWriter
 from training.errors import JobFailed
@@ -118,6 +118,7 @@ def caption(options: CaptionOptions, beam_options: PipelineOptions, load: LoadEn
             )
         if options.report:  # also of a job that rejected too much: the page shows what and why
             report_of_caption(run.output, options.decode_limits)
+        mention_strangers_of_captions(run.output, summary)
         run.print_gone(summary["totals"])
         run.check_balance(summary["totals"], options.max_reject_rate)
     return summary

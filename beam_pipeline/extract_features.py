@@ -35,6 +35,7 @@ from beam_pipeline.shards.prune_features import prune_features
 from beam_pipeline.shards.run import GatherResults, Run
 from training.data.caption_files import read_captions
 from training.data.feature_set import FeatureSet
+from training.data.strangers import mention_strangers
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
@@ -102,6 +103,7 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
             f"{output}: {counted(finished.records, 'picture')} in {counted(len(finished.shards), 'shard')}, "
             f"{counted(finished.captions, 'caption')}"
         )
+        mention_strangers(finished)
         run.print_gone(finished.totals)
         run.check_balance(finished.totals, options.max_reject_rate)
     return finished

@@ -14,6 +14,7 @@ from typing import Any
 from training import __version__
 from training.data.caption_files import normalized_name, read_image_list
 from training.data.feature_set import FeatureSet, load_feature_set
+from training.data.strangers import mention_strangers
 from training.decoding.decoder import CaptionDecoder
 from training.decoding.guidance import effective_guidance
 from training.errors import UserError
@@ -91,7 +92,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
       JobFailed: a shard is damaged.
     """
     features = load_feature_set(options.features)
-    features.mention_unlisted()
+    mention_strangers(features)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}
     trained_with = read_config(member_paths(options.captioner)[0]).trained_with if options.captioner else None
     split, why_not = training_split(options.train_list, trained_with, features)

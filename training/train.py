@@ -21,6 +21,7 @@ import tensorflow as tf
 from training.data.dataset import Scan, pictures_of, scan
 from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, FeatureSet, load_feature_set
 from training.data.splits import DEV, TRAIN, Split, make_split
+from training.data.strangers import mention_strangers
 from training.errors import UserError
 from training.files import is_local, locked, refuse_links, remove_temporary_files, writing
 from training.fitting.confidence import fit_confidence
@@ -56,7 +57,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
       JobFailed: a shard is damaged, the output cannot be written, or another training is writing there.
     """
     features = load_feature_set(options.features)  # a wrong call is better found before anything is written
-    features.mention_unlisted()
+    mention_strangers(features)
     with writing(f"--output {options.output}", "training goes on from its last checkpoint"):
         make_directory(options.output)
         with locked(options.output):

@@ -19,6 +19,7 @@ from beam_pipeline.shards.shard_id import ShardId, content_part
 from beam_pipeline.words.summary import counted_shards, read_summary, read_table, sound_shards
 from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
+from training.data.strangers import unlisted_files
 from training.errors import UserError
 from training.models.captioner_files import CONFIG_SCHEMA_VERSION, METRICS, read_config, read_metrics
 from training.text.plurals import counted
@@ -102,7 +103,7 @@ def _features(directory: str) -> dict[str, Any]:
         "totals": features.totals,
         "notes": {kind: len(texts) for kind, texts in features.notes.items()},
         "shards": [asdict(shard) for shard in features.shards],
-        "unlisted_files": features.unlisted(),
+        "unlisted_files": unlisted_files(features),
     }
 
 

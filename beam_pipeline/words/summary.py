@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,12 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.tables import read_parquet
 from beam_pipeline.shards.shard_id import ShardId, committed_shards, parse_shard
 from beam_pipeline.words.terms import BIGRAM, WORD
+from training.data.strangers import strangers
 from training.documents import Count, Damaged, FileName, Finite, Scalar, Sha256, Sha256OrNone, as_kind
 from training.errors import JobFailed, UserError
 from training.text.plurals import counted
+
+log = logging.getLogger("captionbeam")
 
 SUMMARY = "summary.json"
 EVIDENCE = "word_evidence.jsonl"
@@ -223,6 +227,20 @@ def put_ledger_digests(directory: str, digests: Mapping[ShardId, str]) -> None:
             if entry["name"] in renewed:
                 entry["ledger_sha256"] = renewed[entry["name"]]
         storage.write_document(storage.join(directory, SUMMARY), summary)
+
+
+def mention_strangers_of_captions(directory: str, summary: dict[str, Any]) -> None:
+    """Logs what lies in a captions directory and does not belong to it.
+
+    Args:
+      summary: content of its `summary.json`.
+    """
+    own = (SUMMARY, *RESULTS, *map(next_name, RESULTS), "rejected.txt", "report.html", "thumbnails.zip")
+    names = storage.list_directory(directory)
+    if line := strangers(
+        names, (shard["name"] for shard in summary["shards"]), (*own, "exported_texts.jsonl"), SUMMARY
+    ):
+        log.info("%s: %s", directory, line)
 
 
 def next_name(name: str) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import posixpath
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -18,11 +16,8 @@ from msgspec import Meta
 
 from training.documents import Count, Damaged, FileName, Sha256, Sha256OrNone, parse_document
 from training.errors import JobFailed, UserError
-from training.files import is_local
 from training.storage import own_size, read_own
 from training.text.plurals import counted
-
-log = logging.getLogger("captionbeam")
 
 MANIFEST = "manifest.json"
 GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed9 or mixed10, row by row
@@ -152,26 +147,6 @@ class FeatureSet:
                 raise JobFailed(f"{path}: shard {state} where the manifest says {shard.size_bytes}; {REPAIR}")
             paths.append(path)
         return paths
-
-    def unlisted(self) -> list[str]:
-        """Names of record files in a local directory that the manifest does not list, and that are not read."""
-        if not is_local(self.path):
-            return []
-        listed = {shard.name for shard in self.shards}
-        return sorted(name for name in os.listdir(self.path) if name.endswith(".tfrecord") and name not in listed)
-
-    def mention_unlisted(self) -> None:
-        """Tells the user of the files that `unlisted` names, if there are any."""
-        if names := self.unlisted():
-            is_or_are = "is" if len(names) == 1 else "are"
-            log.info(
-                "%s: %s %s not in the manifest and not read: %s%s",
-                self.path,
-                counted(len(names), "record file"),
-                is_or_are,
-                ", ".join(names[:3]),
-                ", ..." if len(names) > 3 else "",
-            )
 
     def to_json(self) -> dict[str, Any]:
         """Content of `manifest.json`; `from_json` is the inverse."""

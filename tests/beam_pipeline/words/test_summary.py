@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from beam_pipeline.words.summary import read_summary, read_table
+from beam_pipeline.words.summary import mention_strangers_of_captions, read_summary, read_table
 from beam_pipeline.words.terms import BIGRAM, WORD
 from training.errors import UserError
 
@@ -38,3 +38,12 @@ def test_a_damaged_summary_is_named(tmp_path, content):
     (tmp_path / "summary.json").write_text(content)
     with pytest.raises(UserError, match=r"summary.json: .*; remove it and run the same captionbeam caption"):
         read_summary(str(tmp_path), "DIR")
+
+
+def test_what_does_not_belong_to_captions_is_logged_in_one_line(word_tables, tmp_path, caplog):
+    directory = word_tables("a", ["a dog"])
+    for name in ("rejected.txt", "report.html", "exported_texts.jsonl", "notes.txt"):
+        (tmp_path / "a" / name).touch()
+    with caplog.at_level("INFO", "captionbeam"):
+        mention_strangers_of_captions(directory, read_summary(directory, "DIR"))
+    assert caplog.messages == [f"{directory}: 1 other file is no part of it (notes.txt)"]

@@ -1,5 +1,4 @@
 import json
-import logging
 import os
 from dataclasses import replace
 
@@ -99,25 +98,3 @@ def test_a_link_in_place_of_a_shard_is_not_followed(written, tmp_path):
     os.symlink(tmp_path / "elsewhere", path)
     with pytest.raises(UserError, match="a link, and links in a directory of captionbeam are not followed"):
         written.shard_paths()
-
-
-def test_record_files_that_the_manifest_does_not_list_are_mentioned(written, tmp_path, caplog):
-    assert written.unlisted() == []
-    names = [f"{letter}.tfrecord" for letter in "abcd"]
-    for name in (*names, "notes.txt"):
-        (tmp_path / name).write_bytes(b"")
-    assert written.unlisted() == names
-    caplog.set_level("INFO")
-    logging.getLogger("captionbeam").addHandler(caplog.handler)
-    try:
-        written.mention_unlisted()
-        os.remove(tmp_path / "a.tfrecord")
-        os.remove(tmp_path / "b.tfrecord")
-        os.remove(tmp_path / "c.tfrecord")
-        written.mention_unlisted()
-    finally:
-        logging.getLogger("captionbeam").removeHandler(caplog.handler)
-    assert list(dict.fromkeys(caplog.messages)) == [
-        f"{tmp_path}: 4 record files are not in the manifest and not read: a.tfrecord, b.tfrecord, c.tfrecord, ...",
-        f"{tmp_path}: 1 record file is not in the manifest and not read: d.tfrecord",
-    ]
