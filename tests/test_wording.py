@@ -9,6 +9,8 @@ NOUNS = (
     "picture image file input caption word shard row record member folder line epoch step second view captioner time "
     "byte list duplicate reference scene feature thread core channel name keyword place entry column value link"
 )
+# Constants, what went through `counted`, paths, and a mean, which is no whole number.
+NO_NUMBER = re.compile(r"_?[A-Z_]+|.*counted\(.*|.*(list|features|CONFIG|LIST\))|.*mean_.*")
 AFTER_A_NUMBER = re.compile(rf" (?:[a-z]+ )?(?:{NOUNS.replace(' ', '|')})(?:s|es)\b")
 
 
@@ -21,8 +23,7 @@ def numbers_before_plurals(tree: ast.AST) -> list[str]:
         for value, behind in zip(text.values, text.values[1:], strict=False):
             if isinstance(value, ast.FormattedValue) and isinstance(behind, ast.Constant):
                 expression = ast.unparse(value.value)
-                is_number = not re.fullmatch(r"_?[A-Z_]+|.*counted\(.*|.*(list|features|CONFIG)|.*mean_.*", expression)
-                if is_number and AFTER_A_NUMBER.match(behind.value):
+                if not NO_NUMBER.fullmatch(expression) and AFTER_A_NUMBER.match(behind.value):
                     found.append(expression + behind.value)
     return found
 

@@ -74,9 +74,8 @@ def encode_shard(
     if not records:
         storage.remove(path)
         size_bytes, digest = 0, ""
-    commit_shard(output, shard, lines)
+    ledger_sha256 = commit_shard(output, shard, lines)
     live_counts.add(SHARDS)
-    ledger_sha256 = storage.sha256(storage.join(output, shard.ledger()))
     return Shard(shard.features(), records, captions, size_bytes, digest, ledger_sha256), lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -94,10 +95,11 @@ def without_lost(
     }
 
 
-def commit_shard(directory: str, shard: ShardId, lines: Iterable[LedgerLine]) -> None:
-    """Writes the ledger of a shard, sorted by uri; everything else of the shard must be written before."""
-    ordered = sorted(lines, key=lambda line: line.uri)
-    storage.write_atomic(storage.join(directory, shard.ledger()), to_jsonl(ordered))
+def commit_shard(directory: str, shard: ShardId, lines: Iterable[LedgerLine]) -> str:
+    """Writes the ledger of a shard, sorted by uri, and returns its hex SHA-256; all else of the shard must be there."""
+    data = to_jsonl(sorted(lines, key=lambda line: line.uri))
+    storage.write_atomic(storage.join(directory, shard.ledger()), data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def begin_prune(directory: str, run: int) -> None:

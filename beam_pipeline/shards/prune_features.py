@@ -91,8 +91,8 @@ def prune_feature_shard(shard: ShardId, pictures: list[KeptPicture], output: str
         storage.remove(path)
         size_bytes, digest = 0, ""
     lines: list[LedgerLine] = [line for picture in pictures for line in picture.lines]
-    commit_shard(output, shard, lines)
-    return Shard(shard.features(), records, captions, size_bytes, digest)
+    ledger_sha256 = commit_shard(output, shard, lines)
+    return Shard(shard.features(), records, captions, size_bytes, digest, ledger_sha256)
 
 
 def _kept_records(shard: ShardId, kept: Mapping[str, KeptPicture], output: str) -> Iterator[FeatureRecord]:
