@@ -17,25 +17,27 @@ class Damage:
     apply: Callable[[Path], None]
 
 
-def damages(path: Path, number: int, seed: str, elsewhere: Path) -> list[Damage]:
-    """Damages of a file, about `number` of them, the same for the same seed and content.
+def damages(path: Path, number: int, seed: str, elsewhere: Path) -> Iterator[Damage]:
+    """Yields damages of a file, about `number` of them, the same for the same seed and content.
 
     Args:
       elsewhere: a folder outside, for links to lead to.
     """
     draw = random.Random(f"{seed} {path.name}")
     data = path.read_bytes()
-    found = [*_replacements(path.name, data, elsewhere), *_encodings(data)]
+    first = [*_replacements(path.name, data, elsewhere), *_encodings(data)]
+    yield from first
+    found = len(first)
     documents = _parsed(path.name, data)
-    while len(found) < number:
+    while found < number:
         kinds = [_flip, _flip, _cut, _overwrite]
         kinds += [_line] if data.count(b"\n") > 1 else []
         kinds += [_retype] * 5 if documents else []
         made = draw.choice(kinds)(data, draw, documents)
         if made is not None and made[1] != data:
             label, changed = made
-            found.append(Damage(label, _writes(changed)))
-    return found
+            found += 1
+            yield Damage(label, _writes(changed))
 
 
 def _writes(data: bytes) -> Callable[[Path], None]:
