@@ -10,13 +10,14 @@ from beam_pipeline.captions.shard import write_captions
 from beam_pipeline.encoders.base import Encoder
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.once_per_process import OncePerProcess
+from beam_pipeline.shards.contents import Picture
 from beam_pipeline.shards.encoding import encode_pictures
 from beam_pipeline.shards.feature_shard import PictureFeature
 from beam_pipeline.shards.ledger import DONE, LedgerLine
 from beam_pipeline.shards.live_counts import SHARDS, LiveCounts
 from beam_pipeline.shards.output_directory import commit_shard
 from beam_pipeline.shards.overlap import ENCODING, MakeShard
-from beam_pipeline.shards.planning import Picture, ShardKey
+from beam_pipeline.shards.planning import ShardKey
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import write_words
 from training.decoding.decoder import CaptionDecoder

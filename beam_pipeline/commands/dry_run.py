@@ -37,6 +37,7 @@ from beam_pipeline.runtime.counts import Outputs
 from beam_pipeline.runtime.runner import run_pipeline
 from beam_pipeline.runtime.text import duration, size_in_words, uri_key
 from beam_pipeline.shards.caption_join import InputWithCaptions, JoinCaptions
+from beam_pipeline.shards.contents import Picture, fingerprint_file
 from beam_pipeline.shards.encode_shard import feature_record
 from beam_pipeline.shards.encoding import EncodedPicture, encode_pictures
 from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options
@@ -44,7 +45,7 @@ from beam_pipeline.shards.feature_shard import PictureFeature, read_features
 from beam_pipeline.shards.gone import UnreadableInputs
 from beam_pipeline.shards.ledger import DONE, OUTCOMES, LedgerLine, read_ledger, to_jsonl
 from beam_pipeline.shards.output_directory import Standing, read_standing
-from beam_pipeline.shards.planning import ListCollection, Picture, ReadLedgers, SubtractLedger, fingerprint_file
+from beam_pipeline.shards.planning import ListCollection, ReadLedgers, SubtractLedger
 from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.run import GatherResults
 from beam_pipeline.shards.shard_id import parse_shard, shard_count
@@ -63,7 +64,7 @@ class Work:
     """What a run would find to do.
 
     Attributes:
-      counts: what a run counts: "listed", and "earlier_OUTCOME" for each outcome.
+      counts: what a run counts: "listed", "earlier_OUTCOME" for each outcome, and files that are "gone".
       new: number of inputs that are in no ledger.
       sample: some of them.
     """
@@ -168,12 +169,18 @@ def find_work(collection: Collection, ledgers: Iterable[str], retry_rejected: bo
             inputs = listed.main | "JoinCaptions" >> JoinCaptions(None)
             lines = pipeline | "ReadLedgers" >> ReadLedgers(ledgers)
             unreadable = listed.main | "Unreadable" >> UnreadableInputs()
-            work = (inputs.main | "SubtractLedger" >> SubtractLedger(lines, retry_rejected, unreadable)).outputs
+            work, places = inputs.main | "SubtractLedger" >> SubtractLedger(lines, retry_rejected, unreadable)
+            gone = (
+                places
+                | "KeepGone" >> beam.Filter(lambda place: not place[1])
+                | "CountGone" >> beam.combiners.Count.Globally()
+                | "NameGone" >> beam.FlatMap(lambda n: [("gone", n)] if n else [])
+            )
             new = (
                 work.main | "CountNew" >> beam.combiners.Count.Globally() | "NameNew" >> beam.Map(lambda n: ("new", n))
             )
             sample = work.main | "Draw" >> beam.combiners.Top.Of(sample_size, key=_place, reverse=True)
-            results = sample | "GatherResults" >> GatherResults(listed, work, Outputs(sample, (new,)))
+            results = sample | "GatherResults" >> GatherResults(listed, work, Outputs(sample, (new, gone)))
             _ = results | "Keep" >> beam.Map(_keep, path)
         with open(path, encoding="utf-8") as file:
             counts, files = json.load(file)
@@ -283,6 +290,8 @@ def _of_work(work: Work, standing: Standing, shard_size: int) -> list[Entry]:
     for shard, path in zip(standing.committed, standing.ledgers, strict=True):
         lines[shard.run] += sum(1 for _ in read_ledger(path))
     entries += [(f"  run {run}", f"{counted(number, 'input')} in its ledgers") for run, number in sorted(lines.items())]
+    if gone := work.counts.get("gone", 0):
+        entries.append(("gone", f"{counted(gone, 'file')} no longer listed; what did not move, --prune lets go of"))
     entries.append(("new", f"{work.new:,}; duplicates among them show only when they are read"))
     for run in standing.unfinished:
         entries.append((f"  run {run.run}", f"is finished first: {missing_shards(run)}"))

@@ -25,8 +25,8 @@ from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.interrupts import raise_if_stopping
 from beam_pipeline.runtime.text import reason, uri_key
 from beam_pipeline.runtime.threads import map_ahead
+from beam_pipeline.shards.contents import Picture, unreadable_stage
 from beam_pipeline.shards.ledger import DECODE, DONE, DUPLICATE, READ, REJECTED, LedgerLine
-from beam_pipeline.shards.planning import Picture, unreadable_stage
 from training.data.feature_set import FEATURE_DTYPE
 from training.errors import UserError
 

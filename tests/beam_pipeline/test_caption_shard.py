@@ -8,10 +8,10 @@ from beam_pipeline.caption_shard import caption_shard
 from beam_pipeline.captions.picture import CaptionedPicture, read_captions
 from beam_pipeline.inputs.sources import stat_file
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
+from beam_pipeline.shards.contents import Picture
 from beam_pipeline.shards.ledger import read_ledger
 from beam_pipeline.shards.live_counts import LiveCounts
 from beam_pipeline.shards.overlap import ENCODING
-from beam_pipeline.shards.planning import Picture
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import read_words
 from training.decoding.decoder import Hypothesis

@@ -16,9 +16,9 @@ from PIL import Image
 from beam_pipeline.inputs.sources import stat_file
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.shards.caption_join import InputWithCaptions
+from beam_pipeline.shards.contents import Picture, fingerprint_file
 from beam_pipeline.shards.encoding import read_picture
 from beam_pipeline.shards.ledger import read_ledger
-from beam_pipeline.shards.planning import Picture, fingerprint_file
 from beam_pipeline.shards.shard_id import ledger_paths
 from training.data.feature_records import deserialize
 

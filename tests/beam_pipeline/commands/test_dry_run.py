@@ -1,3 +1,5 @@
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -74,8 +76,11 @@ def test_of_a_killed_run_and_new_files(look, run_extract, good, noisy_jpeg, tmp_
     in_lost = len((tmp_path / "features" / lost).read_text().splitlines())
     (tmp_path / "features" / lost).unlink()
     (good / "new.jpg").write_bytes(noisy_jpeg(1))
+    kept = json.loads((tmp_path / "features" / ShardId(1, 1, 4).ledger()).read_text().splitlines()[0])
+    os.remove(kept["uri"])
     entries = look()
-    assert entries["done already"].startswith(f"{20 - in_lost}: ")
+    assert entries["done already"].startswith(f"{19 - in_lost}: ")
+    assert entries["gone"].startswith("1 file no longer listed; ")
     assert entries["new"].startswith(f"{in_lost + 1};")
     assert entries["  run 2"].startswith("takes what is left")
     assert "measured on" in entries["time"]

@@ -8,11 +8,11 @@ import pytest
 
 from beam_pipeline.inputs.sources import stat_file
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
+from beam_pipeline.shards.contents import Picture
 from beam_pipeline.shards.encode_shard import encode_shard
 from beam_pipeline.shards.feature_shard import read_features, summarize_shard
 from beam_pipeline.shards.ledger import read_ledger
 from beam_pipeline.shards.live_counts import LiveCounts
-from beam_pipeline.shards.planning import Picture
 from beam_pipeline.shards.shard_id import ShardId
 from training.data.feature_set import Shard
 

@@ -10,9 +10,9 @@ from beam_pipeline.encoders.base import ENCODER_BATCH
 from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import resolve_collection, stat_file
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS, DecodeLimits
+from beam_pipeline.shards.contents import Picture
 from beam_pipeline.shards.encoding import encode_pictures, encode_pixels, read_picture, sample_pixels
 from beam_pipeline.shards.overlap import count_outcomes
-from beam_pipeline.shards.planning import Picture
 from training.errors import UserError
 
 

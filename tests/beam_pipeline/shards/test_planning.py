@@ -17,16 +17,13 @@ from beam_pipeline.inputs.written_mark import NAMESPACE
 from beam_pipeline.options.collection import CollectionOptions
 from beam_pipeline.runtime.grouping import Packer, unpack
 from beam_pipeline.shards.caption_join import InputWithCaptions
+from beam_pipeline.shards.contents import Picture
 from beam_pipeline.shards.ledger import OUTCOMES, LedgerLine, to_jsonl
 from beam_pipeline.shards.output_directory import Standing, read_standing
 from beam_pipeline.shards.planning import (
     PLACES,
-    Picture,
     PlanShards,
-    choose_state,
     count_unplaced,
-    fingerprint_file,
-    fingerprint_files,
     keep_unaccounted,
     list_inputs,
     merge_files,
@@ -202,18 +199,6 @@ def test_an_input_that_could_not_be_read_is_tried_again(stage, split_outputs):
     assert counts == {"listed": 1}
 
 
-def test_what_still_cannot_be_read_for_the_same_reason_is_not_rejected_anew(tmp_path, split_outputs):
-    missing = file(str(tmp_path / "gone.jpg"))
-    (tmp_path / "back.jpg").write_bytes(b"x")
-    back = InputFile(str(tmp_path / "back.jpg"), 1, 1.0)
-    why = ("read", "no such file or directory")
-    inputs = [InputWithCaptions(missing, (), why), InputWithCaptions(missing, (), ("read", "permission denied"))]
-    inputs += [InputWithCaptions(missing), InputWithCaptions(back, (), why)]
-    main, counts, _ = split_outputs(fingerprint_files(inputs, 10))
-    assert counts == {"earlier_rejected": 1}
-    assert main == [fingerprint_file(one, 10) for one in inputs[1:]]
-
-
 def places_of(uri: str, lines, inputs=(), unreadable=()):
     outputs = keep_unaccounted((uri.encode(), {"inputs": list(inputs), "lines": lines}), True, unreadable)
     return [output.value for output in outputs if isinstance(output, TaggedOutput) and output.tag == PLACES]
@@ -273,20 +258,6 @@ def test_ledger_lines_come_with_the_name_of_their_ledger(tmp_path):
     path = tmp_path / ShardId(2, 0, 1).ledger()
     path.write_bytes(to_jsonl([line("done"), line("rejected")]))
     assert list(read_named_ledger(str(path))) == [(path.name, line("done")), (path.name, line("rejected"))]
-
-
-def test_a_fingerprint_is_the_hash_of_the_content(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"x")
-    readable = InputWithCaptions(InputFile(str(tmp_path / "a.jpg"), 1, 1.0), ("a dog",))
-    digest = hashlib.sha256(b"x").hexdigest()
-    assert fingerprint_file(readable, 10) == (digest, Picture(digest, (readable.file,), ("a dog",)))
-
-
-def test_a_file_that_cannot_be_read_is_known_by_its_uri(tmp_path):
-    missing = file(str(tmp_path / "gone.jpg"))
-    digest = hashlib.sha256(missing.uri.encode()).hexdigest()
-    problem = "no such file or directory"
-    assert fingerprint_file(InputWithCaptions(missing), 10) == (digest, Picture(digest, (missing,), problem=problem))
 
 
 def picture(first_digits: str) -> Picture:
@@ -350,11 +321,3 @@ def test_a_file_that_we_wrote_into_counts_as_what_it_was_if_that_is_known(tmp_pa
     with local_pipeline() as pipeline:
         plan = pipeline | plan_of(folder, standing=read_standing(str(tmp_path)))
         assert_that(plan.main | beam.FlatMap(names), equal_to(expected))
-
-
-@pytest.mark.parametrize(
-    ("states", "counts_as"), [([], "own"), ([(1, "later")], "later"), ([(1, "later"), (0, "first")], "first")]
-)
-def test_of_several_known_states_the_first_counts(states, counts_as):
-    one = Picture("own", (file("/p/a.jpg"),), states=("first", "later"))
-    assert choose_state((b"/p/a.jpg", {"pictures": [one], "states": states}))[0] == counts_as
