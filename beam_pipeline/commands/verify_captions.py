@@ -22,7 +22,7 @@ from beam_pipeline.shards.encoding import encode_pixels
 from beam_pipeline.shards.feature_shard import read_features
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import read_words
-from beam_pipeline.words.summary import shards_of_summary, sound_shards
+from beam_pipeline.words.summary import require_ledgers, shards_of_summary, sound_shards
 from training.data.feature_set import FEATURE_DTYPE
 from training.errors import UserError
 from training.models.captioner import load_captioner
@@ -42,9 +42,11 @@ def verify_captions(options: VerifyOptions, summary: dict[str, Any], findings: F
 
     Raises:
       UserError: the captioner or the encoder cannot be had, or is another one.
+      JobFailed: a ledger is missing.
     """
     directory = options.directory
     shards = shards_of_summary(directory)
+    require_ledgers(directory, shards)
     findings.problems += check_totals(directory, summary["totals"])
     done = set(done_contents(directory, shards))
     sample = draw_sample(done, options.sample)

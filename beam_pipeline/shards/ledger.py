@@ -18,7 +18,7 @@ from training.documents import Hex, Number, parse_lines
 DONE = "done"
 DUPLICATE = "duplicate"
 REJECTED = "rejected"
-_MEND = "remove it and run the same command again, which makes its shard again"
+_MEND = "remove it and run the command that made it again, which makes its shard again"
 OUTCOMES = (DONE, DUPLICATE, REJECTED)
 LIST, READ, DECODE = "list", "read", "decode"  # where an input is rejected
 

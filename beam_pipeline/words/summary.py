@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -141,15 +141,21 @@ def counted_shards(directory: str) -> list[ShardId]:
     Raises:
       JobFailed: the ledger of one is missing, since it was removed, or a run that makes it again was stopped.
     """
-    shards, names = shards_of_summary(directory), storage.list_directory(directory)
+    shards = shards_of_summary(directory)
+    require_ledgers(directory, shards)
+    require_sizes(directory)
+    return shards
+
+
+def require_ledgers(directory: str, shards: Iterable[ShardId]) -> None:
+    """Raises JobFailed if the ledger of one of these shards is missing from a captions directory."""
+    names = storage.list_directory(directory)
     for shard in shards:
         if shard.ledger() not in names:
             path = storage.join(directory, shard.ledger())
             raise JobFailed(
                 f"{path}: is missing; run the same captionbeam caption command again: it makes the shard again"
             )
-    require_sizes(directory)
-    return shards
 
 
 def require_sizes(directory: str) -> None:

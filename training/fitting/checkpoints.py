@@ -8,7 +8,8 @@ import posixpath
 
 import tensorflow as tf
 
-from training.fitting.state import TrainingState, state_of_note
+from training.documents import Damaged
+from training.fitting.state import BEGIN_ANEW, TrainingState, state_of_note
 from training.fitting.trainer import Trainer
 from training.models.captioner_files import CHECKPOINTS
 
@@ -37,11 +38,20 @@ class Checkpoints:
         self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=1)
 
     def restore(self) -> TrainingState:
-        """Gives the trainer's variables the values of the last checkpoint; a new state where there is none."""
-        if not self._manager.latest_checkpoint:
+        """Gives the trainer's variables the values of the last checkpoint; a new state where there is none.
+
+        Raises:
+          UserError: the checkpoint is damaged.
+        """
+        newest = self._manager.latest_checkpoint
+        if not newest:
             return TrainingState()
-        self._checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
-        state = state_of_note(self._state.numpy(), self._manager.latest_checkpoint)
+        try:
+            self._checkpoint.restore(newest).assert_consumed()
+        except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+            said = str(error).partition("\n")[0].rpartition("}} ")[2].partition(" [Op:")[0]
+            raise Damaged(newest, f"damaged ({said})", BEGIN_ANEW) from error
+        state = state_of_note(self._state.numpy(), newest)
         state.save(self._output)  # where a kill came between the checkpoint and this file
         log.info("going on from epoch %d, step %d", state.epoch + 1, state.step)
         return state

@@ -11,6 +11,8 @@ from training.documents import Count, Number, parse_json
 from training.models.captioner_files import CHECKPOINTS, PROGRESS
 from training.storage import exists, read_document, write_document
 
+BEGIN_ANEW = "remove its folder, and training begins anew"
+
 
 class Stage(IntEnum):
     """Stages of a training, in their order; checkpoints hold the number."""
@@ -81,7 +83,7 @@ def state_of_note(note: bytes, checkpoint: str) -> TrainingState:
     Raises:
       UserError: the note is damaged.
     """
-    return parse_json(note, TrainingState, checkpoint, "remove its folder, and training begins anew")
+    return parse_json(note, TrainingState, checkpoint, BEGIN_ANEW)
 
 
 def read_state(output: str) -> TrainingState | None:

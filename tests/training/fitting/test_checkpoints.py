@@ -1,7 +1,10 @@
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from training.errors import UserError
 from training.fitting.checkpoints import Checkpoints
 from training.fitting.state import TrainingState, read_state
 from training.fitting.trainer import Trainer
@@ -43,6 +46,30 @@ def test_progress_follows_the_checkpoint_after_a_kill_between_the_two(tmp_path, 
     (tmp_path / "progress.json").unlink()
     state = Checkpoints(str(tmp_path), new_trainer(1)).restore()
     assert read_state(str(tmp_path)) == state
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("ckpt-1.data-*", lambda data: data[:100]),
+        ("ckpt-1.data-*", lambda data: data[:-9] + bytes(9)),
+        ("ckpt-1.index", lambda data: data[:100]),
+        ("ckpt-1.data-*", None),
+    ],
+    ids=["cut", "changed", "index cut", "missing"],
+)
+def test_after_a_damaged_checkpoint_training_begins_anew_as_its_message_says(tmp_path, new_trainer, name, damage):
+    Checkpoints(str(tmp_path), new_trainer(1)).save(TrainingState(epoch=1))
+    (path,) = (tmp_path / "checkpoint").glob(name)
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
+    with pytest.raises(UserError, match=r"checkpoint/ckpt-1: damaged \(.*\); remove its folder, and") as raised:
+        Checkpoints(str(tmp_path), new_trainer(1)).restore()
+    assert len(str(raised.value).splitlines()) == 1
+    shutil.rmtree(tmp_path / "checkpoint")
+    assert Checkpoints(str(tmp_path), new_trainer(1)).restore() == TrainingState()
 
 
 def test_what_a_kill_in_the_midst_of_writing_left_is_removed(tmp_path, new_trainer):
