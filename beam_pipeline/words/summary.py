@@ -101,6 +101,8 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
     """
     summary = read_earlier(directory)
     if not summary:
+        if any(parse_shard(name, "captions") for name in storage.list_directory(directory)):
+            raise Damaged(storage.join(directory, SUMMARY), "is missing", RENEW)
         raise UserError(f"{option} {directory}: no {SUMMARY} here; give a directory that `captionbeam caption` made")
     finished = "pictures" in summary
     tables = [result_path(directory, f"{name}.parquet") for name in TABLES.values()]

@@ -79,6 +79,7 @@ def result_of(files: dict[str, bytes]) -> dict[str, object]:
         if name in ("summary.json", "manifest.json")
         else content
         for name, content in files.items()
+        if name != "thumbnails.zip"  # made by the report
     }
 
 
