@@ -78,7 +78,7 @@ def reading(path: str) -> Iterator[BinaryIO]:
       OSError: it cannot be read.
     """
     if is_local(path):
-        with open(path, "rb") as file:
+        with files.open_regular(path) as file:  # a pipe would be waited for, and could not be read again
             yield file
         return
     with _remote(path) as gfile, gfile.GFile(path, "rb") as file:

@@ -195,8 +195,8 @@ def test_export_from_and_to_s3(store, captions, jpeg, colours, tmp_path, monkeyp
     there = boto3.client("s3")
     there.put_object(Bucket="collection", Key="photos/a.jpg", Body=data)
     for path in Path(directory).iterdir():
-        there.upload_file(str(path), "collection", f"captions/{path.name}")
-    for captioned, shards in ((directory, "shards"), (f"{BUCKET}/captions", "shards2")):
+        there.upload_file(str(path), "collection", f"exported/{path.name}")
+    for captioned, shards in ((directory, "shards"), (f"{BUCKET}/exported", "shards2")):
         assert export(ExportOptions(captioned, "csv", f"{BUCKET}/out.csv")) == {WRITTEN: 1}
         capfd.readouterr()
         assert export(ExportOptions(captioned, "csv", "-")) == {WRITTEN: 1}
@@ -204,7 +204,7 @@ def test_export_from_and_to_s3(store, captions, jpeg, colours, tmp_path, monkeyp
         assert export(ExportOptions(captioned, "webdataset", str(tmp_path / shards))) == {WRITTEN: 1}
     for form in ("txt", "xmp"):
         assert export(ExportOptions(directory, form, f"{BUCKET}/{form}")) == {WRITTEN: 1}
-        assert export(ExportOptions(f"{BUCKET}/captions", form, f"{BUCKET}/{form}")) == {UNCHANGED: 1}
+        assert export(ExportOptions(f"{BUCKET}/exported", form, f"{BUCKET}/{form}")) == {UNCHANGED: 1}
         with pytest.raises(JobFailed, match="1 file could not be exported"):
             export(ExportOptions(directory, form, in_place=True))
     assert storage.read_bytes(f"{BUCKET}/txt/a.txt") == b"a dog\n" and b"a dog" in storage.read_bytes(

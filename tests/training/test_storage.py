@@ -53,6 +53,14 @@ def test_a_content_hash_is_empty_for_what_cannot_be_read(tmp_path):
     assert content_hash(str(tmp_path / "none")) == content_hash(str(tmp_path)) == ""
 
 
+@pytest.mark.parametrize("place", ["pipe", "/dev/zero", "folder"])
+def test_what_is_no_regular_file_is_neither_waited_for_nor_read(tmp_path, place):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"a (pipe, socket or device|folder), not a file"):
+        read_bytes(str(tmp_path / place))
+
+
 def test_removing_what_is_not_there_is_no_error(tmp_path):
     (tmp_path / "a").write_bytes(b"")
     for _ in range(2):
