@@ -335,7 +335,7 @@ def test_pictures_in_both_lists_are_told_and_do_not_train(tmp_path, pooled_optio
     (tmp_path / "train.txt").write_text(names)
     with caplog.at_level("INFO", logger="captionbeam"), pytest.raises(Killed):
         train(pooled_options(tmp_path / "out", train_list=str(tmp_path / "train.txt")))
-    assert caplog.messages[:2] == [
+    assert [message for message in caplog.messages if "no part of it" not in message][:2] == [
         "42 pictures with 84 captions for training, 6 pictures for validation",
         "2 pictures in both lists, by name or by content: used for validation, not for training",
     ]
