@@ -22,7 +22,7 @@ from beam_pipeline.commands.parser import options_of
 from beam_pipeline.options.directories import StatusOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import duration
-from beam_pipeline.shards.balance import HOW_TO_RETRY
+from beam_pipeline.shards.balance import HOW_TO_RETRY, reasons_in_words
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.shards.manifest import read_manifest, require_ledgers
 from beam_pipeline.shards.shard_id import ShardId, parse_shard, read_prune
@@ -151,11 +151,8 @@ def _of_ledgers(ledgers: Ledgers) -> list[Entry]:
     outcomes = ledgers.outcomes
     parts = " + ".join(f"{outcomes[outcome]:,} {outcome}" for outcome in (DONE, DUPLICATE, REJECTED))
     entries = [("inputs", f"{outcomes.total():,} = {parts}")]
-    reasons = ledgers.reasons.most_common()
-    entries += [("  rejected", f"{number:,} {stage}: {reason}") for (stage, reason), number in reasons[:REASONS_SHOWN]]
-    if others := reasons[REASONS_SHOWN:]:
-        number = sum(number for _, number in others)
-        entries.append(("  rejected", f"{number:,} for {counted(len(others), 'other reason')}"))
+    reasons = reasons_in_words(ledgers.reasons, REASONS_SHOWN)
+    entries += [("  rejected", text) for text in reasons]
     if reasons:
         entries.append(("  retry", HOW_TO_RETRY))
     entries.append(("shards", f"{len(ledgers.committed):,} finished"))

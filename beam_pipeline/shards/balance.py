@@ -146,13 +146,22 @@ def _examples(notes: Sequence[str]) -> str:
     return f": {shown}{', ...' if len(notes) > _NAMED else ''}" if shown else ""
 
 
+def reasons_in_words(reasons: Counter[tuple[str, str]], shown: int) -> list[str]:
+    """(stage, reason) -> number of inputs -> "2 decode: not an image", ..., "3 for 2 other reasons"; commonest first.
+
+    Args:
+      shown: reasons to name.
+    """
+    ordered = reasons.most_common()
+    parts = [f"{number:,} {stage}: {escaped(reason, kept='')}" for (stage, reason), number in ordered[:shown]]
+    if others := ordered[shown:]:
+        parts.append(f"{sum(number for _, number in others):,} for {counted(len(others), 'other reason')}")
+    return parts
+
+
 def reasons_line(rejected: Iterable[LedgerLine]) -> str:
     """Rejected inputs -> why, in one line: "2 decode: not an image, 3 for 2 other reasons"."""
-    reasons = Counter((line.stage, line.reason) for line in rejected).most_common()
-    parts = [f"{number:,} {stage}: {escaped(reason, kept='')}" for (stage, reason), number in reasons[:_NAMED]]
-    if others := reasons[_NAMED:]:
-        parts.append(f"{sum(number for _, number in others):,} for {counted(len(others), 'other reason')}")
-    return ", ".join(parts)
+    return ", ".join(reasons_in_words(Counter((line.stage, line.reason) for line in rejected), _NAMED))
 
 
 def gone_line(totals: Mapping[str, int], pruned_by: str) -> str:
