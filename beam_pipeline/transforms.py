@@ -41,9 +41,9 @@ from beam_pipeline.runtime.once_per_process import OncePerProcess
 from beam_pipeline.runtime.text import reason
 from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
 from beam_pipeline.shards.feature_shard import PictureFeature
-from training.data.feature_set import INT8_ENCODER
 from training.errors import UserError
 from training.models.captioner import load_captioner
+from training.own_names import INT8_ENCODER
 
 Element = str | tuple[str, bytes]  # address, or address and content
 

@@ -28,14 +28,14 @@ from PIL import Image, ImageDraw
 from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
 from beam_pipeline.reports.chart_library import chart_library
-from beam_pipeline.reports.report import REPORT, write_report
-from beam_pipeline.reports.thumbnails import STORE
+from beam_pipeline.reports.report import write_report
 from beam_pipeline.shards.ledger import DONE, LedgerLine
 from beam_pipeline.shards.output_directory import commit_shard
 from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import write_words
 from beam_pipeline.words.writer import ResultWriter
+from training.own_names import REPORT, THUMBNAILS
 
 _WORDS = 1500  # of which captions are made; the commonest a thousand times as frequent as the rarest
 _REPEATS = 5
@@ -126,7 +126,7 @@ def build(directory: Path, number: int) -> None:
         write_report(str(directory), summary, str(directory / REPORT), DEFAULT_DECODE_LIMITS, remote=False)
         seconds = time.monotonic() - began
         print(f"page of {number:,} pictures built {what}: {seconds:.1f} s, {1000 * seconds / number:.2f} ms a picture")
-    page, stored = (directory / REPORT).stat().st_size, (directory / STORE).stat().st_size
+    page, stored = (directory / REPORT).stat().st_size, (directory / THUMBNAILS).stat().st_size
     beside = [path.stat().st_size for path in directory.glob("report_files/*")]
     print(
         f"page {page / 1e6:.1f} MB, {len(beside):,} thumbnails beside it {sum(beside) / 1e6:.1f} MB, "

@@ -21,6 +21,7 @@ from training.errors import UserError
 from training.models.captioner import load_captioner
 from training.models.captioner_files import member_paths, read_config
 from training.options import BEAM_WIDTH, EvaluateOptions
+from training.own_names import GENERATED, SCORE_DOCUMENT
 from training.scoring.baselines import (
     ScoredPictures,
     TrainingCaptions,
@@ -132,8 +133,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         document["protocols"] = protocol_scores(model)
     make_directory(options.output)
     if options.captioner:
-        write_results(posixpath.join(options.output, "captions.json"), generated)
-    write_json(posixpath.join(options.output, "scores.json"), document)
+        write_results(posixpath.join(options.output, GENERATED), generated)
+    write_json(posixpath.join(options.output, SCORE_DOCUMENT), document)
     print(render(document))
     confidences = captioned.confidences
     if confidences is not None and (measured := measure_confidence(confidences, captioned.generated, references)):

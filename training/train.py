@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.data.dataset import Scan, pictures_of, scan
-from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, FeatureSet, load_feature_set
+from training.data.feature_set import FeatureSet, load_feature_set
 from training.data.splits import DEV, TRAIN, Split, make_split
 from training.data.strangers import mention_strangers
 from training.errors import UserError
@@ -32,15 +32,16 @@ from training.fitting.state import Stage
 from training.fitting.trainer import Trainer
 from training.models.caption_models import WORD_SPREAD, CaptionModel, ModelConfig, build_model
 from training.models.captioner import load_captioner, load_weights, write_config
-from training.models.captioner_files import CHECKPOINTS, CONFIG, LOG, METRICS, WEIGHTS, read_config, read_metrics
+from training.models.captioner_files import read_config, read_metrics
 from training.models.confidence import remove_confidence
 from training.models.presence import load_presence, remove_presence
 from training.options import TrainOptions, with_defaults
+from training.own_names import CHECKPOINTS, CONFIG, INT8_ENCODER, LOG, METRICS, RANDOM_STATISTICS, VOCABULARY, WEIGHTS
 from training.storage import content_hash, copy_own, exists, make_directory, read_document, write_document
 from training.text.glove import load_glove, project
 from training.text.human_captions import MARKED, MAX_CAPTIONS, MAX_CHARACTERS, OVER_LIMIT, WORDLESS
 from training.text.plurals import counted
-from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, build_vocabulary, load_vocabulary
+from training.text.vocabulary import SPECIALS, Vocabulary, build_vocabulary, load_vocabulary
 
 log = logging.getLogger("captionbeam")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, TypeGuard
 
-from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, kind_of, require_kind, require_output
+from beam_pipeline.commands.directories import kind_of, require_kind, require_output
 from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.directories import VerifyOptions
@@ -21,6 +21,7 @@ from training.errors import UserError
 from training.files import is_local
 from training.models.captioner_files import member_paths, read_config
 from training.options import EvaluateOptions, TrainOptions
+from training.own_names import CAPTIONER, CAPTIONS, FEATURES
 
 
 def check_inputs(options: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,27 +11,23 @@ from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, parse_shard, unfinished_runs
-from beam_pipeline.words.summary import RESULTS, SUMMARY
 from training import files
-from training.data.feature_set import INT8_ENCODER, MANIFEST, RANDOM_STATISTICS
 from training.documents import Damaged
 from training.errors import UserError
-from training.models.captioner_files import (
-    CHECKPOINTS,
-    CONFIDENCE,
-    CONFIDENCE_ARRAYS,
+from training.own_names import (
+    CAPTIONER,
+    CAPTIONS,
     CONFIG,
-    LOG,
-    METRICS,
-    PRESENCE,
-    PRESENCE_TAIL,
-    PRESENCE_WORDS,
+    DEMO,
+    FEATURES,
+    MANIFEST,
     PROGRESS,
+    SCORE_DOCUMENT,
+    SUMMARY,
     WEIGHTS,
+    belongs,
 )
 from training.text.plurals import counted
-
-FEATURES, CAPTIONS, CAPTIONER = "feature set", "captions", "captioner"
 
 
 def kind_of(directory: str) -> str:
@@ -111,40 +106,18 @@ def _foreign(directory: str, kind: str) -> str:
         return ""
     with os.scandir(directory) as entries:
         names = sorted(entry.name for entry in entries)
-    if "demo.json" in names:
+    if DEMO in names:
         return "a demo"
-    if "scores.json" in names:
+    if SCORE_DOCUMENT in names:
         return "scores"
     for other in (FEATURES, CAPTIONS):  # of which somebody removed the manifest or the summary
         if other != kind and any(parse_shard(name, _SHARDS[other]) for name in names):
             return _WITH_ARTICLE[other]
-    foreign = [name for name in names if not (name.startswith(".") or name in _LEFT[kind] or _SHARD.match(name))]
+    foreign = [name for name in names if not (name.startswith(".") or belongs(name, kind))]
     return f"files that captionbeam did not make, such as {foreign[0]}" if foreign else ""
 
 
 _SHARDS = {FEATURES: "features", CAPTIONS: "captions"}
-_SHARD = re.compile("(features|captions|words|ledger)-[0-9]+-[0-9]+-of-|next-")
-# What a run that was stopped early leaves, or is left where the manifest, the summary or the settings were removed.
-_LEFT = {
-    FEATURES: {INT8_ENCODER, RANDOM_STATISTICS, "rejected.txt"},
-    CAPTIONS: {*RESULTS, "rejected.txt", "report.html", "report_files", "thumbnails.zip"},
-    CAPTIONER: {
-        CHECKPOINTS,
-        CONFIDENCE,
-        CONFIDENCE_ARRAYS,
-        INT8_ENCODER,
-        LOG,
-        METRICS,
-        PRESENCE,
-        PRESENCE_TAIL,
-        PRESENCE_WORDS,
-        PROGRESS,
-        RANDOM_STATISTICS,
-        WEIGHTS,
-        "vocabulary.txt",
-        "word_counts.json",
-    },
-}
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,9 @@ from beam_pipeline.shards.run import GatherResults
 from beam_pipeline.shards.shard_id import parse_shard, shard_count
 from beam_pipeline.words.shard_statistics import files_of_pictures, shard_statistics, to_words
 from training.data.feature_records import serialize
-from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, load_feature_set
+from training.data.feature_set import load_feature_set
 from training.decoding.decoder import CaptionDecoder
+from training.own_names import INT8_ENCODER, RANDOM_STATISTICS
 from training.scratch import scratch_directory
 from training.text.plurals import counted
 

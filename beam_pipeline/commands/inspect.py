@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from beam_pipeline.captions.picture import read_captions
-from beam_pipeline.commands.directories import CAPTIONER, CAPTIONS, FEATURES, kind_of, read_ledgers
+from beam_pipeline.commands.directories import kind_of, read_ledgers
 from beam_pipeline.options.directories import InspectOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
@@ -21,7 +21,8 @@ from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.data.strangers import unlisted_files
 from training.errors import UserError
-from training.models.captioner_files import CONFIG_SCHEMA_VERSION, METRICS, read_config, read_metrics
+from training.models.captioner_files import CONFIG_SCHEMA_VERSION, read_config, read_metrics
+from training.own_names import CAPTIONER, CAPTIONS, FEATURES, METRICS
 from training.text.plurals import counted
 
 TOP_WORDS = 10

@@ -7,16 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from beam_pipeline.commands.directories import (
-    CAPTIONER,
-    CAPTIONS,
-    FEATURES,
-    Ledgers,
-    is_locked,
-    kind_of,
-    missing_shards,
-    read_ledgers,
-)
+from beam_pipeline.commands.directories import Ledgers, is_locked, kind_of, missing_shards, read_ledgers
 from beam_pipeline.commands.entries import Entry, print_entries
 from beam_pipeline.commands.parser import options_of
 from beam_pipeline.options.directories import StatusOptions
@@ -27,10 +18,10 @@ from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.shards.manifest import read_manifest, require_ledgers
 from beam_pipeline.shards.shard_id import ShardId, parse_shard, read_prune
 from beam_pipeline.words.summary import read_earlier, require_counted_ledgers, require_sizes, shards_of_summary
-from training.data.feature_set import INT8_ENCODER, MANIFEST
 from training.fitting.state import TrainingState, read_state
-from training.models.captioner_files import PRESENCE_WORDS, read_config, read_metrics
+from training.models.captioner_files import read_config, read_metrics
 from training.options import TrainOptions, with_defaults
+from training.own_names import CAPTIONER, CAPTIONS, FEATURES, INT8_ENCODER, MANIFEST, PRESENCE_WORDS
 from training.text.plurals import counted
 
 REASONS_SHOWN = 10

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.commands.directories import CAPTIONER, FEATURES, kind_of
+from beam_pipeline.commands.directories import kind_of
 from beam_pipeline.commands.verify_findings import Findings
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.runtime.memory import first_import
 from beam_pipeline.words.summary import read_summary
 from training.errors import JobFailed, UserError
+from training.own_names import CAPTIONER, FEATURES
 from training.text.plurals import counted
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from beam_pipeline.extract_features import extract
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.demo import DemoOptions
 from beam_pipeline.options.extract import ExtractOptions
-from beam_pipeline.reports.report import REPORT
 from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.shard_id import committed_shards
 from training.documents import Scalar, parse_json
@@ -29,6 +28,7 @@ from training.errors import UserError
 from training.evaluate import evaluate
 from training.files import open_own
 from training.options import EvaluateOptions, PresenceOptions, TrainOptions
+from training.own_names import DEMO, REPORT
 from training.text.plurals import counted
 from training.train import train
 
@@ -151,7 +151,7 @@ def captions_by_name(directory: str) -> dict[str, str]:
 def _refuse_other_settings(output: str, settings: dict[str, object]) -> None:
     """Lets an interrupted demo continue, but not mix with one of other settings."""
     os.makedirs(output, exist_ok=True)
-    path = os.path.join(output, "demo.json")
+    path = os.path.join(output, DEMO)
     if os.path.exists(path):
         with open_own(path) as file:
             existing = parse_json(file.read(), dict[str, Scalar], path, "remove the output, or choose another --output")

@@ -18,9 +18,10 @@ import numpy as np
 from beam_pipeline.encoders.base import IMAGENET, INT8, RANDOM, EncoderSpec
 from beam_pipeline.runtime import storage
 from training.array_files import parse_npz
-from training.data.feature_set import INT8_ENCODER, EncoderIdentity
+from training.data.feature_set import EncoderIdentity
 from training.documents import Damaged, parse_json
 from training.errors import UserError
+from training.own_names import INT8_ENCODER
 
 _NPZ = b"PK\x03\x04"
 _MEND = "copy it again from the features or from a captioner that has it"

@@ -34,8 +34,9 @@ from beam_pipeline.encoders.random_weights import fit_random_statistics
 from beam_pipeline.encoders.weights import find_weight_file, imagenet_weight_file
 from beam_pipeline.images.decode import INPUT_SIZE, RESIZE
 from beam_pipeline.runtime import storage
-from training.data.feature_set import INT8_ENCODER, RANDOM_STATISTICS, EncoderIdentity
+from training.data.feature_set import EncoderIdentity
 from training.errors import JobFailed, UserError
+from training.own_names import INT8_ENCODER, RANDOM_STATISTICS
 
 ARCHITECTURES: dict[str, Architecture] = {architecture.name: architecture for architecture in (InceptionV3(),)}
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (TensorFlow(), OpenVino())}

@@ -21,10 +21,10 @@ from beam_pipeline.results.caption_index import room_to_sort
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import reason, uri_key
 from training.documents import parse_lines
+from training.own_names import JOURNAL
 
 log = logging.getLogger("captionbeam")
 
-JOURNAL = "exported_texts.jsonl"
 Kind = Literal["made", "extended", "replaced", "undone"]
 MADE, EXTENDED, REPLACED, UNDONE = get_args(Kind)
 Base64 = Annotated[str, Meta(pattern="^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]

@@ -11,24 +11,24 @@ import re
 from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.runtime import storage
 from training.files import LOCK
+from training.own_names import (
+    CHECKPOINTS,
+    OWN_NAMES,
+    PICTURES_OF_REPORT,
+    SCORE_DOCUMENT,
+    SHARD_FILE,
+    SUMMARY,
+    WEIGHTS,
+)
 
-_SHARD = re.compile(r"(features|captions|words|ledger)-\d{4,}-\d{5,}-of-\d{5,}\.(tfrecord|jsonl)")
 _LOG = "events.out.tfevents."  # TensorBoard's
 # What marks a directory of ours, beside shards; and what is ours in such a directory.
-_MARKS = frozenset(("summary.json", "captioner.weights.h5", "scores.json"))
-_NAMES = _MARKS | {
-    *("manifest.json", "rejected.txt", "int8_encoder.npz", "random_encoder.npz"),
-    *("vocabulary.txt", "config.json", "word_counts.json", "presence.npz", "presence.json", "presence_tail.json"),
-    *("confidence.npz", "confidence.json", "metrics.json", "progress.json"),
-    *("word_importance.csv", "word_importance.parquet", "bigram_importance.csv", "bigram_importance.parquet"),
-    *("word_evidence.jsonl", "report.html", "thumbnails.zip", "exported_texts.jsonl"),
-    *("captions.json", "confidence_curve.csv", "estimates.jsonl", "word_fidelity.json"),
-}
-_OF_REPORT, _OF_PAGE = "report_files", "_files"
+_MARKS = frozenset((SUMMARY, WEIGHTS, SCORE_DOCUMENT))
+_NAMES = frozenset().union(*OWN_NAMES.values())
+_OF_PAGE = "_files"
 _THUMBNAIL = re.compile(r"[0-9a-f]{64}\.jpg")
 _GENERATOR = b'<meta name="generator" content="captionbeam '
 _PAGE_HEAD = 4096  # bytes
-_CHECKPOINT = "checkpoint"  # both TensorFlow's folder and the file in it that names the newest
 
 
 class OwnFiles:
@@ -42,11 +42,12 @@ class OwnFiles:
         """Whether a file, or the container of a member, is one of captionbeam's own."""
         member = split_member_uri(uri)
         directory, _, name = (member[0] if member else uri).rpartition("/")
-        if name == LOCK or name.startswith(_LOG) or _SHARD.fullmatch(name):
+        if name == LOCK or name.startswith(_LOG) or SHARD_FILE.fullmatch(name):
             return True
-        if name in _NAMES:
-            return self._is_ours(directory)
-        if os.path.basename(directory) == _CHECKPOINT and name.startswith((_CHECKPOINT, "ckpt-")):
+        if name in _NAMES and self._is_ours(directory):
+            return True
+        # TensorFlow's file that names the newest checkpoint is called as the folder.
+        if os.path.basename(directory) == CHECKPOINTS and name.startswith((CHECKPOINTS, "ckpt-")):
             return any(other.endswith(".index") for other in self._names_in(directory))
         if directory.endswith(_OF_PAGE) and _THUMBNAIL.fullmatch(name):
             return self._is_of_page(directory)
@@ -54,7 +55,7 @@ class OwnFiles:
 
     def _is_ours(self, directory: str) -> bool:
         names = self._names_in(directory)
-        return not _MARKS.isdisjoint(names) or any(map(_SHARD.fullmatch, names))
+        return not _MARKS.isdisjoint(names) or any(map(SHARD_FILE.fullmatch, names))
 
     def _is_of_page(self, folder: str) -> bool:
         """Whether a folder holds the pictures of a report page, which lies beside it, or is not written yet."""
@@ -62,7 +63,7 @@ class OwnFiles:
             directory, name = os.path.split(folder)
             page = folder.removesuffix(_OF_PAGE)
             self._pages[folder] = any(_is_page(page + ending) for ending in (".html", ".htm")) or (
-                name == _OF_REPORT and self._is_ours(directory)
+                name == PICTURES_OF_REPORT and self._is_ours(directory)
             )
         return self._pages[folder]
 

@@ -35,11 +35,11 @@ from beam_pipeline.shards.balance import notices
 from beam_pipeline.words.summary import read_summary
 from training.errors import JobFailed, UserError
 from training.files import replace_file
+from training.own_names import REPORT
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
 
-REPORT = "report.html"
 MAX_PAGE_BYTES = 20_000_000  # a page that would be larger has its thumbnails beside it
 _THUMBNAIL = re.compile(r"[0-9a-f]{64}\.jpg")
 

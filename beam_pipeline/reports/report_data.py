@@ -19,17 +19,10 @@ from beam_pipeline.runtime.text import utf8
 from beam_pipeline.shards.ledger import LedgerLine, rejected_inputs
 from beam_pipeline.shards.shard_id import content_key
 from beam_pipeline.words.statistics import LIKELY_FALSE
-from beam_pipeline.words.summary import (
-    EVIDENCE,
-    RENEW,
-    counted_ledgers,
-    read_table,
-    require_result,
-    result_path,
-    sound_shards,
-)
+from beam_pipeline.words.summary import RENEW, counted_ledgers, read_table, require_result, result_path, sound_shards
 from beam_pipeline.words.terms import WORD
 from training.documents import Hex, Share, parse_lines
+from training.own_names import EVIDENCE
 
 PICTURES_SHOWN = 5000
 WORDS_SHOWN = 2000

@@ -25,10 +25,10 @@ from beam_pipeline.inputs.reader import PictureReader, require_unchanged
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime import storage
 from training.errors import UserError
+from training.own_names import THUMBNAILS
 
 log = logging.getLogger("captionbeam")
 
-STORE = "thumbnails.zip"
 SIDE = 240  # pixels of the longer side
 _NAME = re.compile(r"[0-9a-f]{64}\.jpg")
 _MOST_BYTES = 1 << 20  # of a thumbnail; 240x240 pixels of noise take 60 kB
@@ -83,7 +83,7 @@ class ThumbnailStore:
         self._archive: zipfile.ZipFile | None = None
         self.sizes: dict[str, int] = {}
         self.is_whole = False
-        path = storage.join(directory, STORE)
+        path = storage.join(directory, THUMBNAILS)
         try:
             self._open(path)
         except FileNotFoundError:
@@ -148,7 +148,7 @@ def update_thumbnails(directory: str, wanted: Iterable[Wanted], limits: DecodeLi
         first = next(made, None)
         if first is None and store.is_whole and len(kept) == len(store.sizes):
             return
-        with storage.new_file(storage.join(directory, STORE)) as local, zipfile.ZipFile(local, "w") as archive:
+        with storage.new_file(storage.join(directory, THUMBNAILS)) as local, zipfile.ZipFile(local, "w") as archive:
             for sha256 in kept:
                 _add(archive, sha256, store.read(sha256))
             for sha256, data in itertools.chain([first] if first else [], made):

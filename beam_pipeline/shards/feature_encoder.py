@@ -14,8 +14,9 @@ from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.encoding import sample_pixels
 from beam_pipeline.shards.manifest import read_manifest
-from training.data.feature_set import INT8_ENCODER, EncoderIdentity, FeatureSet
+from training.data.feature_set import EncoderIdentity, FeatureSet
 from training.errors import UserError
+from training.own_names import INT8_ENCODER
 
 
 def earlier_features(options: ExtractOptions, output: str) -> FeatureSet | None:

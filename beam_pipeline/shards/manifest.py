@@ -12,10 +12,10 @@ from beam_pipeline.shards.balance import add_up
 from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId, parse_shard
 from training.data import feature_set
-from training.data.damage import NOTE_SUFFIX
-from training.data.feature_set import MANIFEST, REPAIR, FeatureSet, Shard
+from training.data.feature_set import REPAIR, FeatureSet, Shard
 from training.documents import Damaged
 from training.errors import UserError
+from training.own_names import MANIFEST, NOTE_SUFFIX
 
 log = logging.getLogger("captionbeam")
 

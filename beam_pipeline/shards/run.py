@@ -37,9 +37,7 @@ from beam_pipeline.shards.output_directory import (
 from beam_pipeline.shards.progress import ProgressDisplay
 from beam_pipeline.shards.results import Results
 from beam_pipeline.shards.shard_id import ShardId, ledger_paths, replaced_files, unfinished_prune_files
-from training.data.damage import NOTE_SUFFIX
-
-REJECTED_LIST = "rejected.txt"
+from training.own_names import NOTE_SUFFIX, REJECTED_LIST
 
 
 class Run(contextlib.AbstractContextManager["Run"]):

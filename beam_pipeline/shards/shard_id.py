@@ -7,14 +7,12 @@ with the same shards that it began with.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from beam_pipeline.runtime import storage
-
-_NAME = re.compile(r"^(?P<kind>[a-z]+)-(?P<run>\d{4,})-(?P<index>\d{5,})-of-(?P<count>\d{5,})\.(?P<ending>[a-z]+)$")
+from training.own_names import PRUNE_MARK, SHARD_FILE
 
 
 @dataclass(frozen=True, order=True)
@@ -48,14 +46,13 @@ class ShardId:
 
 def parse_shard(file_name: str, kind: str) -> ShardId | None:
     """Name of a file -> ShardId; None for a file of another kind."""
-    match = _NAME.match(file_name)
+    match = SHARD_FILE.fullmatch(file_name)
     if match is None or match["kind"] != kind:
         return None
     return ShardId(int(match["run"]), int(match["index"]), int(match["count"]))
 
 
-# Marks of a prune, which writes what it keeps as a new run: RUN is being written; RUN replaces all runs before it.
-_PRUNE = re.compile(r"(?P<state>pruning|pruned)-(?P<run>\d{4,})")
+# A prune writes what it keeps as a new run, and two marks say of it: it is being written; it replaces all before it.
 
 
 def pruning_mark(run: int) -> str:
@@ -82,7 +79,7 @@ class Prune(NamedTuple):
 
 def read_prune(file_names: Iterable[str]) -> Prune:
     """Names of all files in a directory -> what the marks of a prune among them say."""
-    marks = [(match["state"], int(match["run"])) for name in file_names if (match := _PRUNE.fullmatch(name))]
+    marks = [(match["state"], int(match["run"])) for name in file_names if (match := PRUNE_MARK.fullmatch(name))]
     pruned = max((run for state, run in marks if state == "pruned"), default=0)
     pruning = max((run for state, run in marks if state == "pruning"), default=0)
     return Prune(pruned, pruning if pruning > pruned else 0)
@@ -112,7 +109,7 @@ def replaced_files(file_names: Iterable[str]) -> list[str]:
 
 
 def _run_of(name: str) -> int:
-    match = _NAME.match(name)
+    match = SHARD_FILE.fullmatch(name)
     return int(match["run"]) if match else 0
 
 

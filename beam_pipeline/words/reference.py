@@ -11,9 +11,9 @@ from beam_pipeline.words.summary import TABLES, read_summary, read_table
 from beam_pipeline.words.terms import WORD
 from training.documents import Share
 from training.errors import UserError
+from training.own_names import PRESENCE_TAIL
 from training.text.word_counts import load_word_counts
 
-PRESENCE_TAIL = "presence_tail.json"
 TRAINING_CAPTIONS = "training captions"  # name of the reference that a captioner carries
 _SAME = ("model_id", "encoder_id", "beam_width", "min_words", "guidance")
 

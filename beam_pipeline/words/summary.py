@@ -16,15 +16,13 @@ from beam_pipeline.words.terms import BIGRAM, WORD
 from training.data.strangers import strangers
 from training.documents import Count, Damaged, FileName, Finite, Scalar, Sha256, Sha256OrNone, as_kind
 from training.errors import JobFailed, UserError
+from training.own_names import BIGRAM_TABLE, CAPTIONS, NEXT, SUMMARY, WORD_TABLE
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
 
-SUMMARY = "summary.json"
-EVIDENCE = "word_evidence.jsonl"
 RENEW = "run the same captionbeam caption command again, which makes it again"
-TABLES = {WORD: "word_importance", BIGRAM: "bigram_importance"}  # kind of term -> name of its tables, without ending
-RESULTS = (EVIDENCE, *(f"{name}.{ending}" for name in TABLES.values() for ending in ("csv", "parquet")))
+TABLES = {WORD: WORD_TABLE, BIGRAM: BIGRAM_TABLE}  # kind of term -> name of its tables, without ending
 
 
 _MEND = "remove it and run the same captionbeam caption command again, which writes it anew"
@@ -212,7 +210,7 @@ def digest_of(path: str) -> str:
 
 def require_result(directory: str, path: str) -> None:
     """Raises UserError if a result, such as a table, has another checksum than the summary says."""
-    digest = read_earlier(directory).get("results", {}).get(os.path.basename(path).removeprefix(next_name("")))
+    digest = read_earlier(directory).get("results", {}).get(os.path.basename(path).removeprefix(NEXT))
     if digest and storage.exists(path) and digest != digest_of(path):
         raise Damaged(path, "changed since it was written: it has another checksum", RENEW)
 
@@ -243,17 +241,14 @@ def mention_strangers_of_captions(directory: str, summary: dict[str, Any]) -> No
     Args:
       summary: content of its `summary.json`.
     """
-    own = (SUMMARY, *RESULTS, *map(next_name, RESULTS), "rejected.txt", "report.html", "thumbnails.zip")
     names = storage.list_directory(directory)
-    if line := strangers(
-        names, (shard["name"] for shard in summary["shards"]), (*own, "exported_texts.jsonl"), SUMMARY
-    ):
+    if line := strangers(names, (shard["name"] for shard in summary["shards"]), CAPTIONS, SUMMARY):
         log.info("%s: %s", directory, line)
 
 
 def next_name(name: str) -> str:
     """Name of a result -> the name under which it waits until the summary that goes with it is written."""
-    return f"next-{name}"
+    return NEXT + name
 
 
 def result_path(directory: str, name: str) -> str:

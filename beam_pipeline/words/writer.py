@@ -21,10 +21,11 @@ from beam_pipeline.words.reference import (
     training_reference,
 )
 from beam_pipeline.words.statistics import WordStatistics
-from beam_pipeline.words.summary import EVIDENCE, RESULTS, SUMMARY, TABLES, digest_of, next_name, read_earlier
+from beam_pipeline.words.summary import TABLES, digest_of, next_name, read_earlier
 from beam_pipeline.words.table import COLUMNS, Collection, evidence_lines, importance_table
 from beam_pipeline.words.terms import BIGRAM, LEMMA, WORD, Term
 from training.errors import UserError
+from training.own_names import EVIDENCE, RESULTS, SUMMARY
 from training.text.word_evidence import KINDS
 
 log = logging.getLogger("captionbeam")

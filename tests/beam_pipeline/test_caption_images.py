@@ -23,10 +23,10 @@ from training.data.feature_set import load_feature_set
 from training.errors import JobFailed, UserError
 from training.models.calibration import Calibration
 from training.models.captioner import load_captioner
-from training.models.captioner_files import CONFIDENCE
 from training.models.confidence import Confidence
 from training.models.familiarity import Familiarity
 from training.models.presence import PresenceHead
+from training.own_names import CONFIDENCE
 
 
 @pytest.fixture

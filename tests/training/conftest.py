@@ -19,7 +19,8 @@ from training.models.captioner import load_captioner
 from training.models.confidence import Confidence, fingerprints
 from training.models.familiarity import Familiarity
 from training.models.presence import PresenceHead, inputs_of
-from training.text.vocabulary import VOCABULARY, Vocabulary
+from training.own_names import VOCABULARY
+from training.text.vocabulary import Vocabulary
 
 ANIMALS = ("dog", "cat", "horse")
 PLACES = ("beach", "street")

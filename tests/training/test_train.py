@@ -17,9 +17,9 @@ from training.fitting.self_critical import SelfCritical
 from training.fitting.state import TrainingState
 from training.fitting.trainer import Trainer
 from training.models.captioner import load_captioner, no_confidence
-from training.models.captioner_files import CONFIDENCE, PRESENCE, PRESENCE_WORDS
 from training.options import PresenceOptions, TrainOptions
-from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
+from training.own_names import CONFIDENCE, PRESENCE, PRESENCE_WORDS, VOCABULARY
+from training.text.vocabulary import SPECIALS, Vocabulary, load_vocabulary
 from training.text.word_counts import load_word_counts
 from training.train import log_captions, require_same_words, train
 

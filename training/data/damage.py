@@ -9,9 +9,8 @@ import contextlib
 
 from training.data.feature_set import REPAIR
 from training.errors import JobFailed
+from training.own_names import NOTE_SUFFIX
 from training.storage import write_text
-
-NOTE_SUFFIX = ".damaged"  # behind the name of the shard
 
 
 def damaged(path: str, fault: str = "damaged shard") -> JobFailed:

@@ -16,17 +16,15 @@ from msgspec import Meta
 
 from training.documents import Count, Damaged, FileName, Sha256, Sha256OrNone, parse_document
 from training.errors import JobFailed, UserError
+from training.own_names import MANIFEST
 from training.storage import own_size, read_own
 from training.text.plurals import counted
 
-MANIFEST = "manifest.json"
 GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed9 or mixed10, row by row
 POOLED_SHAPE = (2048,)  # (C,): mean over the grid
 FEATURE_SHAPES = {"grid": GRID_SHAPE, "pooled": POOLED_SHAPE}
 FEATURE_DTYPE = "float16"
 
-RANDOM_STATISTICS = "random_encoder.npz"  # with random encoder weights only: what they are made from
-INT8_ENCODER = "int8_encoder.npz"  # with precision int8 only: the quantized graph
 SCHEMA_VERSION = 1
 _MEND = "remove it and run the same `captionbeam extract` command again, which rebuilds it"
 _RECORD_BYTES = 16  # of a TFRecord's frame: no record takes less

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
-from training.data.damage import NOTE_SUFFIX
-from training.data.feature_set import INT8_ENCODER, MANIFEST, RANDOM_STATISTICS, FeatureSet
+from training.data.feature_set import FeatureSet
 from training.files import is_local
+from training.own_names import FEATURES, MANIFEST, NOTE_SUFFIX, SHARD_FILE, belongs
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
 
-_SHARD = re.compile(r"(?:features|captions|words|ledger)-(?P<id>\d{4,}-\d{5,}-of-\d{5,})\.(?:tfrecord|jsonl)")
-_OWN = (MANIFEST, RANDOM_STATISTICS, INT8_ENCODER, "rejected.txt")
 
-
-def strangers(names: Iterable[str], shards: Iterable[str], own: Collection[str], where: str) -> str:
+def strangers(names: Iterable[str], shards: Iterable[str], kind: str, where: str) -> str:
     """Names of all files of a directory -> what of them does not belong to it, in words; "" for nothing.
 
     Hidden files are left out.
 
     Args:
       shards: names of files of the shards that count.
-      own: other names that belong to it.
+      kind: of the directory, a key of `OWN_NAMES`.
       where: what names the shards that count.
     """
-    counting = {match["id"] for name in shards if (match := _SHARD.fullmatch(name))}
+    counting = {match["shard"] for name in shards if (match := SHARD_FILE.fullmatch(name))}
     uncounted: dict[str, str] = {}
     foreign = []
     for name in sorted(names):
-        if match := _SHARD.fullmatch(name.removesuffix(NOTE_SUFFIX)):
-            if match["id"] not in counting:
-                uncounted.setdefault(match["id"], name)
-        elif name not in own and not name.startswith((".", "pruned-", "pruning-")):
+        if match := SHARD_FILE.fullmatch(name.removesuffix(NOTE_SUFFIX)):
+            if match["shard"] not in counting:
+                uncounted.setdefault(match["shard"], name)
+        elif not name.startswith(".") and not belongs(name, kind):
             foreign.append(name)
     parts = []
     if uncounted:
@@ -66,5 +62,5 @@ def _names(directory: str) -> list[str]:
 
 def mention_strangers(features: FeatureSet) -> None:
     """Logs what lies in the directory of a feature set and does not belong to it; not of a remote one."""
-    if line := strangers(_names(features.path), (shard.name for shard in features.shards), _OWN, MANIFEST):
+    if line := strangers(_names(features.path), (shard.name for shard in features.shards), FEATURES, MANIFEST):
         log.info("%s: %s", features.path, line)

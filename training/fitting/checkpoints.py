@@ -11,7 +11,7 @@ import tensorflow as tf
 from training.documents import Damaged
 from training.fitting.state import BEGIN_ANEW, TrainingState, state_of_note
 from training.fitting.trainer import Trainer
-from training.models.captioner_files import CHECKPOINTS
+from training.own_names import CHECKPOINTS
 
 log = logging.getLogger("captionbeam")
 

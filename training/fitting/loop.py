@@ -21,8 +21,8 @@ from training.fitting.progress_bar import progress_bar
 from training.fitting.state import Stage
 from training.fitting.trainer import Trainer
 from training.models.captioner import Captioner, save_weights
-from training.models.captioner_files import LOG
 from training.options import TrainOptions
+from training.own_names import LOG
 from training.scoring.scores import cider
 from training.text.vocabulary import Vocabulary
 

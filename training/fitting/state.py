@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from training.documents import Count, Number, parse_json
-from training.models.captioner_files import CHECKPOINTS, PROGRESS
+from training.own_names import CHECKPOINTS, PROGRESS
 from training.storage import exists, read_document, write_document
 
 BEGIN_ANEW = "remove its folder, and training begins anew"

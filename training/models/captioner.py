@@ -15,24 +15,15 @@ from training.data.feature_set import EncoderIdentity
 from training.errors import UserError
 from training.files import writing
 from training.models.caption_models import ModelConfig, build_model
-from training.models.captioner_files import (
-    CONFIG,
-    CONFIG_SCHEMA_VERSION,
-    MEND,
-    PRESENCE,
-    PRESENCE_WORDS,
-    WEIGHTS,
-    member_paths,
-    read_config,
-    require_as_trained,
-)
+from training.models.captioner_files import CONFIG_SCHEMA_VERSION, MEND, member_paths, read_config, require_as_trained
 from training.models.confidence import Confidence, load_confidence
 from training.models.ensemble import Ensemble
 from training.models.presence import PresenceHead, inputs_of, load_presence
+from training.own_names import CONFIG, PRESENCE, PRESENCE_WORDS, VOCABULARY, WEIGHTS
 from training.scratch import scratch_directory
 from training.storage import content_hash, copy_file, copy_own, own_size, write_document
 from training.text.plurals import counted
-from training.text.vocabulary import SPECIALS, VOCABULARY, Vocabulary, load_vocabulary
+from training.text.vocabulary import SPECIALS, Vocabulary, load_vocabulary
 
 
 @dataclass(frozen=True)

@@ -15,22 +15,12 @@ from training.data.feature_set import EncoderIdentity
 from training.documents import Count, Damaged, FileName, Number, Sha256
 from training.errors import UserError
 from training.models.model_config import ModelConfig
+from training.own_names import CONFIG, METRICS
 from training.storage import exists, read_document, read_own
 
 if TYPE_CHECKING:
     import numpy as np
 
-WEIGHTS = "captioner.weights.h5"
-CONFIG = "config.json"
-METRICS = "metrics.json"
-PRESENCE = "presence.npz"
-PRESENCE_WORDS = "presence.json"
-PRESENCE_TAIL = "presence_tail.json"
-CONFIDENCE = "confidence.json"
-CONFIDENCE_ARRAYS = "confidence.npz"
-PROGRESS = "progress.json"
-CHECKPOINTS = "checkpoint"  # a folder
-LOG = "log"  # TensorBoard's, a folder
 
 CONFIG_SCHEMA_VERSION = 1
 MEND = "restore it as training wrote it, or train into another --output"

@@ -22,10 +22,11 @@ import numpy as np
 
 from training.documents import Damaged, Number, Sha256OrNone
 from training.models.calibration import Calibration
-from training.models.captioner_files import CONFIDENCE, CONFIDENCE_ARRAYS, damage_reported, read_arrays
+from training.models.captioner_files import damage_reported, read_arrays
 from training.models.familiarity import Familiarity
 from training.models.flags import COPIED, REPEATS, UNLIKE
 from training.models.presence import TINY
+from training.own_names import CONFIDENCE, CONFIDENCE_ARRAYS
 from training.storage import read_document, remove, write_bytes, write_document
 from training.text.plurals import counted
 from training.text.words import caption_words

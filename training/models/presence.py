@@ -25,13 +25,8 @@ import tensorflow as tf
 from scipy.special import expit
 
 from training.documents import Sha256OrNone, Share
-from training.models.captioner_files import (
-    PRESENCE,
-    PRESENCE_TAIL,
-    PRESENCE_WORDS,
-    damage_reported,
-    read_arrays,
-)
+from training.models.captioner_files import damage_reported, read_arrays
+from training.own_names import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS
 from training.storage import read_document, remove, write_bytes, write_document
 from training.text.plurals import counted
 

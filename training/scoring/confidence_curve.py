@@ -14,12 +14,12 @@ import numpy as np
 from training.decoding.decoder import Hypothesis
 from training.models.calibration import figures, in_words
 from training.models.confidence import DIGITS, Confidence, half_of
+from training.own_names import CONFIDENCE_CURVE, MEASURED_CONFIDENCE
 from training.scoring.acceptance import Acceptance, acceptance
 from training.scoring.scores import Captions, References, caption_set, cider_of_pictures
 from training.storage import write_json, write_text
 from training.text.plurals import counted
 
-CURVE, MEASURED = "confidence_curve.csv", "confidence.json"
 COLUMNS = ("min_confidence", "captions", "kept", "accepted", "CIDEr")
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(20))
 
@@ -112,8 +112,8 @@ def curve(probabilities: np.ndarray, accepted: np.ndarray, scores: np.ndarray) -
 
 def write(document: Mapping[str, Any], output: str) -> None:
     """Writes `confidence.json`, and its curve as `confidence_curve.csv`, into a directory."""
-    write_text(posixpath.join(output, CURVE), to_csv(document["curve"]))
-    write_json(posixpath.join(output, MEASURED), document)
+    write_text(posixpath.join(output, CONFIDENCE_CURVE), to_csv(document["curve"]))
+    write_json(posixpath.join(output, MEASURED_CONFIDENCE), document)
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -16,6 +16,7 @@ from training.data.feature_set import FeatureSet
 from training.data.splits import TRAIN, Split
 from training.decoding.picture_words import WordArrays
 from training.models.captioner import Captioner
+from training.own_names import ESTIMATES, WORD_FIDELITY
 from training.scoring.word_fidelity import (
     People,
     Spelling,
@@ -29,8 +30,7 @@ from training.storage import make_directory, new_file, reading, write_json
 from training.text.plurals import counted
 from training.text.word_counts import WordCounts
 
-WORD_FIDELITY = "word_fidelity.json"
-COMBINED, SAID, EXPECTED, PRESENCE, GROUNDING = "combined", "said", "expected", "presence", "grounding"
+COMBINED, SAID, EXPECTED, PRESENCE, GROUNDING = ESTIMATES
 TRAINING = "training_frequencies"
 NO_HEAD = "the captioner has no word-presence head; train it again"
 
@@ -67,7 +67,7 @@ class WordEstimates:
             self.left_out |= dict.fromkeys((COMBINED, PRESENCE, GROUNDING), NO_HEAD)
         else:
             self.kinds += [PRESENCE, GROUNDING, COMBINED]
-        self.paths = {kind: posixpath.join(directory, _file_name(kind)) for kind in self.kinds}
+        self.paths = {kind: posixpath.join(directory, ESTIMATES[kind]) for kind in self.kinds}
         self._directory = directory
         self._open = contextlib.ExitStack()
         self._files: dict[str, TextIO] = {}
@@ -115,10 +115,6 @@ class WordEstimates:
 def _new_text_file(path: str) -> Iterator[TextIO]:
     with new_file(path) as local, open(local, "w", encoding="utf-8") as file:
         yield file
-
-
-def _file_name(kind: str) -> str:
-    return "estimates.jsonl" if kind == COMBINED else f"estimates_{kind}.jsonl"
 
 
 def read_estimates(path: str) -> Iterator[tuple[str, dict[str, float]]]:

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from training.errors import UserError
+from training.own_names import VOCABULARY
 from training.storage import read_own, write_bytes
 from training.text.plurals import counted
 from training.text.tokenizer import is_word
 
 PAD, START, END, UNKNOWN = range(4)
 SPECIALS = 4  # ids below this are not words
-
-VOCABULARY = "vocabulary.txt"
 
 
 @dataclass(frozen=True)

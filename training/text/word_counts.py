@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from training.documents import Count
+from training.own_names import WORD_COUNTS
 from training.storage import read_document, write_document
 from training.text.words import caption_words
 
-WORD_COUNTS = "word_counts.json"
 SCHEMA_VERSION = 1
 
 

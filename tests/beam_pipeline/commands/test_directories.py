@@ -1,19 +1,12 @@
 import pytest
 
-from beam_pipeline.commands.directories import (
-    CAPTIONER,
-    CAPTIONS,
-    FEATURES,
-    is_locked,
-    kind_of,
-    read_ledgers,
-    require_kind,
-    require_output,
-)
+from beam_pipeline.cli import main
+from beam_pipeline.commands.directories import is_locked, kind_of, read_ledgers, require_kind, require_output
 from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
 from beam_pipeline.shards.shard_id import ShardId
 from training.errors import UserError
 from training.files import locked
+from training.own_names import CAPTIONER, CAPTIONS, FEATURES, JOURNAL, belongs
 
 
 @pytest.mark.parametrize(
@@ -109,6 +102,25 @@ def test_an_output_that_is_new_or_lost_its_summary_is_taken(tmp_path):
     for name in (shard.captions(), shard.words(), shard.ledger(), "report.html", "thumbnails.zip", "rejected.txt"):
         (tmp_path / name).write_text("")
     require_output(str(tmp_path), CAPTIONS)
+
+
+@pytest.mark.parametrize("kind", [FEATURES, CAPTIONS])
+def test_a_directory_whose_prune_was_stopped_is_no_foreign_one(tmp_path, kind):
+    shard = ShardId(2, 0, 1)
+    files = {FEATURES: (shard.features(), f"{shard.features()}.damaged"), CAPTIONS: (shard.captions(), shard.words())}
+    for name in (*files[kind], shard.ledger(), "pruned-0002", "pruning-0002"):
+        (tmp_path / name).write_text("")
+    require_output(str(tmp_path), kind)
+
+
+def test_all_that_the_commands_write_belongs_to_the_kind_of_the_directory(made, copy):
+    captions = copy("captions")
+    in_place = ["export", str(captions), "--format", "txt", "--in-place"]
+    assert main(in_place) == main([*in_place, "--remove"]) == 0
+    assert (captions / JOURNAL).exists() and not list(made.photos.glob("*.txt"))
+    for folder, kind in ((made.root / "features", FEATURES), (captions, CAPTIONS)):
+        names = {path.name for path in folder.iterdir()} - {".lock"}
+        assert len(names) > 10 and {name for name in names if not belongs(name, kind)} == set()
 
 
 @pytest.mark.parametrize("wanted", KINDS)

@@ -5,10 +5,10 @@ import pytest
 from beam_pipeline.commands.status import status, train_arguments
 from beam_pipeline.options.directories import StatusOptions
 from beam_pipeline.shards.shard_id import ShardId, pruned_mark
-from training.data.feature_set import MANIFEST
 from training.errors import UserError
 from training.files import locked
 from training.fitting.state import Stage, TrainingState
+from training.own_names import MANIFEST
 
 
 def test_a_finished_feature_set(made, times_of, capsys):

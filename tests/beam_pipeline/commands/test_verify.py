@@ -7,8 +7,8 @@ import pytest
 from beam_pipeline.commands.verify import verify
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.shards.shard_id import ShardId
-from training.data.feature_set import MANIFEST
 from training.errors import JobFailed, UserError
+from training.own_names import MANIFEST
 
 
 @pytest.mark.parametrize("chosen", [1.0, 7, 0])

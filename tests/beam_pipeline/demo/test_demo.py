@@ -1,6 +1,7 @@
 """The demo end to end at a small size: every stage for real, random encoder weights included."""
 
 import json
+import os
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -8,6 +9,17 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.demo.demo import choose_weights, demo, plural_of
 from beam_pipeline.options.demo import DemoOptions
 from training.errors import UserError
+from training.own_names import (
+    CAPTIONER,
+    CAPTIONS,
+    CONFIDENCE,
+    FEATURES,
+    METRICS,
+    REPORT,
+    SCORE_DOCUMENT,
+    SCORES,
+    belongs,
+)
 
 
 def test_the_demo_runs_every_stage_and_a_second_time_nothing(tmp_path, capsys, monkeypatch):
@@ -25,6 +37,11 @@ def test_the_demo_runs_every_stage_and_a_second_time_nothing(tmp_path, capsys, m
     manifest = json.loads((tmp_path / "demo" / "features" / "manifest.json").read_text())
     assert (manifest["totals"]["listed"], manifest["totals"]["done"]) == (40, 40)
     assert (tmp_path / "demo" / "captions" / "word_importance.csv").exists()
+
+    kinds = {"features": FEATURES, "captioner": CAPTIONER, "captions": CAPTIONS, "scores": SCORES}
+    written = {(kind, name) for folder, kind in kinds.items() for name in os.listdir(tmp_path / "demo" / folder)}
+    assert {name for kind, name in written if not belongs(name, kind)} == {".lock"}
+    assert {(CAPTIONER, METRICS), (CAPTIONER, CONFIDENCE), (CAPTIONS, REPORT), (SCORES, SCORE_DOCUMENT)} <= written
 
     monkeypatch.setenv("PATH", "")  # without Java: METEOR, which takes ten seconds, has been counted once
     again = demo(options, PipelineOptions([]))

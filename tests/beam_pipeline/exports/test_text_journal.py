@@ -2,17 +2,9 @@ import os
 
 import pytest
 
-from beam_pipeline.exports.text_journal import (
-    EXTENDED,
-    JOURNAL,
-    MADE,
-    REPLACED,
-    UNDONE,
-    TextChange,
-    TextJournal,
-    text_change,
-)
+from beam_pipeline.exports.text_journal import EXTENDED, MADE, REPLACED, UNDONE, TextChange, TextJournal, text_change
 from training.errors import UserError
+from training.own_names import JOURNAL
 
 
 def test_changes_come_back_newest_first_until_they_are_undone(tmp_path):

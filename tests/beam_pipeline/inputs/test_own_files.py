@@ -6,9 +6,19 @@ import pytest
 
 from beam_pipeline.inputs.own_files import OwnFiles
 from beam_pipeline.reports.page import render
-from beam_pipeline.reports.thumbnails import STORE
 from beam_pipeline.shards.shard_id import ShardId
-from beam_pipeline.words.summary import SUMMARY
+from training.own_names import (
+    CHECKPOINTS,
+    ESTIMATES,
+    LOG,
+    NEXT,
+    OWN_NAMES,
+    PICTURES_OF_REPORT,
+    PROGRESS,
+    RESULTS,
+    SUMMARY,
+    THUMBNAILS,
+)
 
 THUMBNAIL = "0" * 64 + ".jpg"
 SHARD = ShardId(1, 0, 2)
@@ -27,23 +37,32 @@ def own(folder, *names) -> list[str]:
 
 @pytest.mark.parametrize("beside", [SUMMARY, SHARD.captions(), SHARD.ledger()])
 def test_thumbnails_are_ours_beside_captions_finished_or_not(tmp_path, beside):
-    assert own(tmp_path, STORE, "a.jpg", beside) == [STORE, beside]
-    assert f"{tmp_path}/{STORE}!/{THUMBNAIL}" in OwnFiles()
+    assert own(tmp_path, THUMBNAILS, "a.jpg", beside) == [THUMBNAILS, beside]
+    assert f"{tmp_path}/{THUMBNAILS}!/{THUMBNAIL}" in OwnFiles()
 
 
 def test_every_file_that_the_reference_names_is_ours_beside_a_ledger_and_not_elsewhere(tmp_path):
     page = Path(__file__).parents[3].joinpath("docs/reference/output-files.md").read_text()
-    cells = re.findall(r"^\| (`[^|]*`) \|", page.replace("`, `.parquet`", "`, `word_importance.parquet`"), re.MULTILINE)
+    page = re.sub(r"`(\w+)\.csv`, `\.parquet`", r"`\1.csv`, `\1.parquet`", page)
+    cells = re.findall(r"^\| (`[^|]*`) \|", page, re.MULTILINE)
     names = {name for cell in cells for name in re.findall(r"`([\w./*]+\.\w+)`", cell)}
     names = {SHARD.features() if "-*" in name else name.replace("*", "") for name in names}
-    assert len(names) > 20
+    unfinished = {PROGRESS, PICTURES_OF_REPORT, CHECKPOINTS, LOG, *(NEXT + name for name in RESULTS)}
+    assert frozenset().union(*OWN_NAMES.values()) - unfinished - set(ESTIMATES.values()) <= names
     assert own(tmp_path / "out", *names, SHARD.ledger()) == [*names, SHARD.ledger()]
     marks = {SHARD.features(), SUMMARY, "captioner.weights.h5", "scores.json"}
     assert own(tmp_path / "in", *names - marks) == []
 
 
+def test_tables_that_wait_for_their_summary_are_ours(tmp_path):
+    assert own(tmp_path, "next-word_importance.parquet", "next-trip.parquet", SHARD.ledger()) == [
+        "next-word_importance.parquet",
+        SHARD.ledger(),
+    ]
+
+
 def test_an_archive_of_that_name_elsewhere_is_not(tmp_path):
-    assert own(tmp_path, STORE, "manifest.json", "a.jpg", "features.tfrecord", "captions-1.jsonl") == []
+    assert own(tmp_path, THUMBNAILS, "manifest.json", "a.jpg", "features.tfrecord", "captions-1.jsonl") == []
 
 
 def test_features_are_ours_wherever_they_lie(tmp_path):

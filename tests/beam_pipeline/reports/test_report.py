@@ -15,9 +15,10 @@ from beam_pipeline.cli import main
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
 from beam_pipeline.options.results import ReportOptions
 from beam_pipeline.reports import report as report_module
-from beam_pipeline.reports.report import REPORT, report, report_of_caption
-from beam_pipeline.reports.thumbnails import STORE, PictureReader
+from beam_pipeline.reports.report import report, report_of_caption
+from beam_pipeline.reports.thumbnails import PictureReader
 from training.errors import JobFailed, UserError
+from training.own_names import REPORT, THUMBNAILS
 
 HOSTILE = "</script><script>alert(1)</script><!-- \" ' & <img src=x onerror=alert(1)>"
 
@@ -154,19 +155,19 @@ def test_the_page_is_rebuilt_from_the_results_alone(collection, good, tmp_path):
     page = build(collection)
     assert (collection / REPORT).read_bytes() == first
     assert len(page.json("thumbnails")["embedded"]) == 3
-    (collection / STORE).unlink()
+    (collection / THUMBNAILS).unlink()
     page = build(collection, output=str(tmp_path / "elsewhere.html"))
     assert page.json("thumbnails")["embedded"] == {}
     assert "3 pictures on this page have no thumbnails: they could not be read" in page.words
-    assert not (collection / STORE).exists()
+    assert not (collection / THUMBNAILS).exists()
 
 
 def test_a_second_page_opens_no_picture(collection, monkeypatch):
     build(collection)
-    before = (collection / STORE).read_bytes()
+    before = (collection / THUMBNAILS).read_bytes()
     monkeypatch.setattr(PictureReader, "read", lambda *_: pytest.fail("a picture was opened"))
     build(collection)
-    assert (collection / STORE).read_bytes() == before
+    assert (collection / THUMBNAILS).read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["removed", "changed", "broken", "no zip"])
@@ -178,7 +179,7 @@ def test_what_cannot_be_made_small_is_left_out(collection, good, damage):
     elif damage == "broken":
         (good / "00.jpg").write_bytes(b"\xff\xd8\xff no picture")
     else:
-        (collection / STORE).write_bytes(b"no zip")
+        (collection / THUMBNAILS).write_bytes(b"no zip")
     page = build(collection)
     assert len(page.json("thumbnails")["embedded"]) == (3 if damage == "no zip" else 2)
 
@@ -249,7 +250,7 @@ def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, t
 def test_a_stranger_s_results_write_nothing_outside(collection, edit_captions, monkeypatch, tmp_path):
     monkeypatch.setattr(report_module, "MAX_PAGE_BYTES", 1)
     path = edit_captions(collection, lambda rows: [rows[0] | {"sha256": "../../escaped"}, *rows[1:]])
-    with zipfile.ZipFile(collection / STORE, "w") as archive:
+    with zipfile.ZipFile(collection / THUMBNAILS, "w") as archive:
         archive.writestr("../../escaped.jpg", b"")
         archive.writestr("a" * 64 + ".jpg", bytes(2 << 20))
     with pytest.raises(UserError, match=rf"{path.name}:1: sha256: expected a text"):
@@ -285,7 +286,7 @@ def test_no_thumbnail_is_written_through_a_link(collection, monkeypatch, tmp_pat
 
 def test_the_store_of_thumbnails_is_a_zip_of_jpegs(collection):
     build(collection)
-    with zipfile.ZipFile(collection / STORE) as archive:
+    with zipfile.ZipFile(collection / THUMBNAILS) as archive:
         names = archive.namelist()
         assert names and all(re.fullmatch(r"[0-9a-f]{64}\.jpg", name) for name in names)
         assert all(archive.read(name).startswith(b"\xff\xd8\xff") for name in names)

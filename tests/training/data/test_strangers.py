@@ -4,6 +4,7 @@ import pytest
 
 from training.data.feature_set import EncoderIdentity, FeatureSet, Shard
 from training.data.strangers import mention_strangers, strangers, unlisted_files
+from training.own_names import FEATURES
 
 SHARD, OTHER, THIRD = (f"features-{run:04d}-00000-of-00001.tfrecord" for run in (1, 2, 3))
 LEDGER = SHARD.replace("features", "ledger").replace("tfrecord", "jsonl")
@@ -23,7 +24,7 @@ LEDGER = SHARD.replace("features", "ledger").replace("tfrecord", "jsonl")
     ],
 )
 def test_strangers_are_counted_with_examples(names, said):
-    assert strangers(names, [SHARD], ["manifest.json"], "manifest.json") == said
+    assert strangers(names, [SHARD], FEATURES, "manifest.json") == said
 
 
 def test_what_does_not_belong_to_a_feature_set_is_logged_in_one_line(tmp_path, caplog):

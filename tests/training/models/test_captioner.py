@@ -6,9 +6,9 @@ import pytest
 
 from training.errors import UserError
 from training.models.captioner import load_captioner
-from training.models.captioner_files import CONFIG, METRICS, WEIGHTS, read_config
+from training.models.captioner_files import read_config
+from training.own_names import CONFIG, METRICS, VOCABULARY, WEIGHTS
 from training.storage import content_hash, write_document
-from training.text.vocabulary import VOCABULARY
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import tensorflow as tf
 
 from training.errors import UserError
 from training.models.captioner import load_captioner
-from training.models.captioner_files import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS
 from training.models.presence import (
     PresenceGraph,
     first_layer,
     head_inputs,
     load_presence,
 )
+from training.own_names import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS
 
 
 def test_the_head_sees_a_grid_in_cells():

@@ -3,7 +3,8 @@ from collections import Counter
 import pytest
 
 from training.errors import UserError
-from training.text.word_counts import WORD_COUNTS, WordCounts, load_word_counts
+from training.own_names import WORD_COUNTS
+from training.text.word_counts import WordCounts, load_word_counts
 
 
 def counted():
