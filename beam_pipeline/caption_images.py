@@ -134,7 +134,8 @@ def resolve_options(options: CaptionOptions) -> tuple[Captioning, ResultWriter]:
     reference = None if options.reference is None else storage.absolute(options.reference)
     first_member = member_paths(captioning.decoder.captioner)[0]
     made_with = captioning.made_with("images" if options.images else "features")
-    writer = ResultWriter(storage.absolute(options.output), first_member, reference, made_with)
+    weights = storage.absolute(options.weights) if options.images and options.weights else ""
+    writer = ResultWriter(storage.absolute(options.output), first_member, reference, made_with, weights)
     writer.check()
     return captioning, writer
 

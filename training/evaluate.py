@@ -219,7 +219,10 @@ def _require_pictures(pictures: ScoredPictures, options: EvaluateOptions, listed
     described = len(pictures.references)
     if not described:
         names = counted(listed, "picture")
-        raise UserError(f"--list {options.list}: none of its {names} is in {options.features} with captions")
+        raise UserError(
+            f"--list {options.list}: none of its {names} is in {options.features} with captions; list the file names "
+            "of pictures that were extracted with --captions"
+        )
     if described < listed:
         log.info("%d of %s without features or captions", listed - described, counted(listed, "listed picture"))
 

@@ -105,9 +105,11 @@ def _of_captions(directory: str) -> _State:
     finished = "pictures" in summary and not (ledgers.unfinished or uncounted or lost)
     command = ["captionbeam", "caption", f"--{made_with.get('source', 'images')}", "...", "--captioner", "..."]
     command += ["--output", directory]
-    for name in ("beam_width", "min_words", "guidance", "alternatives"):
-        if name in made_with:
+    for name in ("beam_width", "min_words", "guidance", "alternatives", "min_confidence"):
+        if made_with.get(name) is not None:
             command += [_flag(name), str(made_with[name])]
+    if weights := summary.get("weights"):
+        command += ["--weights", weights]
     return entries, finished, command
 
 

@@ -47,6 +47,7 @@ class _Begun:
     """Schema of `summary.json` before the first run has finished."""
 
     made_with: dict[str, Scalar]
+    weights: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -209,9 +210,11 @@ def digest_of(path: str) -> str:
 
 
 def require_result(directory: str, path: str) -> None:
-    """Raises UserError if a result, such as a table, has another checksum than the summary says."""
+    """Raises UserError if a result, such as a table, is missing or has another checksum than the summary says."""
+    if not storage.exists(path):
+        raise Damaged(path, "is missing", RENEW)
     digest = read_earlier(directory).get("results", {}).get(os.path.basename(path).removeprefix(NEXT))
-    if digest and storage.exists(path) and digest != digest_of(path):
+    if digest and digest != digest_of(path):
         raise Damaged(path, "changed since it was written: it has another checksum", RENEW)
 
 

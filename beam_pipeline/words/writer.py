@@ -40,12 +40,14 @@ class ResultWriter:
       captioner: directory of the captioner, or of the first one of an ensemble.
       reference: captions directory to compare with, or None for the training captions.
       made_with: settings that must be the same in every run over the output.
+      weights: absolute path of the encoder weights that the run was given; "" where it was given none.
     """
 
     output: str
     captioner: str
     reference: str | None
     made_with: dict[str, Any]
+    weights: str = ""
 
     def load_reference(self) -> Reference | None:
         """Returns what to compare with; None where the captioner carries no word counts.
@@ -200,7 +202,8 @@ class ResultWriter:
         storage.write_atomic(storage.join(self.output, name), data)
 
     def _write_summary(self, **content: Any) -> None:
-        document = {"made_with": self.made_with} | content
+        weights = {"weights": self.weights} if self.weights else {}
+        document = {"made_with": self.made_with} | weights | content
         storage.write_document(storage.join(self.output, SUMMARY), document)
 
 

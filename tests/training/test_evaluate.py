@@ -273,7 +273,7 @@ def test_flagged_captions_of_scored_pictures_are_counted(call, tiny_captioner):
 
 def test_a_list_of_which_nothing_has_features_is_told(call, tmp_path, tiny_captioner):
     for given in ({"captioner": tiny_captioner()}, {"results": coco({"gone": "a cat"})}):
-        with pytest.raises(UserError, match=r"list.txt: none of its 2 pictures is in .* with captions"):
+        with pytest.raises(UserError, match=r"list.txt: none of its 2 pictures is in .* with captions; list the file"):
             call(["gone.jpg", "silent.jpg"], **given)
     assert not (tmp_path / "out").exists()
 

@@ -53,6 +53,7 @@ OF_CAPTIONS = [  # one a shard: those that one run mends
     Damage("ledger-*-00003-of-*", Path.unlink, VERIFY),
     Damage("word_importance.parquet", change, "report {directory} --output {tmp}/report.html"),
     Damage("word_evidence.jsonl", change, "report {directory} --output {tmp}/report.html"),
+    Damage("word_evidence.jsonl", Path.unlink, "report {directory} --output {tmp}/report.html"),
 ]
 OF_SUMMARY = [
     Damage("summary.json", cut, "status {directory}"),

@@ -1,7 +1,9 @@
 import json
+import shlex
 
 import pytest
 
+from beam_pipeline.cli import main
 from beam_pipeline.commands.status import status, train_arguments
 from beam_pipeline.options.directories import StatusOptions
 from beam_pipeline.shards.shard_id import ShardId, pruned_mark
@@ -89,6 +91,31 @@ def test_captions(made, copy):
     (killed / "summary.json").write_text(json.dumps({"made_with": summary["made_with"]}))
     entries = dict(status(StatusOptions(str(killed))))
     assert entries["words"].startswith("not counted yet") and "finished" not in entries
+
+
+@pytest.mark.parametrize("name", ["captions", "of_features", "features"])
+def test_the_command_that_adds_what_is_new_works_once_its_inputs_are_filled_in(made, copy, files_of, name):
+    directory = copy(name)
+    before = files_of(directory)
+    (_, line) = dict(status(StatusOptions(str(directory))))["finished"].split(": ", 1)
+    inputs = {
+        "--images": made.photos,
+        "--features": made.root / "features",
+        "--captioner": made.captioner,
+        "--captions": made.root / "captions.csv",
+    }
+    words = shlex.split(line)[1:]
+    arguments = [str(inputs[words[place - 1]]) if word == "..." else word for place, word in enumerate(words)]
+    assert main(arguments) == 0
+    assert files_of(directory).items() >= before.items()  # and the page
+
+
+def test_the_command_that_continues_names_every_setting_that_decides(copy, edit_document):
+    directory = copy("captions")
+    made_with = json.loads((directory / "summary.json").read_text())["made_with"]
+    edit_document(directory / "summary.json", made_with={**made_with, "min_confidence": 0.25}, weights="")
+    finished = dict(status(StatusOptions(str(directory))))["finished"]
+    assert finished.endswith("--min-confidence 0.25")
 
 
 def test_a_captioner_in_training(made):
