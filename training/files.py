@@ -107,14 +107,16 @@ def require_own(path: str) -> int:
 
 
 def refuse_links(directory: str, names: Iterable[str]) -> None:
-    """Checks that folders in a local output, into which libraries write, are no links, if they are there.
+    """Checks that folders in a local output, into which libraries write, are no links and hold none, if they are there.
 
     Raises:
-      UserError: one is.
+      UserError: one is, or holds one.
     """
-    for path in (os.path.join(directory, name) for name in names):
-        if os.path.islink(path):
-            raise UserError(_IS_LINK.format(path))
+    for folder in (os.path.join(directory, name) for name in names):
+        inside = (os.path.join(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files))
+        for path in (folder, *inside):
+            if os.path.islink(path):
+                raise UserError(_IS_LINK.format(path))
 
 
 @contextlib.contextmanager

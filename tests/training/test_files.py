@@ -122,6 +122,18 @@ def test_folders_that_libraries_write_into_are_no_links(tmp_path):
         refuse_links(str(tmp_path), ("folder", "log"))
 
 
+@pytest.mark.parametrize("name", ["ckpt-2.index", "ckpt-2_temp", "deeper/part"])
+@pytest.mark.parametrize("target", ["file", "elsewhere", "nothing"])
+def test_folders_that_libraries_write_into_hold_no_links(tmp_path, name, target):
+    (tmp_path / "file").touch()
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "folder" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / target)
+    with pytest.raises(UserError, match=f"{name}: a link, and links in a directory of captionbeam are not followed"):
+        refuse_links(str(tmp_path), ("folder",))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_what_another_user_left_stays(tmp_path):
     name = temporary_name()

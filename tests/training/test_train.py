@@ -14,11 +14,12 @@ from training.decoding.decoder import CaptionDecoder
 from training.errors import UserError
 from training.fitting import loop
 from training.fitting.self_critical import SelfCritical
-from training.fitting.state import TrainingState
+from training.fitting.state import TrainingState, read_state
 from training.fitting.trainer import Trainer
 from training.models.captioner import load_captioner, no_confidence
+from training.models.captioner_files import read_metrics
 from training.options import PresenceOptions, TrainOptions
-from training.own_names import CONFIDENCE, PRESENCE, PRESENCE_WORDS, VOCABULARY
+from training.own_names import CONFIDENCE, METRICS, PRESENCE, PRESENCE_WORDS, PROGRESS, VOCABULARY, WORD_COUNTS
 from training.text.vocabulary import SPECIALS, Vocabulary, load_vocabulary
 from training.text.word_counts import load_word_counts
 from training.train import log_captions, require_same_words, train
@@ -170,6 +171,20 @@ def test_a_finished_training_run_again_renews_a_head_that_is_of_no_use(
     assert load_captioner(output).model_id == trained.model_id
 
 
+def test_what_to_remove_from_a_damaged_captioner_is_written_again_by_the_next_run(undisturbed, tmp_path, files_of):
+    options, metrics = undisturbed
+    output = tmp_path / "out"
+    shutil.copytree(options.output, output)
+    for name, read in ((METRICS, read_metrics), (PROGRESS, read_state), (WORD_COUNTS, load_word_counts)):
+        (output / name).write_bytes((output / name).read_bytes()[:-9])
+        with pytest.raises(UserError, match=rf"{name}: .*; (restore it as training wrote it, or )?remove it"):
+            read(str(output))
+        (output / name).unlink()
+        read(str(output))
+    assert train(replace(options, output=str(output))) == metrics
+    assert files_of(output) == files_of(options.output)
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [({"seed": 2}, "--seed 1"), ({"epochs": 4}, "--epochs 3"), ({"glove": "glove.txt"}, "--glove None")],
@@ -243,6 +258,16 @@ def test_a_training_killed_around_its_judging_goes_on(undisturbed, tmp_path, mon
     assert not half.exists()
     assert_same_weights(again.output, options.output)
     assert_same_state(again.output, options.output)
+
+
+def test_what_a_link_among_the_checkpoints_leads_to_stays(pooled_options, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").touch()
+    (tmp_path / "out" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoint" / "ckpt-1_temp").symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="checkpoint/ckpt-1_temp: a link"):
+        train(pooled_options(tmp_path / "out"))
+    assert (tmp_path / "mine" / "letter.txt").exists()
 
 
 def _killed(*_):

@@ -9,9 +9,10 @@ import posixpath
 import tensorflow as tf
 
 from training.documents import Damaged
-from training.fitting.state import BEGIN_ANEW, TrainingState, state_of_note
+from training.fitting.state import BEGIN_ANEW, TrainingState, newest_checkpoint, state_of_note
 from training.fitting.trainer import Trainer
-from training.own_names import CHECKPOINTS
+from training.own_names import CHECKPOINTS, PROGRESS
+from training.storage import remove
 
 log = logging.getLogger("captionbeam")
 
@@ -31,11 +32,10 @@ class Checkpoints:
         arrays += [variable.value for variable in trainer.optimizer.variables]
         named = {f"array{number}": array for number, array in enumerate(arrays)}
         self._checkpoint = tf.train.Checkpoint(note=self._state, **named)
-        folder = posixpath.join(output, CHECKPOINTS)
-        for name in tf.io.gfile.listdir(folder) if tf.io.gfile.exists(folder) else ():
+        self._folder = posixpath.join(output, CHECKPOINTS)
+        for name in tf.io.gfile.listdir(self._folder) if tf.io.gfile.exists(self._folder) else ():
             if name.rstrip("/").endswith("_temp"):  # of a run killed in the midst of one
-                tf.io.gfile.rmtree(posixpath.join(folder, name))
-        self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=1)
+                tf.io.gfile.rmtree(posixpath.join(self._folder, name))
 
     def restore(self) -> TrainingState:
         """Gives the trainer's variables the values of the last checkpoint; a new state where there is none.
@@ -43,8 +43,9 @@ class Checkpoints:
         Raises:
           UserError: the checkpoint is damaged.
         """
-        newest = self._manager.latest_checkpoint
-        if not newest:
+        newest = newest_checkpoint(self._output)
+        if newest is None:
+            remove(posixpath.join(self._output, PROGRESS))  # of a training whose checkpoints were removed
             return TrainingState()
         try:
             self._checkpoint.restore(newest).assert_consumed()
@@ -59,5 +60,8 @@ class Checkpoints:
     def save(self, state: TrainingState) -> None:
         """Writes a checkpoint, then `progress.json`; the checkpoint before is kept until the new one is whole."""
         self._state.assign(json.dumps(state.to_json()))
-        self._manager.save()
+        newest = posixpath.basename(self._checkpoint.save(posixpath.join(self._folder, "ckpt")))
+        for name in tf.io.gfile.listdir(self._folder):  # not by TensorFlow, which removes whatever its file names
+            if name.startswith("ckpt-") and not name.startswith(f"{newest}."):
+                tf.io.gfile.remove(posixpath.join(self._folder, name))
         state.save(self._output)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from training.documents import Count, Number, parse_json
+from training.documents import Count, Damaged, Number, parse_json
 from training.own_names import CHECKPOINTS, PROGRESS
-from training.storage import exists, read_document, write_document
+from training.storage import exists, read_document, read_own, write_document
 
+_NEWEST = re.compile(rb'^model_checkpoint_path: "(ckpt-[0-9]+)"$', re.MULTILINE)
 BEGIN_ANEW = "remove its folder, and training begins anew"
 
 
@@ -95,15 +97,34 @@ def read_state(output: str) -> TrainingState | None:
     state = read_document(path, TrainingState, "remove it; the next run of the same train command writes it again")
     if state is not None:
         return state
-    if not exists(posixpath.join(output, CHECKPOINTS)):
+    newest = newest_checkpoint(output)
+    if newest is None:
         return None
     import tensorflow as tf
 
-    newest = tf.train.latest_checkpoint(posixpath.join(output, CHECKPOINTS))
-    if newest is None:
-        return None
     try:
         note = tf.train.load_checkpoint(newest).get_tensor("note/.ATTRIBUTES/VARIABLE_VALUE")
     except (tf.errors.NotFoundError, ValueError, RuntimeError):  # the training has just replaced it
         return None
     return state_of_note(note, newest)
+
+
+def newest_checkpoint(output: str) -> str | None:
+    """Captioner directory -> path of its newest whole checkpoint, without ending; None before the first one.
+
+    TensorFlow names it in a file, and would itself follow any path that stands there.
+
+    Raises:
+      UserError: that file is damaged, or is missing though there was a checkpoint.
+    """
+    folder = posixpath.join(output, CHECKPOINTS)
+    path = posixpath.join(folder, CHECKPOINTS)
+    try:
+        match = _NEWEST.search(read_own(path))
+    except (FileNotFoundError, NotADirectoryError):
+        if exists(folder) and exists(posixpath.join(output, PROGRESS)):
+            raise Damaged(path, "is missing", BEGIN_ANEW) from None
+        return None
+    if match is None:
+        raise Damaged(path, "damaged (names no checkpoint beside it)", BEGIN_ANEW)
+    return posixpath.join(folder, match[1].decode())

@@ -55,8 +55,13 @@ def test_progress_follows_the_checkpoint_after_a_kill_between_the_two(tmp_path, 
         ("ckpt-1.data-*", lambda data: data[:-9] + bytes(9)),
         ("ckpt-1.index", lambda data: data[:100]),
         ("ckpt-1.data-*", None),
+        ("ckpt-1.index", None),
+        ("checkpoint", lambda data: data[:20]),
+        ("checkpoint", lambda data: b""),
+        ("checkpoint", lambda data: data.replace(b"ckpt-1", b"../../ckpt-1")),
+        ("checkpoint", None),
     ],
-    ids=["cut", "changed", "index cut", "missing"],
+    ids=["cut", "changed", "index cut", "missing", "index missing", "list cut", "empty", "path", "list missing"],
 )
 def test_after_a_damaged_checkpoint_training_begins_anew_as_its_message_says(tmp_path, new_trainer, name, damage):
     Checkpoints(str(tmp_path), new_trainer(1)).save(TrainingState(epoch=1))
@@ -65,11 +70,30 @@ def test_after_a_damaged_checkpoint_training_begins_anew_as_its_message_says(tmp
         path.write_bytes(damage(path.read_bytes()))
     else:
         path.unlink()
-    with pytest.raises(UserError, match=r"checkpoint/ckpt-1: damaged \(.*\); remove its folder, and") as raised:
+    told = r"checkpoint/[\w-]+: (damaged \(.*\)|is missing); remove its folder, and"
+    with pytest.raises(UserError, match=told) as raised:
         Checkpoints(str(tmp_path), new_trainer(1)).restore()
     assert len(str(raised.value).splitlines()) == 1
     shutil.rmtree(tmp_path / "checkpoint")
     assert Checkpoints(str(tmp_path), new_trainer(1)).restore() == TrainingState()
+    assert read_state(str(tmp_path)) is None
+
+
+def test_what_the_list_of_checkpoints_names_elsewhere_stays(tmp_path, new_trainer):
+    Checkpoints(str(tmp_path), new_trainer(1)).save(TrainingState(epoch=1))
+    precious = [tmp_path / "precious.index", tmp_path / "precious.data-00000-of-00001"]
+    for path in precious:
+        path.touch()
+    names = tmp_path / "checkpoint" / "checkpoint"
+    names.write_text(f'{names.read_text()}all_model_checkpoint_paths: "{tmp_path}/precious"\n')
+    checkpoints = Checkpoints(str(tmp_path), new_trainer(1))
+    assert checkpoints.restore() == TrainingState(epoch=1)
+    checkpoints.save(TrainingState(epoch=2))
+    assert all(path.exists() for path in precious)
+    assert sorted(path.name for path in (tmp_path / "checkpoint").glob("ckpt-*")) == [
+        "ckpt-2.data-00000-of-00001",
+        "ckpt-2.index",
+    ]
 
 
 def test_what_a_kill_in_the_midst_of_writing_left_is_removed(tmp_path, new_trainer):
