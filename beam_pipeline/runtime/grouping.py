@@ -23,6 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
+from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.counts import globally
 from training.errors import JobFailed
 
@@ -71,15 +72,20 @@ class Packer:
         self._directory = pipeline.options.view_as(GroupingOptions).spill_directory
 
     def pack(self, lists: Iterable[list[Any]]) -> list[Block]:
-        """Lists -> one block each, in order, which `unpack` turns back into the list."""
+        """Lists -> one block each, in order, which `unpack` turns back into the list.
+
+        Raises:
+          JobFailed: there is no room for blocks that wait.
+        """
         # Pickled together, elements share the names of their classes and fields.
         blocks = [zlib.compress(pickle.dumps(elements, pickle.HIGHEST_PROTOCOL), 1) for elements in lists]
         return self._spill(blocks) if self._directory and blocks else list(blocks)
 
     def _spill(self, blocks: list[bytes]) -> list[Block]:
-        handle, path = tempfile.mkstemp(dir=self._directory)
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(blocks)
+        with storage.writing(self._directory):
+            handle, path = tempfile.mkstemp(dir=self._directory)
+            with os.fdopen(handle, "wb") as file:
+                file.writelines(blocks)
         ends = itertools.accumulate(map(len, blocks))
         return [
             Spilled(path, end - len(block), len(block), hashlib.sha256(block).digest())

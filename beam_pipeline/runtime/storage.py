@@ -256,13 +256,18 @@ def remove(path: str) -> None:
 
 @contextlib.contextmanager
 def temporary_directory(beside: str) -> Iterator[str]:
-    """Gives a local directory that is gone afterwards; it lies in the directory `beside` if that is local."""
+    """Gives a local directory that is gone afterwards; it lies in the directory `beside` if that is local.
+
+    Raises:
+      JobFailed: there is no room for it.
+    """
     if not is_local(beside):
         with scratch_directory() as path:
             yield path
         return
     path = os.path.join(beside, files.temporary_name())
-    os.mkdir(path, 0o700)
+    with writing(beside):
+        os.mkdir(path, 0o700)
     try:
         yield path
     finally:

@@ -1,8 +1,11 @@
+import errno
 import os
 import pickle
+import tempfile
 import zlib
 from collections import defaultdict
 from pathlib import Path
+from unittest.mock import Mock
 
 import apache_beam as beam
 import pytest
@@ -90,6 +93,12 @@ def test_blocks_wait_in_files_where_there_is_a_directory_for_them(tmp_path):
     assert file.stat().st_size == sum(block.size for block in blocks)
     assert packer(f"--spill_directory={tmp_path}").pack([]) == []
     assert os.listdir(tmp_path) == [file.name]
+
+
+def test_a_disk_without_room_for_what_waits_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "mkstemp", Mock(side_effect=OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))))
+    with pytest.raises(JobFailed, match=f"{tmp_path}: cannot be written .*quota.*; make room and run again: finished"):
+        packer(f"--spill_directory={tmp_path}").pack([["a"]])
 
 
 @given(st.one_of(st.text(), st.binary()), st.integers(1, 1000))
