@@ -17,27 +17,29 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.extract_features import extract
 from beam_pipeline.options.extract import ExtractOptions
 
-class Slow:
+class MeanColour:
     calls = 0
     def encode(self, pixels):
-        time.sleep(float(sys.argv[2]))
-        Slow.calls += len(pixels)
+        while MeanColour.calls >= int(sys.argv[2]):  # until it is killed
+            time.sleep(1)
+        MeanColour.calls += len(pixels)
         features = np.zeros([len(pixels), 2048], np.float16)
         features[:, :3] = pixels.mean(axis=(1, 2))
         return features
 
-extract(ExtractOptions(**json.loads(sys.argv[1])), PipelineOptions([]), lambda spec: Slow())
-print("encoded", Slow.calls)
+extract(ExtractOptions(**json.loads(sys.argv[1])), PipelineOptions([]), lambda spec: MeanColour())
+print("encoded", MeanColour.calls)
 """
 
 
-def start(options: dict, seconds_a_batch: float) -> subprocess.Popen:
-    command = [sys.executable, "-c", CHILD, json.dumps(options), str(seconds_a_batch)]
+def start(options: dict, pictures: int = 100) -> subprocess.Popen:
+    """Starts a run whose encoder goes on until it has encoded so many pictures."""
+    command = [sys.executable, "-c", CHILD, json.dumps(options), str(pictures)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
 def encoded(process: subprocess.Popen) -> int:
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     return int(said.split("encoded ")[1])
 
@@ -45,10 +47,10 @@ def encoded(process: subprocess.Popen) -> int:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_run_repeats_only_the_shard_in_flight(extract_settings, tmp_path, contents_of):
     options = {**extract_settings, "shard_size": 4}
-    assert encoded(start({**options, "output": str(tmp_path / "whole")}, 0)) == 20
+    assert encoded(start({**options, "output": str(tmp_path / "whole")})) == 20
     killed = tmp_path / "killed"
-    process = start({**options, "output": str(killed)}, 0.5)
-    deadline = time.monotonic() + 120
+    process = start({**options, "output": str(killed)}, 8)
+    deadline = time.monotonic() + 600
     while not list(killed.glob("ledger-*")):
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -58,7 +60,7 @@ def test_a_killed_run_repeats_only_the_shard_in_flight(extract_settings, tmp_pat
 
     kept = sum(len(path.read_text().splitlines()) for path in killed.glob("ledger-*"))
     assert 0 < kept < 20
-    assert encoded(start({**options, "output": str(killed)}, 0)) == 20 - kept
+    assert encoded(start({**options, "output": str(killed)})) == 20 - kept
     whole, repaired = contents_of(tmp_path / "whole"), contents_of(killed)
     assert repaired.keys() == whole.keys()
     for name in whole:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +26,10 @@ class Job:
     pid: int
     log: Path
     points: Path
-    began: float
 
     def wait(self) -> int:
         """Exit status; minus the signal's number for a killed one."""
-        status = self.server.ask({"wait": self.pid})["status"]
-        self.seconds = time.monotonic() - self.began
-        return status
+        return self.server.ask({"wait": self.pid})["status"]
 
     def said(self) -> str:
         return self.log.read_text()
@@ -39,8 +37,14 @@ class Job:
     def points_passed(self) -> int:
         return self.points.stat().st_size
 
-    def is_stopped(self) -> bool:
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    def wait_for(self, happened: Callable[[], bool]) -> None:
+        """Returns when something has happened, or the job has ended."""
+        while self.state() != "Z" and not happened():
+            time.sleep(0.01)
+
+    def state(self) -> str:
+        """R, S or D while it runs, T when it is stopped, Z when it has ended."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Server:
@@ -73,18 +77,18 @@ class Server:
     def start(self, stage: str, options: dict, fault: dict | None = None) -> Job:
         self.jobs += 1
         log, points = (self.folder / f"{self.jobs}.{kind}" for kind in ("log", "points"))
+        points.touch()
         job = {"stage": stage, "options": options, "fault": fault or {}, "log": str(log), "points": str(points)}
-        began = time.monotonic()
-        return Job(self, self.ask(job)["pid"], log, points, began)
+        return Job(self, self.ask(job)["pid"], log, points)
 
     def run(self, stage: str, options: dict, fault: dict | None = None) -> tuple[int, Job]:
         job = self.start(stage, options, fault)
         return job.wait(), job
 
-    def kill_after(self, stage: str, options: dict, seconds: float) -> int:
-        """Starts a job and kills it so much later, if it has not ended by then -> its status."""
+    def kill_after(self, stage: str, options: dict, points: int) -> int:
+        """Starts a job and kills it some moment after it has passed so many fault points -> its status."""
         job = self.start(stage, options)
-        time.sleep(seconds)
+        job.wait_for(lambda: job.points_passed() >= points)
         os.kill(job.pid, signal.SIGKILL)  # one that has ended is still there until it is waited for
         return job.wait()
 
@@ -99,11 +103,10 @@ class Server:
 
 @dataclass
 class Undisturbed:
-    """Jobs as they should end: by stage the options without output, the files, the seconds, and the fault points."""
+    """Jobs as they should end: by stage the options without output, the files, and the number of fault points."""
 
     options: dict[str, dict]
     files: dict[str, dict[str, bytes]]
-    seconds: dict[str, float]
     points: dict[str, int]
 
 
@@ -162,13 +165,12 @@ def undisturbed(server, photos, files_of, tmp_path_factory) -> Undisturbed:
         "caption": {"images": str(photos), "captioner": captioner, "weights": str(weights), "shard_size": 6},
         "caption of features": {"features": features, "captioner": captioner},
     }
-    ends = Undisturbed(options, {}, {}, {})
+    ends = Undisturbed(options, {}, {})
     for name, chosen in options.items():
         output = str(outputs / name)
         status, job = server.run(name.split()[0], {**chosen, "output": output})
         assert status == 0, job.said()
-        ends.files[name] = files_of(output)
-        ends.seconds[name], ends.points[name] = job.seconds, job.points_passed()
+        ends.files[name], ends.points[name] = files_of(output), job.points_passed()
     return ends
 
 

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.faults
 
 
 def kill_and_finish(server, undisturbed, files_of, tmp_path, name: str, kills: int, seed: int) -> None:
-    """Kills `kills` runs, one to three of an output, every other one at a fault point and the rest by the clock."""
+    """Kills `kills` runs, one to three of an output, most at a fault point and the rest some moment after one."""
     draw = random.Random(f"{name} {seed}")
     stage, killed, output_number = name.split()[0], 0, 0
     while killed < kills:
@@ -20,7 +20,7 @@ def kill_and_finish(server, undisturbed, files_of, tmp_path, name: str, kills: i
                 status, job = server.run(stage, options, {"kill_at": draw.randrange(undisturbed.points[name])})
                 assert status in (0, -signal.SIGKILL), job.said()
             else:
-                status = server.kill_after(stage, options, draw.uniform(0, undisturbed.seconds[name]))
+                status = server.kill_after(stage, options, draw.randrange(undisturbed.points[name]))
                 assert status in (0, -signal.SIGKILL)
             killed += status != 0
         status, job = server.run(stage, options)
