@@ -14,6 +14,10 @@ class UserError(Exception):
         self.exit_status = exit_status
 
 
+class RemoteError(UserError, OSError):
+    """A remote file system gives no answer, or refuses; the message is one line for a person."""
+
+
 class JobFailed(UserError):
     """A job that started and could not end well; what did work is kept. Exit status 1."""
 

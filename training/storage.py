@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
 from training import documents, files
-from training.errors import UserError
+from training.errors import RemoteError, UserError
 from training.files import is_local
 from training.scratch import scratch_directory
 
@@ -43,9 +43,11 @@ def load_file_system(path: str) -> None:
         if usual in os.environ:
             os.environ.setdefault(theirs, os.environ[usual])
     os.environ.setdefault("S3_DISABLE_MULTI_PART_DOWNLOAD", "1")
-    # Five and ten minutes by default, eleven times: a store that does not answer is to end the job.
+    # Five and ten minutes by default, eleven times: a store that does not answer is to end the job after about one.
     os.environ.setdefault("S3_CONNECT_TIMEOUT_MSEC", "3000")
     os.environ.setdefault("S3_REQUEST_TIMEOUT_MSEC", "10000")
+    os.environ.setdefault("AWS_RETRY_MODE", "standard")  # in which the number of attempts counts
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "5")
     try:
         import tensorflow_io  # noqa: F401
     except ImportError as error:
@@ -57,16 +59,27 @@ def load_file_system(path: str) -> None:
 
 @contextlib.contextmanager
 def _remote(path: str) -> Iterator[Any]:
-    """Gives `tf.io.gfile` ready for a remote path; TensorFlow's errors become OSError or FileNotFoundError."""
+    """Gives `tf.io.gfile` ready for a remote path.
+
+    Raises:
+      FileNotFoundError: the store says that there is no such file.
+      RemoteError: in place of TensorFlow's other errors.
+    """
     import tensorflow as tf
 
     load_file_system(path)
     try:
-        yield tf.io.gfile
+        try:
+            yield tf.io.gfile
+        except tf.errors.NotFoundError:
+            # tensorflow-io says so of a store too that refuses or does not answer, but not where a file is read.
+            tf.io.gfile.GFile(path, "rb").read(1)
+            raise tf.errors.UnavailableError(None, None, "the store did not answer") from None
     except tf.errors.NotFoundError as error:
         raise FileNotFoundError(error.message) from error
     except tf.errors.OpError as error:
-        raise OSError(error.message) from error
+        said = " ".join(error.message.split()).strip(": ")
+        raise RemoteError(f"{path}: {said}; check the address and the credentials") from error
 
 
 @contextlib.contextmanager
@@ -82,6 +95,8 @@ def reading(path: str) -> Iterator[BinaryIO]:
             yield file
         return
     with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
+        file.read(1)  # the first request to a store is one whose failure is told; see `_remote`
+        file.seek(0)
         yield file
 
 
@@ -127,8 +142,10 @@ def exists(path: str) -> bool:
     """Whether there is a file or a directory at `path`."""
     if is_local(path):
         return os.path.exists(path)
-    with _remote(path) as gfile:
-        return gfile.exists(path)
+    with contextlib.suppress(FileNotFoundError), _remote(path) as gfile:
+        gfile.stat(path)
+        return True
+    return False
 
 
 def file_size(path: str) -> int:

@@ -17,7 +17,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.options.value_provider import RuntimeValueProvider
 
-from training.errors import UserError
+from training.errors import RemoteError, UserError
 
 _BLOCK = 1 << 20  # bytes
 
@@ -41,10 +41,6 @@ with contextlib.suppress(ImportError):  # without the extra s3
 
     botocore.config.Config.OPTION_DEFAULTS["read_timeout"] = _ANSWER_SECONDS  # Beam's client takes no settings
     boto3_client.get_http_error_code = _status_of  # Beam's own fails without an answer, and asks seven times more
-
-
-class RemoteError(UserError, OSError):
-    """A remote file system gives no answer, or refuses; the message is one line for a person."""
 
 
 class UnknownScheme(UserError, ValueError):

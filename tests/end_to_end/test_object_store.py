@@ -4,6 +4,7 @@ loopback, which answers 503 now and then.
 
 import hashlib
 import io
+import socket
 import subprocess
 import sys
 import threading
@@ -167,6 +168,22 @@ def test_train_and_caption_on_s3(store, tmp_path):
     assert b"All 20 pictures." in (Path(there["captions"]) / "report.html").read_bytes()
     with zipfile.ZipFile(Path(there["captions"]) / "thumbnails.zip") as thumbnails:
         assert len(thumbnails.namelist()) == 20
+
+
+def test_a_store_that_never_answers_ends_a_training(monkeypatch):
+    pytest.importorskip("tensorflow_io", reason="TensorFlow opens s3:// with tensorflow-io")
+    for name in ("S3_REQUEST_TIMEOUT_MSEC", "AWS_MAX_ATTEMPTS"):  # not the seconds and the five attempts of a user
+        monkeypatch.setenv(name, "1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "x")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        command = [sys.executable, "-m", "beam_pipeline.cli", "train", "--features", f"{BUCKET}/features"]
+        done = subprocess.run(
+            [*command, "--output", f"{BUCKET}/captioner"], capture_output=True, text=True, timeout=600
+        )
+    said = "curlCode: 28, Timeout was reached; check the address and the credentials"
+    assert (done.returncode, done.stderr) == (2, f"captionbeam train: {BUCKET}/features/manifest.json: {said}\n")
 
 
 def captionbeam(*arguments):

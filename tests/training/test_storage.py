@@ -2,10 +2,12 @@ import hashlib
 import json
 import os
 import sys
+from unittest.mock import Mock
 
 import pytest
+import tensorflow as tf
 
-from training.errors import UserError
+from training.errors import RemoteError, UserError
 from training.storage import (
     content_hash,
     copy_file,
@@ -13,6 +15,7 @@ from training.storage import (
     file_size,
     load_file_system,
     make_directory,
+    own_size,
     read_bytes,
     reading,
     remove,
@@ -91,11 +94,22 @@ def test_s3_without_tensorflow_io_is_told(monkeypatch):
     load_file_system("/local/a")
 
 
+@pytest.mark.parametrize("ask", [exists, file_size, own_size, read_bytes])
+def test_a_file_that_a_store_does_not_tell_of_is_not_taken_for_absent(ask, monkeypatch):
+    """tensorflow-io says "not found" to whoever asks for a file's state, and tells the truth to whoever reads it."""
+    nothing_told = tf.errors.NotFoundError(None, None, "Object does not exist")
+    no_answer = tf.errors.UnknownError(None, None, ": curlCode: 28, Timeout was reached")
+    monkeypatch.setattr(tf.io.gfile, "stat", Mock(side_effect=nothing_told))
+    monkeypatch.setattr(tf.io.gfile.GFile, "read", Mock(side_effect=no_answer))
+    with pytest.raises(RemoteError, match=r"^ram://d/a: curlCode: 28, Timeout was reached; check the address"):
+        ask("ram://d/a")
+
+
 def test_a_store_that_does_not_answer_is_given_seconds_not_minutes(monkeypatch):
-    names = "S3_CONNECT_TIMEOUT_MSEC", "S3_REQUEST_TIMEOUT_MSEC"
+    names = "S3_CONNECT_TIMEOUT_MSEC", "S3_REQUEST_TIMEOUT_MSEC", "AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"
     for name in names:
         monkeypatch.setenv(name, "")  # so that the fixture restores it
         monkeypatch.delenv(name)
     monkeypatch.setitem(sys.modules, "tensorflow_io", object())
     load_file_system("s3://bucket/features")
-    assert [os.environ[name] for name in names] == ["3000", "10000"]
+    assert [os.environ[name] for name in names] == ["3000", "10000", "standard", "5"]

@@ -104,7 +104,7 @@ def read_arrays(path: str, sha256: str, renew: str) -> dict[str, np.ndarray]:
     try:
         data = read_own(path)
     except OSError as error:
-        raise UserError(f"{path}: damaged ({error.strerror}); {renew}") from error
+        raise UserError(f"{path}: damaged ({error.strerror or error}); {renew}") from error
     if sha256 not in ("", hashlib.sha256(data).hexdigest()):
         raise Damaged(path, "damaged (changed since it was written)", renew)
     from training.array_files import parse_npz
