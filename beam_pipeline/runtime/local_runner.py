@@ -1,4 +1,7 @@
-"""Beam's local runner, with worker processes that are quiet, never outlive their job, and end it when they die."""
+"""Beam's local runner, with worker processes that are quiet, never outlive their job, and end it when they die.
+
+Its ports are open to this machine only.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -16,6 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.portability.api import beam_runner_api_pb2 as RunnerApi
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner, RunnerResult
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     ControlFuture,
@@ -55,7 +60,7 @@ class LocalRunner(FnApiRunner):
             if environment.urn == python_urns.SUBPROCESS_SDK:
                 environment.urn, environment.payload = _URN, job
         try:
-            with _quiet_threads():
+            with _quiet_threads(), _ports_of_this_machine():
                 return super().run_via_runner_api(pipeline_proto, options)
         except Exception as error:
             if why := _deaths.get(job):
@@ -154,6 +159,26 @@ def _quiet_threads() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = shown
+
+
+@contextlib.contextmanager
+def _ports_of_this_machine() -> Iterator[None]:
+    """While entered, the ports that Beam opens for its workers are open to this machine only; Beam's are to all.
+
+    Whoever reaches one can have the job run code, or send any file.
+    """
+
+    def server(*arguments: Any, **options: Any) -> grpc.Server:
+        made = grpc.server(*arguments, **options)
+        add = made.add_insecure_port
+        made.add_insecure_port = lambda address: add(address.replace("[::]", "localhost"))
+        return made
+
+    worker_handlers.grpc = SimpleNamespace(**{**vars(grpc), "server": server})
+    try:
+        yield
+    finally:
+        worker_handlers.grpc = grpc
 
 
 def _is_stopped(pid: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 JOB = """
-import os, signal, sys, threading, time
+import os, signal, socket, sys, threading, time
 
 from beam_pipeline.runtime.logs import set_up_logging
 
@@ -26,6 +26,9 @@ sys.path += ["", os.getcwd()]  # as an empty entry of PYTHONPATH adds them
 def work(number, what):
     with open(f"{number}.txt", "w") as file:
         file.write(str(os.getpid()))
+    port = int(os.environ["CONTROL_API_SERVICE_DESCRIPTOR"].split(":")[-1].strip('" \\n'))
+    if not socket.socket().connect_ex(("127.0.0.2", port)):
+        raise ValueError("other addresses than localhost are listened to")
     if number == 1 and what in ("kill", "stop"):
         os.kill(os.getpid(), signal.SIGKILL if what == "kill" else signal.SIGSTOP)
     if number == 1 and what == "idle":  # dies while Beam asks nothing of it
