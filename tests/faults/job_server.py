@@ -68,9 +68,9 @@ class Fault:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.fault["file_bytes"],) * 2)
         sys.addaudithook(self.audit)
-        for name in ("rename", "copy"):  # TensorFlow opens and renames outside Python's sight
+        for name in ("rename", "copy", "remove"):  # TensorFlow works on files outside Python's sight
             self.wrap(tf.io.gfile, name)
-        self.wrap(tf.train.CheckpointManager, "save")
+        self.wrap(tf.train.Checkpoint, "save")
 
     def wrap(self, owner, name: str) -> None:
         function = getattr(owner, name)
