@@ -69,8 +69,8 @@ class Throttling:
         return [SLOW_DOWN if environ["REQUEST_METHOD"] != "HEAD" else b""]
 
 
-@pytest.fixture
-def store(monkeypatch):
+@pytest.fixture(scope="module")
+def store():
     """A running server, and the variables by which its clients find it; the bucket is there."""
     throttling = Throttling(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, throttling, threaded=True)
@@ -83,10 +83,11 @@ def store(monkeypatch):
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="collection")
-    yield throttling
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in variables.items():
+            patched.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="collection")
+        yield throttling
     server.shutdown()
     thread.join()
 
@@ -113,15 +114,18 @@ def draw_pictures() -> str:
     return "\n".join(lines) + "\n"
 
 
-def extract_on_s3(tmp_path):
-    (tmp_path / "captions.csv").write_text(draw_pictures())
-    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\nstand-in")
+@pytest.fixture(scope="module")
+def features(store, tmp_path_factory):
+    """What `extract` made of the pictures, in the bucket."""
+    folder = tmp_path_factory.mktemp("features")
+    (folder / "captions.csv").write_text(draw_pictures())
+    (folder / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\nstand-in")
     options = ExtractOptions(
         images=f"{BUCKET}/photos",
         exclude=("/raw",),
         output=f"{BUCKET}/photos/features",
-        captions=str(tmp_path / "captions.csv"),
-        weights=str(tmp_path / "weights.h5"),
+        captions=str(folder / "captions.csv"),
+        weights=str(folder / "weights.h5"),
         feature_kind="pooled",
         precision="float32",
         shard_size=6,
@@ -129,8 +133,7 @@ def extract_on_s3(tmp_path):
     return extract(options, PipelineOptions([]), lambda spec: MeanColour())
 
 
-def test_extract_on_s3(store, tmp_path):
-    features = extract_on_s3(tmp_path)
+def test_extract_on_s3(store, features):
     assert (features.totals["done"], features.captions, len(features.shards)) == (20, 20, 4)
     assert len(read_standing(f"{BUCKET}/photos/features").committed) == 4
     assert store.refused > 5  # and nobody noticed
@@ -143,10 +146,9 @@ def test_an_upload_whose_end_is_refused_three_times_is_written(store):
     assert store.refusals == 0 and storage.read_bytes(f"{BUCKET}/once.txt") == b"all of it"
 
 
-def test_train_and_caption_on_s3(store, tmp_path):
+def test_train_and_caption_on_s3(store, features, tmp_path):
     """With what the same commands give on a local disk."""
     pytest.importorskip("tensorflow_io", reason="TensorFlow opens s3:// with tensorflow-io")
-    extract_on_s3(tmp_path)
     before = store.refused
     settings = ["--model", "merge", "--epochs", "1", "--batch-size", "4"]
     captionbeam("train", "--features", f"{BUCKET}/photos/features", "--output", f"{BUCKET}/captioner", *settings)
@@ -206,11 +208,11 @@ def download(folder, where):
 def test_export_from_and_to_s3(store, captions, jpeg, colours, tmp_path, monkeypatch, capfd):
     """In a command that runs no pipeline, from which Beam's file systems would have their options."""
     monkeypatch.setattr(FileSystems, "_pipeline_options", None)
-    data, uri = jpeg(colours[0]), f"{BUCKET}/photos/a.jpg"
+    data, uri = jpeg(colours[0]), f"{BUCKET}/albums/a.jpg"
     sha256 = hashlib.sha256(data).hexdigest()
     directory = captions(([CaptionedPicture(sha256, uri, "a dog", -1.0)], [LedgerLine(uri, 1, 1.0, sha256, DONE)]))
     there = boto3.client("s3")
-    there.put_object(Bucket="collection", Key="photos/a.jpg", Body=data)
+    there.put_object(Bucket="collection", Key="albums/a.jpg", Body=data)
     for path in Path(directory).iterdir():
         there.upload_file(str(path), "collection", f"exported/{path.name}")
     for captioned, shards in ((directory, "shards"), (f"{BUCKET}/exported", "shards2")):

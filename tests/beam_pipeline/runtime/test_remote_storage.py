@@ -1,9 +1,10 @@
-"""A store that does not answer is an error with its reason, within seconds."""
+"""A store that does not answer is an error with its reason, within seconds, and a request costs no new description."""
 
 import socket
 import time
 
 import pytest
+from apache_beam.io.aws.s3io import S3IO
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.runtime import remote_storage
@@ -23,3 +24,11 @@ def test_a_store_that_accepts_and_says_nothing_is_not_waited_for(monkeypatch):
         with pytest.raises(OSError, match="Read timeout on endpoint URL"):
             remote_storage.find_files("s3://bucket/*")
         assert time.monotonic() - began < 10
+
+
+def test_clients_share_the_descriptions_of_s3(monkeypatch):
+    loaders = pytest.importorskip("botocore.loaders", reason="needs boto3, the extra s3")
+    options = {"s3_region_name": "us-east-1", "s3_access_key_id": "x", "s3_secret_access_key": "x"}
+    S3IO(options=options)
+    monkeypatch.setattr(loaders.JSONFileLoader, "load_file", None)
+    S3IO(options=options)
