@@ -19,10 +19,12 @@ captions, results, word_tables
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import io
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -37,6 +39,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms import core as beam_core
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
@@ -57,6 +60,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 settings.register_profile("captionbeam", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("captionbeam")
 
+# Beam asks for the same signatures and views of options thousands of times while it builds a pipeline, which takes most
+# of the time of a small one.
+beam_core.get_signature = functools.lru_cache(1024)(beam_core.get_signature)
+PipelineOptions.view_as = functools.lru_cache(256)(PipelineOptions.view_as)
+
 # Of the files that take longest, the longest first: at the end of a run on two cores they would have one to themselves.
 LONG = (
     "test_object_store.py",
@@ -74,6 +82,19 @@ LONG = (
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    """The command sets up logging when it starts; the next test finds logging as it was."""
+    loggers = [logging.getLogger(name) for name in (None, "captionbeam")]
+    before = [(one, one.level, one.propagate, one.handlers[:]) for one in loggers]
+    try:
+        return (yield)
+    finally:
+        for one, level, propagate, handlers in before:
+            one.setLevel(level)
+            one.propagate, one.handlers = propagate, handlers
 
 
 def pytest_collection_finish():

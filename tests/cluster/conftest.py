@@ -40,6 +40,8 @@ OPENED = (
 )
 JAVA_OPTIONS = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in OPENED]
 JAVA_OPTIONS += ["--add-opens=java.base/sun.nio.ch=ALL-UNNAMED", "--add-exports=java.base/sun.net.util=ALL-UNNAMED"]
+# These processes live for a minute, in which compiling at length does not pay.
+SHORT_LIVED = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 
 # What a worker image's boot program does, without fetching what is installed here.
 WORKER = f"""#!{sys.executable}
@@ -69,8 +71,9 @@ def class_path(folder: Path) -> str:
     found = folder / "class_path"
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath"
     command = ["mvn", "-q", "-B", "-f", str(POM), goal, f"-Dmdep.outputFile={found}", "-Dmdep.includeScope=runtime"]
+    environment = {"MAVEN_OPTS": " ".join(SHORT_LIVED), **os.environ}
     for attempt in range(3):  # a registry may refuse now and then
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
         if done.returncode == 0:
             return found.read_text().strip()
         time.sleep(10 * attempt)
@@ -147,8 +150,8 @@ class FlinkCluster:
         self.started = 0
         try:
             self._start_java("job-manager", JOB_MANAGER)
-            self.task_managers = [self._start_task_manager() for _ in range(2)]
-            self._wait_for_task_managers()
+            self.task_managers: list[subprocess.Popen] = []
+            self.complete()
         except BaseException:
             self.close()
             raise
@@ -171,8 +174,10 @@ class FlinkCluster:
         killed.kill()
         self.processes.remove(killed)
 
-    def replace_task_manager(self) -> None:
-        self.task_managers.append(self._start_task_manager())
+    def complete(self) -> None:
+        """Starts a TaskManager in the place of one that was killed."""
+        while len(self.task_managers) < 2:
+            self.task_managers.append(self._start_task_manager())
         self._wait_for_task_managers()
 
     def ask(self, path: str) -> dict:
@@ -194,7 +199,7 @@ class FlinkCluster:
 
     def _start_java(self, name: str, main: str) -> subprocess.Popen:
         memory = ["-Xmx512m", "-XX:MaxDirectMemorySize=512m"]
-        command = ["java", *memory, *JAVA_OPTIONS, main, "--configDir", str(self.folder)]
+        command = ["java", *memory, *SHORT_LIVED, *JAVA_OPTIONS, main, "--configDir", str(self.folder)]
         # The class path is a variable, since as an argument it could be too long.
         environment = {**os.environ, "CLASSPATH": self.classes, "TF_CPP_MIN_LOG_LEVEL": "3"}
         with open(self.folder / f"{name}.log", "w") as log:
@@ -219,10 +224,17 @@ class FlinkCluster:
         raise AssertionError(f"the cluster is not complete after 120 s; logs in {self.folder}")
 
 
-@pytest.fixture(scope="module")
-def flink(tmp_path_factory):
+@pytest.fixture(scope="session")
+def flink_cluster(tmp_path_factory):
     if missing := missing_parts():
         pytest.skip(f"a Flink cluster needs {missing}")
     cluster = FlinkCluster(tmp_path_factory.mktemp("flink"))
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def flink(flink_cluster):
+    """The cluster with both TaskManagers, whatever a test before did to them."""
+    flink_cluster.complete()
+    return flink_cluster

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline.cli import main
 from beam_pipeline.demo.scenes import draw_collection
 
 ROOT = Path(__file__).parents[2]
@@ -39,28 +40,26 @@ class Collection:
     captioner: Path
     captioned: Path
 
-    def extract(self, output: Path, *options: str) -> None:
+    def extract(self, output: Path) -> list[str]:
+        """Arguments of the command."""
         inputs = ["--images", str(self.images), "--captions", str(self.captions), "--weights", self.weights]
-        self.end(self._start("extract", *inputs, "--feature-kind", "pooled", *self._outputs(output), *options))
+        return ["extract", *inputs, "--feature-kind", "pooled", *self._outputs(output)]
 
-    def train(self) -> None:
+    def train(self) -> list[str]:
         inputs = ["--features", str(self.features), "--output", str(self.captioner)]
-        self.end(self._start("train", *inputs, "--model", "merge", "--epochs", "1", "--batch-size", "8"))
+        return ["train", *inputs, "--model", "merge", "--epochs", "1", "--batch-size", "8"]
 
-    def start_captioning(self, output: Path, *options: str) -> subprocess.Popen:
+    def caption(self, output: Path) -> list[str]:
         inputs = ["--images", str(self.images), "--captioner", str(self.captioner)]
         if self.weights != "random":
             inputs += ["--weights", self.weights]
         # Links of a page depend on where it lies, so two pages differ.
-        return self._start("caption", *inputs, *self._outputs(output), "--no-report", *options)
-
-    def caption(self, output: Path, *options: str) -> None:
-        self.end(self.start_captioning(output, *options))
+        return ["caption", *inputs, *self._outputs(output), "--no-report"]
 
     def _outputs(self, output: Path) -> list[str]:
         return ["--output", str(output), "--shard-size", str(self.shard_size)]
 
-    def _start(self, *arguments: str) -> subprocess.Popen:
+    def start(self, arguments: list[str]) -> subprocess.Popen:
         command = [sys.executable, "-m", "beam_pipeline.cli", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         pipe = subprocess.PIPE
@@ -91,14 +90,14 @@ def collection(request, tmp_path_factory) -> Collection:
     found = drawn(folder) if request.param == "drawn" else photos(folder, request.getfixturevalue("shared_data"))
     (folder / "empty").mkdir()
     made = Collection(*found, folder / "empty", *(folder / name for name in ("features", "captioner", "captioned")))
-    made.extract(made.features)
-    made.train()
-    made.caption(made.captioned)
+    for arguments in (made.extract(made.features), made.train(), made.caption(made.captioned)):
+        assert main(arguments) == 0
     return made
 
 
+@pytest.mark.slow
 def test_extract_gives_the_same_bytes(flink, collection, files_of, tmp_path):
-    collection.extract(tmp_path / "features", *flink.options())
+    collection.end(collection.start([*collection.extract(tmp_path / "features"), *flink.options()]))
     assert flink.jobs()[-1]["state"] == "FINISHED"
     assert files_of(str(tmp_path / "features"), whole=True) == files_of(str(collection.features), whole=True)
 
@@ -106,7 +105,7 @@ def test_extract_gives_the_same_bytes(flink, collection, files_of, tmp_path):
 def test_caption_gives_the_same_bytes_though_a_task_manager_dies(flink, collection, files_of, tmp_path):
     """Killed when the first shard is committed, which is before the last one is."""
     output = tmp_path / "captioned"
-    job = collection.start_captioning(output, *flink.options())
+    job = collection.start([*collection.caption(output), *flink.options()])
     while not list(output.glob("ledger-*.jsonl")):
         assert job.poll() is None, job.communicate()
         time.sleep(0.02)
@@ -122,4 +121,3 @@ def test_caption_gives_the_same_bytes_though_a_task_manager_dies(flink, collecti
     assert files_of(str(output), whole=True) == files_of(str(collection.captioned), whole=True)
     totals = json.loads((output / "summary.json").read_text())["totals"]
     assert totals["listed"] == totals["done"] + totals["duplicate"] + totals["rejected"] > 0
-    flink.replace_task_manager()

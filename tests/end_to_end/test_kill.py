@@ -45,9 +45,10 @@ def encoded(process: subprocess.Popen) -> int:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_run_repeats_only_the_shard_in_flight(extract_settings, tmp_path, contents_of):
+def test_a_killed_run_repeats_only_the_shard_in_flight(extract_settings, run_extract, encoder, tmp_path, contents_of):
     options = {**extract_settings, "shard_size": 4}
-    assert encoded(start({**options, "output": str(tmp_path / "whole")})) == 20
+    run_extract("whole", shard_size=4)
+    assert encoder.calls == 20
     killed = tmp_path / "killed"
     process = start({**options, "output": str(killed)}, 8)
     deadline = time.monotonic() + 600

@@ -65,19 +65,13 @@ def changed_answers(settings, tmp_path, load_encoder):
     return partial(answers, settings, tmp_path / "changed", load_encoder)
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        pytest.param([(captioned_shard, "DECODER_BATCH", 3), (decoder, "DECODER_BATCH", 3)], id="decoder batch"),
-        pytest.param([(reading, "ENCODER_BATCH", 3)], id="encoder batch"),
-        pytest.param([(reading, "READING_THREADS", 7)], id="threads"),
-        pytest.param([(reading, "_BATCHES_AHEAD", 1)], id="read ahead"),
-        pytest.param([(packed_grouping, "_HELD", 2)], id="blocks"),
-    ],
-)
-def test_batches_and_threads(expected, changed_answers, monkeypatch, changed):
-    for module, name, value in changed:
-        monkeypatch.setattr(module, name, value)
+def test_batches_and_threads(expected, changed_answers, monkeypatch):
+    for module in (captioned_shard, decoder):
+        monkeypatch.setattr(module, "DECODER_BATCH", 3)
+    monkeypatch.setattr(reading, "ENCODER_BATCH", 3)
+    monkeypatch.setattr(reading, "READING_THREADS", 7)
+    monkeypatch.setattr(reading, "_BATCHES_AHEAD", 1)
+    monkeypatch.setattr(packed_grouping, "_HELD", 2)  # pictures in a block
     assert changed_answers() == expected
 
 

@@ -1,6 +1,5 @@
 import errno
 import fcntl
-import logging
 import os
 import re
 import stat
@@ -175,7 +174,6 @@ def test_a_file_system_without_locks_is_no_other_run(tmp_path, monkeypatch, capl
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr(files, "log", logging.getLogger("test"))  # whatever other tests made of ours
     with locked(str(tmp_path)):
         assert is_locked(str(tmp_path)) is None
     assert caplog.messages == [

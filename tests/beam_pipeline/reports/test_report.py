@@ -4,7 +4,6 @@ import base64
 import hashlib
 import html.parser
 import json
-import logging
 import os
 import re
 import zipfile
@@ -232,11 +231,7 @@ def test_a_link_that_the_user_names_is_followed_and_one_in_the_directory_is_not(
     assert (tmp_path / "link.html").is_symlink() and "a dog on grass" in target.read_text()
 
 
-def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, tmp_path, monkeypatch):
-    logger = logging.getLogger("seen by caplog")  # its own handler: other libraries set up those of the root logger
-    monkeypatch.setattr(logger, "handlers", [caplog.handler])
-    monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(report_module, "log", logger)
+def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(JobFailed, match="cannot be written"):
         report(ReportOptions(str(collection), str(tmp_path / "file" / "report.html")))
