@@ -15,6 +15,7 @@ from beam_pipeline.exports.export import WITHHELD, export
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.directories import StatusOptions
 from beam_pipeline.options.results import ExportOptions
+from beam_pipeline.results.caption_index import CaptionIndex
 from beam_pipeline.runtime.tables import read_parquet, unescape_cell
 from beam_pipeline.shards.ledger import read_ledger
 from beam_pipeline.shards.shard_id import ledger_paths
@@ -210,6 +211,13 @@ def test_new_feature_shards_alone_are_captioned(run, run_extract, good, noisy_jp
     after = contents_of(tmp_path / "captions")
     kept = [name for name in before if name.startswith(("captions-", "ledger-"))]
     assert all(after[name] == before[name] for name in kept)
+
+    for name, content in before.items():  # as if the second run had been stopped before it wrote its results
+        (tmp_path / "captions" / name).write_bytes(content)
+    with CaptionIndex(str(tmp_path / "captions"), 0.3) as index:
+        assert len(list(index.files())) == 20
+    said = dict(status(StatusOptions(str(tmp_path / "captions"))))
+    assert said["  not counted"] == "1 finished shard; the next run counts them" and "continue with" in said
 
 
 def test_captions_of_a_lost_shard_are_made_again_from_where_their_files_are_now(run, good, encoder, tmp_path):
