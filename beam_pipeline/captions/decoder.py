@@ -150,7 +150,6 @@ def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -
     Raises:
       UserError: the weights or the engine are not available, or the weights are others.
     """
-    missing = f"--captioner {path}: the statistics of its random encoder weights are missing; train it again"
-    spec = resolve_identity(captioner.encoder, weights, storage.absolute(member_paths(path)[0]), missing)
+    spec = resolve_identity(captioner.encoder, weights, storage.absolute(member_paths(path)[0]))
     captioner.require_encoder(spec.identity)
     return spec

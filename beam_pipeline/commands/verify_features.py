@@ -89,8 +89,7 @@ def _check_file(features: FeatureSet, shard: ShardId) -> None:
 
 
 def _encoder_of(features: FeatureSet, weights: str | None, load: LoadEncoder) -> Encoder:
-    missing = f"{features.path}: the statistics of its random encoder weights are missing"
-    spec = resolve_identity(features.encoder, weights, features.path, missing)
+    spec = resolve_identity(features.encoder, weights, features.path)
     if spec.identity.id != features.encoder.id:
         raise UserError(f"{features.path}: made with {features.encoder}, but --weights gives {spec.identity}")
     return load(spec)

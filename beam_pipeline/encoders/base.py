@@ -27,6 +27,7 @@ ENCODER_BATCH = 16
 SAMPLE_PICTURES = 48
 
 IMAGENET, RANDOM = "imagenet", "random"  # weights that are no file
+COPY_AGAIN = "copy it again from the features or from a captioner that has it"  # a file that an encoder is made from
 GRID, POOLED = "grid", "pooled"  # kinds of features
 AUTO, BFLOAT16, FLOAT32, INT8 = "auto", "bfloat16", "float32", "int8"  # precisions
 

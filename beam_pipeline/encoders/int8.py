@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from beam_pipeline.encoders.base import IMAGENET, INT8, RANDOM, EncoderSpec
+from beam_pipeline.encoders.base import COPY_AGAIN, IMAGENET, INT8, RANDOM, EncoderSpec
 from beam_pipeline.runtime import storage
 from training.array_files import parse_npz
 from training.data.feature_set import EncoderIdentity
@@ -24,7 +24,6 @@ from training.errors import UserError
 from training.own_names import INT8_ENCODER
 
 _NPZ = b"PK\x03\x04"
-_MEND = "copy it again from the features or from a captioner that has it"
 
 
 def is_int8_encoder(weights: str) -> bool:
@@ -100,11 +99,11 @@ def read_graph(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_original(path: str) -> EncoderIdentity:
-    return parse_json(str(_read(path, "made_from")["made_from"]).encode(), EncoderIdentity, path, _MEND)
+    return parse_json(str(_read(path, "made_from")["made_from"]).encode(), EncoderIdentity, path, COPY_AGAIN)
 
 
 def _read(path: str, *names: str) -> dict[str, np.ndarray]:
-    arrays = parse_npz(storage.read_own(path), path, _MEND)
+    arrays = parse_npz(storage.read_own(path), path, COPY_AGAIN)
     if not set(names) <= arrays.keys():
-        raise Damaged(path, "not an int8 encoder made by captionbeam, or damaged", _MEND)
+        raise Damaged(path, "not an int8 encoder made by captionbeam, or damaged", COPY_AGAIN)
     return arrays

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from beam_pipeline.encoders.base import FLOAT32, Architecture
+from beam_pipeline.encoders.base import COPY_AGAIN, FLOAT32, Architecture
 from beam_pipeline.runtime import storage
 from training.array_files import parse_npz
 from training.documents import Damaged
 
 if TYPE_CHECKING:
     import keras
-
-_MEND = "copy it again from the features or from a captioner that has it"
 
 
 def fit_random_statistics(architecture: Architecture, pixels: np.ndarray, seed: int = 0) -> bytes:
@@ -56,17 +54,17 @@ def set_random_weights(model: keras.Model, path: str) -> None:
     Raises:
       UserError: the file is damaged, or of another network.
     """
-    statistics = parse_npz(storage.read_own(path), path, _MEND)
+    statistics = parse_npz(storage.read_own(path), path, COPY_AGAIN)
     norms = _batch_norms(model)
     expected = {f"{kind}_{position}" for kind in ("mean", "variance") for position in range(len(norms))} | {"seed"}
     if statistics.keys() != expected or statistics["seed"].shape or statistics["seed"].dtype.kind != "i":
-        raise Damaged(path, "damaged, or the statistics of another network", _MEND)
+        raise Damaged(path, "damaged, or the statistics of another network", COPY_AGAIN)
     _initialise(model, abs(int(statistics["seed"])))
     for position, layer in enumerate(norms):
         for kind, variable in (("mean", layer.moving_mean), ("variance", layer.moving_variance)):
             values = statistics[f"{kind}_{position}"]
             if values.shape != variable.shape or values.dtype != np.float32:
-                raise Damaged(path, f"damaged ({kind}_{position} is {values.dtype} {list(values.shape)})", _MEND)
+                raise Damaged(path, f"damaged ({kind}_{position} is {values.dtype} {list(values.shape)})", COPY_AGAIN)
             variable.assign(values)
 
 

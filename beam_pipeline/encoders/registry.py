@@ -16,6 +16,7 @@ from beam_pipeline.encoders.architectures.inception_v3 import InceptionV3
 from beam_pipeline.encoders.base import (
     AUTO,
     BFLOAT16,
+    COPY_AGAIN,
     FLOAT32,
     IMAGENET,
     INT8,
@@ -35,6 +36,7 @@ from beam_pipeline.encoders.weights import find_weight_file, imagenet_weight_fil
 from beam_pipeline.images.decode import INPUT_SIZE, RESIZE
 from beam_pipeline.runtime import storage
 from training.data.feature_set import EncoderIdentity
+from training.documents import Damaged
 from training.errors import JobFailed, UserError
 from training.own_names import INT8_ENCODER, RANDOM_STATISTICS
 
@@ -115,16 +117,15 @@ def _as_requested(spec: EncoderSpec, request: EncoderRequest) -> EncoderSpec:
     return spec
 
 
-def resolve_identity(identity: EncoderIdentity, weights: str | None, directory: str, missing: str) -> EncoderSpec:
+def resolve_identity(identity: EncoderIdentity, weights: str | None, directory: str) -> EncoderSpec:
     """The encoder that features or a captioner were made with; the caller compares its identity.
 
     Args:
       weights: path of the weights if they lie elsewhere than then, else None.
       directory: has the statistics of random weights, or the int8 encoder.
-      missing: message for the case that it does not have the statistics.
 
     Raises:
-      UserError: its weights or its engine cannot be had.
+      UserError: its weights or its engine cannot be had, or what the directory has is damaged.
     """
     if identity.precision == INT8:
         if weights and not is_int8_encoder(weights):
@@ -137,7 +138,7 @@ def resolve_identity(identity: EncoderIdentity, weights: str | None, directory: 
         weights = _weights_within(identity, directory)
 
     def no_sample() -> np.ndarray:
-        raise UserError(missing)
+        raise missing_statistics(directory)
 
     request = EncoderRequest(
         weights or identity.weights,
@@ -147,7 +148,21 @@ def resolve_identity(identity: EncoderIdentity, weights: str | None, directory: 
         identity.engine,
         identity.architecture,
     )
-    return resolve_encoder(request, directory, no_sample)
+    spec = resolve_encoder(request, directory, no_sample)
+    require_unchanged(spec, identity, directory)
+    return spec
+
+
+def missing_statistics(directory: str) -> UserError:
+    """Directory that lacks what its random weights are made from -> the error to raise."""
+    return Damaged(storage.join(directory, RANDOM_STATISTICS), "is missing", COPY_AGAIN)
+
+
+def require_unchanged(spec: EncoderSpec, identity: EncoderIdentity, directory: str) -> None:
+    """Raises UserError if a directory has a file that an encoder is made from, and it is not that of its identity."""
+    own = [storage.join(directory, name) for name in (RANDOM_STATISTICS, INT8_ENCODER)]
+    if spec.weights_path in own and spec.identity.weights_sha256 != identity.weights_sha256:
+        raise Damaged(spec.weights_path, "changed since it was written", COPY_AGAIN)
 
 
 def _weights_within(identity: EncoderIdentity, directory: str) -> str:

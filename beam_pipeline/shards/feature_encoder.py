@@ -8,7 +8,7 @@ import numpy as np
 
 from beam_pipeline.encoders.base import EncoderRequest, EncoderSpec
 from beam_pipeline.encoders.int8 import int8_spec
-from beam_pipeline.encoders.registry import resolve_encoder
+from beam_pipeline.encoders.registry import missing_statistics, require_unchanged, resolve_encoder
 from beam_pipeline.inputs.sources import Collection
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
@@ -59,11 +59,14 @@ def encoder_of_options(
     def sample() -> np.ndarray:
         if earlier and earlier.encoder.precision == "int8":
             int8_spec(storage.join(earlier.path, INT8_ENCODER))  # a new one would be another encoder
+        elif earlier and earlier.encoder.weights == "random":
+            raise missing_statistics(earlier.path)  # likewise
         return sample_pixels(collection, options.decode_limits)
 
     request = EncoderRequest(options.weights, options.feature_kind, options.layer, options.precision, options.engine)
     spec = resolve_encoder(request, directory, sample)
     if earlier and earlier.encoder.id != spec.identity.id:
+        require_unchanged(spec, earlier.encoder, earlier.path)
         raise _another_encoder(earlier.path, earlier.encoder, str(spec.identity))
     return spec
 

@@ -171,8 +171,12 @@ def test_a_captioner_refuses_another_graph(run_int8, quantized, tmp_path):
     quantized(tmp_path / "features")
     captioner = captioner_of(run_int8().encoder)
     quantized(tmp_path / "other", b"another graph")
-    with pytest.raises(UserError, match="another encoder"):
+    with pytest.raises(UserError, match=r"other/int8_encoder.npz: changed since it was written; copy it again"):
         encoder_of_captioner(captioner, str(tmp_path / "other"), None)
+    with pytest.raises(UserError, match="another encoder"):
+        encoder_of_captioner(captioner, str(tmp_path / "features"), str(tmp_path / "other" / FILE))
+    shutil.copy(tmp_path / "features" / FILE, tmp_path / "other")
+    assert encoder_of_captioner(captioner, str(tmp_path / "other"), None).identity == captioner.encoder
 
 
 def test_verify_encodes_by_the_file(run_int8, quantized, weights, tmp_path, load_encoder):

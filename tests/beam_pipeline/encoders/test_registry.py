@@ -49,10 +49,10 @@ def test_the_encoder_of_features_is_found_again(weights, no_sample, tmp_path):
     spec = resolve_encoder(request_of(weights, engine="openvino"), "", no_sample)
     elsewhere = tmp_path / "elsewhere.h5"
     weights.rename(elsewhere)
-    again = resolve_identity(spec.identity, str(elsewhere), "", "missing")
+    again = resolve_identity(spec.identity, str(elsewhere), "")
     assert again.identity.id == spec.identity.id and again.weights_path == str(elsewhere)
-    with pytest.raises(UserError, match="the statistics are missing"):
-        resolve_identity(replace(spec.identity, weights="random"), None, str(tmp_path), "the statistics are missing")
+    with pytest.raises(UserError, match=r"random_encoder.npz: is missing; copy it again from"):
+        resolve_identity(replace(spec.identity, weights="random"), None, str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -61,20 +61,20 @@ def test_the_encoder_of_features_is_found_again(weights, no_sample, tmp_path):
 def test_a_directory_chooses_no_weights_outside_itself(weights, no_sample, tmp_path, place):
     identity = resolve_encoder(request_of(weights), "", no_sample).identity
     with pytest.raises(UserError, match=r"made with the encoder weights .*, which are not in it; give their path"):
-        resolve_identity(replace(identity, weights=place), None, str(tmp_path), "missing")
-    assert resolve_identity(replace(identity, weights=place), str(weights), "", "missing").identity.id == identity.id
+        resolve_identity(replace(identity, weights=place), None, str(tmp_path))
+    assert resolve_identity(replace(identity, weights=place), str(weights), "").identity.id == identity.id
 
 
 def test_a_directory_may_hold_the_weights_but_no_link_to_them(weights, no_sample, tmp_path):
     identity = replace(resolve_encoder(request_of(weights), "", no_sample).identity, weights="own.h5")
     with pytest.raises(UserError, match=r"own.h5: no such file"):
-        resolve_identity(identity, None, str(tmp_path), "missing")
+        resolve_identity(identity, None, str(tmp_path))
     (tmp_path / "own.h5").symlink_to(weights)
     with pytest.raises(UserError, match=r"own.h5: a link"):
-        resolve_identity(identity, None, str(tmp_path), "missing")
+        resolve_identity(identity, None, str(tmp_path))
     (tmp_path / "own.h5").unlink()
     (tmp_path / "own.h5").write_bytes(weights.read_bytes())
-    assert resolve_identity(identity, None, str(tmp_path), "missing").weights_path == str(tmp_path / "own.h5")
+    assert resolve_identity(identity, None, str(tmp_path)).weights_path == str(tmp_path / "own.h5")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,25 @@ def test_a_new_network_is_an_entry_in_the_registry(monkeypatch, tiny, pixels, tm
     spec = resolve_encoder(request, str(tmp_path), lambda: pixels)
     assert spec.identity.architecture == "Tiny"
     assert load_encoder(spec).encode(pixels[:2]).shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed", "cut"])
+def test_damaged_statistics_of_random_weights_are_copied_again_as_the_message_says(
+    monkeypatch, tiny, pixels, tmp_path, damage
+):
+    monkeypatch.setitem(ARCHITECTURES, tiny.name, tiny)
+    request = EncoderRequest("random", "grid", "grid", "float32", architecture=tiny.name)
+    spec = resolve_encoder(request, str(tmp_path), lambda: pixels)
+    path = tmp_path / "random_encoder.npz"
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-9] if damage == "cut" else data + b"x")
+    with pytest.raises(UserError, match=r"random_encoder.npz: (is missing|changed since .*); copy it again"):
+        resolve_identity(spec.identity, None, str(tmp_path))
+    path.write_bytes(data)
+    assert resolve_identity(spec.identity, None, str(tmp_path)) == spec
 
 
 def test_auto_is_the_fastest_precision_of_the_processor():

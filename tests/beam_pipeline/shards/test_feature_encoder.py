@@ -65,6 +65,24 @@ def test_another_encoder_is_refused(options, spec, good, tmp_path):
         encoder_of_options(replace(options, layer="mixed10"), resolve_collection(str(good)), features, str(tmp_path))
 
 
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_what_random_weights_are_made_from_is_never_made_again(options, good, tmp_path, damage):
+    """Else pictures that are new since then would change the encoder."""
+    path = tmp_path / "random_encoder.npz"
+    path.write_bytes(b"statistics")
+    random = replace(options, weights="random")
+    collection = resolve_collection(str(good))
+    features = FeatureSet(str(tmp_path), encoder_of_options(random, collection, None, str(tmp_path)).identity, ())
+    assert encoder_of_options(random, collection, features, str(tmp_path)).identity == features.encoder
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"others")
+    with pytest.raises(UserError, match=r"random_encoder.npz: (is missing|changed since .*); copy it again"):
+        encoder_of_options(random, collection, features, str(tmp_path))
+    assert path.exists() == (damage == "changed")
+
+
 def test_an_int8_encoder_is_copied_beside_its_features(spec, weights, tmp_path):
     assert keep_int8_encoder(spec, str(tmp_path)) == spec, "float32 weights stay where they are"
     int8 = replace(spec, identity=replace(spec.identity, precision="int8"))
