@@ -45,6 +45,8 @@ from training.errors import JobFailed
 from training.models.captioner import no_confidence
 from training.models.captioner_files import member_paths
 from training.models.flags import LOW
+from training.own_directories import require_output
+from training.own_names import CAPTIONS
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
@@ -128,8 +130,9 @@ def resolve_options(options: CaptionOptions) -> tuple[Captioning, ResultWriter]:
     """Options -> the captioner, loaded, and the writer of the results; writes nothing.
 
     Raises:
-      UserError: an option is wrong, or the output holds captions that were made with other settings.
+      UserError: an option is wrong, or the output holds something else, or captions made with other settings.
     """
+    require_output(options.output, CAPTIONS)
     captioning = resolve_captioning(options)
     reference = None if options.reference is None else storage.absolute(options.reference)
     first_member = member_paths(captioning.decoder.captioner)[0]

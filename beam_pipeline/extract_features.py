@@ -36,6 +36,8 @@ from beam_pipeline.shards.run import GatherResults, Run
 from training.data.caption_files import read_captions
 from training.data.feature_set import FeatureSet
 from training.data.strangers import mention_strangers
+from training.own_directories import require_output
+from training.own_names import FEATURES
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
@@ -57,6 +59,7 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
       JobFailed: the job failed, or too many inputs were rejected; finished shards are kept.
     """
     storage.use_options(beam_options)
+    require_output(options.output, FEATURES)
     collection = resolve_collection(options.images, options.remote_lists, options.exclude)
     captions = read_captions(options.captions) if options.captions else None
     has_captions = captions is not None or collection.may_hold_captions

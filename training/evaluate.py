@@ -21,7 +21,8 @@ from training.errors import UserError
 from training.models.captioner import load_captioner
 from training.models.captioner_files import member_paths, read_config
 from training.options import BEAM_WIDTH, EvaluateOptions
-from training.own_names import GENERATED, SCORE_DOCUMENT
+from training.own_directories import require_output
+from training.own_names import GENERATED, SCORE_DOCUMENT, SCORES
 from training.scoring.baselines import (
     ScoredPictures,
     TrainingCaptions,
@@ -92,6 +93,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         another encoder, or captions do not fit the list, contain a decoder's mark, or have no word, all of them.
       JobFailed: a shard is damaged.
     """
+    require_output(options.output, SCORES)
     features = load_feature_set(options.features)
     mention_strangers(features)
     listed = {normalized_name(name): name for name in read_image_list(options.list)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-FEATURES, CAPTIONER, CAPTIONS, SCORES = "feature set", "captioner", "captions", "scores"  # kinds of directories
+# Kinds of directories.
+FEATURES, CAPTIONER, CAPTIONS, SCORES, DEMO = "feature set", "captioner", "captions", "scores", "demo"
 
 REJECTED_LIST = "rejected.txt"
 
@@ -45,7 +46,7 @@ ESTIMATES = {  # kind of estimate -> file
     **{kind: f"estimates_{kind}.jsonl" for kind in ("said", "expected", "presence", "grounding")},
 }
 
-DEMO = "demo.json"
+DEMO_SETTINGS = "demo.json"
 
 # Of a shard, whatever the kind of the directory: its files, and what marks that it is damaged or a run is replaced.
 SHARD_FILE = re.compile(

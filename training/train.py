@@ -36,7 +36,18 @@ from training.models.captioner_files import read_config, read_metrics
 from training.models.confidence import remove_confidence
 from training.models.presence import load_presence, remove_presence
 from training.options import TrainOptions, with_defaults
-from training.own_names import CHECKPOINTS, CONFIG, INT8_ENCODER, LOG, METRICS, RANDOM_STATISTICS, VOCABULARY, WEIGHTS
+from training.own_directories import require_output
+from training.own_names import (
+    CAPTIONER,
+    CHECKPOINTS,
+    CONFIG,
+    INT8_ENCODER,
+    LOG,
+    METRICS,
+    RANDOM_STATISTICS,
+    VOCABULARY,
+    WEIGHTS,
+)
 from training.storage import content_hash, copy_own, exists, make_directory, read_document, write_document
 from training.text.glove import load_glove, project
 from training.text.human_captions import MARKED, MAX_CAPTIONS, MAX_CHARACTERS, OVER_LIMIT, WORDLESS
@@ -57,6 +68,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
       UserError: nothing to train on, or the output holds a training with other settings.
       JobFailed: a shard is damaged, the output cannot be written, or another training is writing there.
     """
+    require_output(options.output, CAPTIONER)
     features = load_feature_set(options.features)  # a wrong call is better found before anything is written
     mention_strangers(features)
     with writing(f"--output {options.output}", "training goes on from its last checkpoint"):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from typing import Any, TypeGuard
 
-from beam_pipeline.commands.directories import kind_of, require_kind, require_output
+from beam_pipeline.commands.directories import kind_of, require_kind
 from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.demo import DemoOptions
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.options.results import CompareOptions, ExportOptions, ReportOptions
@@ -21,7 +22,8 @@ from training.errors import UserError
 from training.files import is_local
 from training.models.captioner_files import member_paths, read_config
 from training.options import EvaluateOptions, TrainOptions
-from training.own_names import CAPTIONER, CAPTIONS, FEATURES
+from training.own_directories import require_output
+from training.own_names import CAPTIONER, CAPTIONS, DEMO, FEATURES, SCORES
 
 
 def check_inputs(options: Any) -> None:
@@ -73,9 +75,14 @@ def check_output(options: Any) -> None:
     Raises:
       UserError: names what was found.
     """
-    kinds = {ExtractOptions: FEATURES, TrainOptions: CAPTIONER, CaptionOptions: CAPTIONS}
-    kind = kinds.get(type(options))
-    if kind and is_local(options.output):
+    kinds = {
+        ExtractOptions: FEATURES,
+        TrainOptions: CAPTIONER,
+        CaptionOptions: CAPTIONS,
+        EvaluateOptions: SCORES,
+        DemoOptions: DEMO,
+    }
+    if kind := kinds.get(type(options)):
         require_output(options.output, kind)
 
 

@@ -10,49 +10,35 @@ from dataclasses import dataclass
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
-from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, parse_shard, unfinished_runs
+from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, unfinished_runs
 from training import files
 from training.documents import Damaged
 from training.errors import UserError
-from training.own_names import (
-    CAPTIONER,
-    CAPTIONS,
-    CONFIG,
-    DEMO,
-    FEATURES,
-    MANIFEST,
-    PROGRESS,
-    SCORE_DOCUMENT,
-    SUMMARY,
-    WEIGHTS,
-    belongs,
-)
+from training.own_directories import WITH_ARTICLE, kind_by_names
+from training.own_names import CAPTIONER, CAPTIONS, CONFIG, FEATURES, SUMMARY
 from training.text.plurals import counted
+
+_MADE_BY = {FEATURES: "extract", CAPTIONS: "caption", CAPTIONER: "train"}
 
 
 def kind_of(directory: str) -> str:
     """Directory -> FEATURES, CAPTIONS or CAPTIONER.
 
     Raises:
-      UserError: the directory is none of them, or missing, or lacks the file that tells.
+      UserError: the directory is none of them, or missing, or lacks the file that describes it.
     """
-    names = storage.list_directory(directory)
-    for name, kind in ((SUMMARY, CAPTIONS), (MANIFEST, FEATURES), (CONFIG, CAPTIONER)):
-        # Something else than a file may have that name: who reads it says what.
-        if name in names or (storage.is_local(directory) and os.path.lexists(storage.join(directory, name))):
-            return kind
-    if any(parse_shard(name, "features") for name in names):
-        return FEATURES
-    if any(parse_shard(name, "captions") for name in names):
-        raise Damaged(storage.join(directory, SUMMARY), "is missing", _MAKE_AGAIN.format(_MADE_BY[CAPTIONS]))
-    if WEIGHTS in names or PROGRESS in names:
-        raise Damaged(storage.join(directory, CONFIG), "is missing", _MAKE_AGAIN.format(_MADE_BY[CAPTIONER]))
-    problem = "captionbeam made no file in it" if names else "no such directory, or it is empty"
-    raise UserError(f"{directory}: {problem}; give a directory that extract, train or caption made")
-
-
-_MAKE_AGAIN = "run the same `captionbeam {}` command again, which makes it again"
-_MADE_BY = {FEATURES: "extract", CAPTIONS: "caption", CAPTIONER: "train"}
+    names = _names(directory)
+    kind = kind_by_names(names)
+    if kind not in _MADE_BY:
+        problem = "captionbeam made no file in it" if names else "no such directory, or it is empty"
+        if kind:
+            problem = f"holds {WITH_ARTICLE[kind]}"
+        raise UserError(f"{directory}: {problem}; give a directory that extract, train or caption made")
+    for described, name in ((CAPTIONS, SUMMARY), (CAPTIONER, CONFIG)):
+        if kind == described and name not in names:
+            again = f"run the same `captionbeam {_MADE_BY[kind]}` command again, which makes it again"
+            raise Damaged(storage.join(directory, name), "is missing", again)
+    return kind
 
 
 def require_kind(directory: str, kind: str, option: str) -> None:
@@ -65,59 +51,19 @@ def require_kind(directory: str, kind: str, option: str) -> None:
     Raises:
       UserError: names the kind that was found.
     """
-    found = _kind_or_none(directory)
+    found = kind_by_names(_names(directory))
     if found not in (None, kind):
         raise UserError(
-            f"{option} {directory}: holds {_WITH_ARTICLE[found]}, not {_WITH_ARTICLE[kind]}; give a directory that "
+            f"{option} {directory}: holds {WITH_ARTICLE[found]}, not {WITH_ARTICLE[kind]}; give a directory that "
             f"`captionbeam {_MADE_BY[kind]}` made"
         )
 
 
-def require_output(directory: str, kind: str) -> None:
-    """Refuses an output directory that holds something else than what the command makes.
-
-    Args:
-      kind: FEATURES, CAPTIONS or CAPTIONER.
-
-    Raises:
-      UserError: names what was found.
-    """
-    found = _kind_or_none(directory)
-    if found == kind:
-        return
-    what = _WITH_ARTICLE[found] if found else _foreign(directory, kind)
-    if what:
-        raise UserError(f"--output {directory}: holds {what}, not {_WITH_ARTICLE[kind]}; choose another --output")
-
-
-_WITH_ARTICLE = {FEATURES: "a feature set", CAPTIONS: "captions", CAPTIONER: "a captioner"}
-
-
-def _kind_or_none(directory: str) -> str | None:
-    try:
-        return kind_of(directory)
-    except UserError:
-        return None
-
-
-def _foreign(directory: str, kind: str) -> str:
-    """What somebody else, or evaluate or demo, put into a local directory, in words; "" for nothing."""
-    if not storage.is_local(directory) or not os.path.isdir(directory):
-        return ""
-    with os.scandir(directory) as entries:
-        names = sorted(entry.name for entry in entries)
-    if DEMO in names:
-        return "a demo"
-    if SCORE_DOCUMENT in names:
-        return "scores"
-    for other in (FEATURES, CAPTIONS):  # of which somebody removed the manifest or the summary
-        if other != kind and any(parse_shard(name, _SHARDS[other]) for name in names):
-            return _WITH_ARTICLE[other]
-    foreign = [name for name in names if not (name.startswith(".") or belongs(name, kind))]
-    return f"files that captionbeam did not make, such as {foreign[0]}" if foreign else ""
-
-
-_SHARDS = {FEATURES: "features", CAPTIONS: "captions"}
+def _names(directory: str) -> set[str]:
+    names = set(storage.list_directory(directory))
+    if storage.is_local(directory) and os.path.isdir(directory):
+        names.update(os.listdir(directory))  # something else than a file may have a name: who reads it says what
+    return names
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ from beam_pipeline.words.shard_statistics import files_of_pictures, shard_statis
 from training.data.feature_records import serialize
 from training.data.feature_set import load_feature_set
 from training.decoding.decoder import CaptionDecoder
-from training.own_names import INT8_ENCODER, RANDOM_STATISTICS
+from training.own_directories import require_output
+from training.own_names import FEATURES, INT8_ENCODER, RANDOM_STATISTICS
 from training.scratch import scratch_directory
 from training.text.plurals import counted
 
@@ -106,6 +107,7 @@ def dry_run_extract(
       UserError: an option is wrong, as in a run.
     """
     storage.use_options(beam_options)
+    require_output(options.output, FEATURES)
     collection = resolve_collection(options.images, options.remote_lists, options.exclude)
     output = storage.absolute(options.output)
     earlier = earlier_features(options, output)

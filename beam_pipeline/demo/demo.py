@@ -28,7 +28,8 @@ from training.errors import UserError
 from training.evaluate import evaluate
 from training.files import open_own
 from training.options import EvaluateOptions, PresenceOptions, TrainOptions
-from training.own_names import DEMO, REPORT
+from training.own_directories import require_output
+from training.own_names import DEMO, DEMO_SETTINGS, REPORT
 from training.text.plurals import counted
 from training.train import train
 
@@ -50,6 +51,7 @@ def demo(options: DemoOptions, beam_options: PipelineOptions) -> SceneScores:
     weights, encoder = choose_weights(options.weights)
     output = os.path.abspath(options.output)
     collection = os.path.join(output, "collection")
+    require_output(options.output, DEMO)
     _refuse_other_settings(output, {"pictures": options.pictures, "seed": options.seed, "weights": weights})
 
     _heading(f"Drawing {counted(options.pictures, 'scene')} into {collection}")
@@ -151,7 +153,7 @@ def captions_by_name(directory: str) -> dict[str, str]:
 def _refuse_other_settings(output: str, settings: dict[str, object]) -> None:
     """Lets an interrupted demo continue, but not mix with one of other settings."""
     os.makedirs(output, exist_ok=True)
-    path = os.path.join(output, DEMO)
+    path = os.path.join(output, DEMO_SETTINGS)
     if os.path.exists(path):
         with open_own(path) as file:
             existing = parse_json(file.read(), dict[str, Scalar], path, "remove the output, or choose another --output")

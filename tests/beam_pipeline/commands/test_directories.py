@@ -1,7 +1,7 @@
 import pytest
 
 from beam_pipeline.cli import main
-from beam_pipeline.commands.directories import is_locked, kind_of, read_ledgers, require_kind, require_output
+from beam_pipeline.commands.directories import is_locked, kind_of, read_ledgers, require_kind
 from beam_pipeline.shards.ledger import LedgerLine, to_jsonl
 from beam_pipeline.shards.shard_id import ShardId
 from training.errors import UserError
@@ -67,50 +67,6 @@ def test_a_lock_is_seen(tmp_path):
 
 
 KINDS = {FEATURES: ["manifest.json"], CAPTIONS: ["summary.json"], CAPTIONER: ["config.json"]}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("names", "found"),
-    [
-        *((names, kind) for kind, names in KINDS.items()),
-        ([ShardId(1, 0, 1).captions(), ShardId(1, 0, 1).ledger()], CAPTIONS),
-        ([ShardId(1, 0, 1).features(), ShardId(1, 0, 1).ledger()], FEATURES),
-        (["holiday.jpg"], "files that captionbeam did not make, such as holiday.jpg"),
-        (["Documents/"], "files that captionbeam did not make, such as Documents"),
-        (["scores.json"], "scores"),
-        (["demo.json"], "a demo"),
-        ([".DS_Store", ".lock"], ""),
-        ([], ""),
-    ],
-)
-def test_an_output_of_another_kind_is_refused_by_the_name_of_what_it_holds(tmp_path, kind, names, found):
-    for name in names:
-        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).write_text("")
-    before = sorted(path.name for path in tmp_path.iterdir())
-    if found in (kind, ""):
-        require_output(str(tmp_path), kind)
-        return
-    with pytest.raises(UserError, match=rf"^--output {tmp_path}: holds .*; choose another --output$") as refused:
-        require_output(str(tmp_path), kind)
-    assert found in str(refused.value) and sorted(path.name for path in tmp_path.iterdir()) == before
-
-
-def test_an_output_that_is_new_or_lost_its_summary_is_taken(tmp_path):
-    require_output(str(tmp_path / "new"), CAPTIONS)
-    shard = ShardId(1, 0, 1)
-    for name in (shard.captions(), shard.words(), shard.ledger(), "report.html", "thumbnails.zip", "rejected.txt"):
-        (tmp_path / name).write_text("")
-    require_output(str(tmp_path), CAPTIONS)
-
-
-@pytest.mark.parametrize("kind", [FEATURES, CAPTIONS])
-def test_a_directory_whose_prune_was_stopped_is_no_foreign_one(tmp_path, kind):
-    shard = ShardId(2, 0, 1)
-    files = {FEATURES: (shard.features(), f"{shard.features()}.damaged"), CAPTIONS: (shard.captions(), shard.words())}
-    for name in (*files[kind], shard.ledger(), "pruned-0002", "pruning-0002"):
-        (tmp_path / name).write_text("")
-    require_output(str(tmp_path), kind)
 
 
 def test_all_that_the_commands_write_belongs_to_the_kind_of_the_directory(made, copy):

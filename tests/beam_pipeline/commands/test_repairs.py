@@ -48,10 +48,16 @@ OF_CAPTIONS = [  # one a shard: those that one run mends
     Damage("captions-*-00000-of-*", Path.unlink, VERIFY),
     Damage("words-*-00001-of-*", change, VERIFY),
     Damage("words-*-00001-of-*", Path.unlink, VERIFY),
+    Damage("captions-*-00001-of-*", change, "inspect {directory} 00.jpg"),
+    Damage("ledger-*-00001-of-*", change, "status {directory}"),
+    Damage("ledger-*-00001-of-*", change, "export {directory} --format csv --output {tmp}/captions.csv"),
+    Damage("ledger-*-00001-of-*", change, "inspect {directory} 00.jpg"),
     Damage("ledger-*-00002-of-*", change, VERIFY),
     Damage("ledger-*-00003-of-*", Path.unlink, "export {directory} --format csv --output {tmp}/captions.csv"),
     Damage("ledger-*-00003-of-*", Path.unlink, VERIFY),
     Damage("word_importance.parquet", change, "report {directory} --output {tmp}/report.html"),
+    Damage("word_importance.parquet", change, "inspect {directory}"),
+    Damage("word_importance.parquet", change, "compare {directory} {directory} --output {tmp}/words.csv"),
     Damage("word_evidence.jsonl", change, "report {directory} --output {tmp}/report.html"),
     Damage("word_evidence.jsonl", Path.unlink, "report {directory} --output {tmp}/report.html"),
 ]
@@ -69,6 +75,8 @@ OF_FEATURES = [
     Damage("features-*-00000-of-*", Path.unlink, VERIFY),
     Damage("features-*-00000-of-*", Path.unlink, CAPTION),
     Damage("ledger-*-00002-of-*", change, VERIFY),
+    Damage("ledger-*-00003-of-*", change, "status {directory}"),
+    Damage("ledger-*-00003-of-*", change, "inspect {directory}"),
 ]
 OF_MANIFEST = [Damage("manifest.json", cut, reader) for reader in ("status {directory}", VERIFY, CAPTION)]
 

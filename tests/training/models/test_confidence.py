@@ -152,7 +152,7 @@ def test_what_could_not_be_calibrated_flags_all_the_same(judge, tmp_path):
         ({"calibration": {"bias": 1}}, "calibration: center is missing"),
         ({"familiarity": 1}, "familiarity: expected an object"),
         ("json", "not JSON"),
-        ("npz", "confidence.npz: damaged"),
+        ("npz", r"confidence.npz: damaged \(changed since it was written\)"),
         ("missing", "confidence.npz: damaged"),
         ("others", "does not fit 4 words"),
     ],
