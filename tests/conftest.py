@@ -5,6 +5,7 @@ files_of        directory -> {relative path: content}, what tells how a job went
 contents_of     directory -> {name: content}
 jpeg, noisy_jpeg, colours, good
                 bytes of drawn pictures; a folder of twenty of them
+draw_squares    fills a folder with pictures for whole commands, a copy and a broken one among them
 weights, encoder, mean_colour, load_encoder
                 a stand-in weight file, and an encoder that gives a picture's mean colour
 extract_settings
@@ -227,6 +228,24 @@ def noisy_jpeg():
         return buffer.getvalue()
 
     return noisy_jpeg
+
+
+def draw_squares(folder: Path, pictures: int) -> dict[str, tuple[int, int, int]]:
+    """Draws `NN.png`, 32x32 of one colour each, a copy of the first and a broken one -> {NN.png: RGB}."""
+    colours = {}
+    for number in range(pictures):
+        shade = 240 // pictures * number
+        name, colour = f"{number:02d}.png", (shade, 255 - shade, (97 * number) % 256)
+        Image.new("RGB", (32, 32), colour).save(folder / name)
+        colours[name] = colour
+    (folder / "copy.png").write_bytes((folder / "00.png").read_bytes())
+    (folder / "broken.png").write_bytes((folder / "01.png").read_bytes()[:50])
+    return colours
+
+
+@pytest.fixture(scope="session", name="draw_squares")
+def draw_squares_fixture():
+    return draw_squares
 
 
 @pytest.fixture

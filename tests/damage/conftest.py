@@ -1,17 +1,16 @@
 """`matrix`: directories of every kind, small, and a process that runs commands on damaged copies of them."""
 
-import io
 import json
 import os
 import select
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests.damage.damages import Damage, restore
 
@@ -71,9 +70,9 @@ class Outcome:
 
 
 @pytest.fixture(scope="session")
-def matrix(tmp_path_factory, worker):
+def matrix(tmp_path_factory, worker, draw_squares):
     matrix = Matrix(tmp_path_factory.mktemp("damage"), worker)
-    matrix.make()
+    matrix.make(draw_squares)
     return matrix
 
 
@@ -103,20 +102,14 @@ class Matrix:
         answer = self.worker.run(*argv)
         assert answer["status"] == 0, answer["err"] + answer["trace"]
 
-    def make(self) -> None:
+    def make(self, draw_squares: Callable[[Path, int], dict[str, tuple[int, int, int]]]) -> None:
         """Makes one directory of every kind by the commands, and keeps copies."""
         photos = self.work / "photos"
         photos.mkdir()
         rows = ["image,caption"]
-        for number in range(PICTURES):
-            colour = (20 * number, 255 - 20 * number, (97 * number) % 256)
-            buffer = io.BytesIO()
-            Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
-            (photos / f"{number:02d}.png").write_bytes(buffer.getvalue())
-            word = "dark" if colour[0] < 128 else "light"
-            rows += [f"{number:02d}.png,a {word} square", f"{number:02d}.png,the square is {word} and green"]
-        (photos / "copy.png").write_bytes((photos / "00.png").read_bytes())
-        (photos / "broken.png").write_bytes((photos / "01.png").read_bytes()[:50])
+        for name, (red, _, _) in draw_squares(photos, PICTURES).items():
+            word = "dark" if red < 128 else "light"
+            rows += [f"{name},a {word} square", f"{name},the square is {word} and green"]
         lists = self.work / "lists"
         lists.mkdir()
         (lists / "captions.csv").write_text("\n".join(rows) + "\n")

@@ -1,6 +1,5 @@
 """Jobs that are killed, starved of disk or started twice, and what an undisturbed one leaves behind."""
 
-import io
 import json
 import os
 import signal
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 PICTURES = 40
@@ -118,19 +116,13 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory) -> Path:
+def photos(tmp_path_factory, draw_squares) -> Path:
     """40 pictures of one colour each, a copy of one, a broken one, and captions of all."""
     folder = tmp_path_factory.mktemp("photos")
     captions = ["image,caption"]
-    for number in range(PICTURES):
-        colour = (6 * number, 255 - 6 * number, (97 * number) % 256)
-        buffer = io.BytesIO()
-        Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
-        (folder / f"{number:02d}.png").write_bytes(buffer.getvalue())
-        words = ("dark" if colour[0] < 128 else "light", "blue" if colour[2] > 128 else "green")
-        captions.append(f"{number:02d}.png,a {words[0]} {words[1]} square")
-    (folder / "copy.png").write_bytes((folder / "00.png").read_bytes())
-    (folder / "broken.png").write_bytes((folder / "01.png").read_bytes()[:50])
+    for name, (red, _, blue) in draw_squares(folder, PICTURES).items():
+        words = ("dark" if red < 128 else "light", "blue" if blue > 128 else "green")
+        captions.append(f"{name},a {words[0]} {words[1]} square")
     (folder / "captions.csv").write_text("\n".join(captions) + "\n")
     return folder
 
