@@ -7,10 +7,17 @@ _IMAGES = ("extract", "caption")
 _CONTINUES = "the same command continues from what is finished, without an option"
 _AFRESH = "finished work is always kept; to start afresh, give another --output, or delete the directory first"
 
+# What other tools call the same.
+_OVERWRITE = ("--overwrite", "--force", "-f", "--clobber")
+_BATCH = ("--batch", "--batchsize", "-b")
+_THREADS = ("--threads", "--num-threads")
+_WORKERS = ("--num-workers", "--workers", "--jobs", "-j", "--processes")
+_THRESHOLD = ("--threshold", "--score-threshold", "--thresh")
+
 # Answer, options, stages that it is true of.
 _ANSWERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    (_AFRESH, ("--overwrite", "--force", "-f", "--clobber", "--no-resume", "--restart"), _RUNS),
-    ("give --mode overwrite", ("--overwrite", "--force", "-f", "--clobber"), ("export",)),
+    (_AFRESH, (*_OVERWRITE, "--no-resume", "--restart"), _RUNS),
+    ("give --mode overwrite", _OVERWRITE, ("export",)),
     (
         _CONTINUES,
         ("--resume", "--continue", "--incremental", "--skip-existing", "--skip-done", "--only-new", "--update"),
@@ -23,20 +30,20 @@ _ANSWERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (
         "batches have a fixed size, so that results do not depend on it",
-        ("--batch-size", "--batchsize", "--batch", "-b"),
+        ("--batch-size", *_BATCH),
         ("extract", "caption", "evaluate"),
     ),
-    ("give --batch-size", ("--batch", "--batchsize", "-b"), ("train",)),
+    ("give --batch-size", _BATCH, ("train",)),
     (
         "one process uses all cores; for several processes, give --direct_running_mode multi_processing "
         "--direct_num_workers N",
-        ("--num-workers", "--workers", "--jobs", "-j", "--processes", "--num-processes", "--max-workers", "--nproc"),
+        (*_WORKERS, "--num-processes", "--max-workers", "--nproc"),
         _IMAGES,
     ),
-    ("one process uses all cores", ("--threads", "--num-threads", "--thread-count"), _IMAGES),
+    ("one process uses all cores", (*_THREADS, "--thread-count"), _IMAGES),
     (
         "one process uses all cores",
-        ("--num-workers", "--workers", "--jobs", "-j", "--processes", "--threads", "--num-threads"),
+        (*_WORKERS, *_THREADS),
         ("train", "evaluate", "export"),
     ),
     (
@@ -83,10 +90,10 @@ _ANSWERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("`captionbeam export DIR --format csv --output FILE` does this afterwards", ("--csv", "--format"), ("caption",)),
     (
         "give --keyword-presence for keywords, or --min-confidence for captions",
-        ("--threshold", "--score-threshold", "--general-threshold", "--thresh"),
+        (*_THRESHOLD, "--general-threshold"),
         ("export",),
     ),
-    ("give --min-confidence", ("--threshold", "--score-threshold", "--thresh"), ("caption",)),
+    ("give --min-confidence", _THRESHOLD, ("caption",)),
     (
         "give --images a text file that names some images, one per line",
         ("--limit", "--max-samples", "--num-samples", "--max-images", "-n"),

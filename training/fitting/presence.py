@@ -20,13 +20,13 @@ from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
-from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
 from training.data.dataset import records_of
 from training.data.feature_set import FeatureSet
 from training.data.splits import TRAIN, Split
 from training.decoding.decoder import CaptionDecoder
+from training.fitting.presence_calibration import PresenceCalibration, calibrate, mean_shift, presence_tail
 from training.fitting.progress_bar import progress_bar
 from training.models.captioner import Captioner
 from training.models.layers import StatelessDropout
@@ -34,7 +34,6 @@ from training.models.opinion_pool import pooled_scores
 from training.models.presence import PresenceHead, first_layer, head_inputs, inputs_of
 from training.options import PresenceOptions
 from training.text.word_counts import WordCounts
-from training.text.word_evidence import FLOOR
 from training.text.words import caption_words
 
 log = logging.getLogger("captionbeam")
@@ -43,7 +42,6 @@ OPINION_PICTURES = 1024  # whose totals the opinion pool keeps, at most
 LEAST_OPINION_PICTURES = 100  # with fewer, the totals of words are too uncertain
 _READ_AT_ONCE = 256  # pictures pooled together
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
-NATS = 15.0  # logits of a member beyond this are the same to a calibration
 
 
 @dataclass
@@ -251,80 +249,6 @@ def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = picture.mean(axis=0)
     deviation = np.sqrt(np.maximum(squares / len(inputs) / inputs.shape[1] - mean * mean, 0.0))
     return picture.astype(np.float32), (1.0 / (deviation + 0.1)).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class PresenceCalibration:
-    """Platt scaling with a shift for each word: logit of presence = slope * logit of a member + shift of the word.
-
-    Attributes:
-      slope: one for all words; below 1 if the members are overconfident.
-      shift: float64 [V].
-    """
-
-    slope: float
-    shift: np.ndarray
-
-    def apply(self, logits: np.ndarray) -> np.ndarray:
-        """Logits of a member, float [n, V] -> calibrated presence float64 [n, V]."""
-        return expit(self.slope * logits + self.shift)
-
-
-def calibrate(logits: np.ndarray, targets: np.ndarray, rates: np.ndarray) -> PresenceCalibration:
-    """Fits the slope by maximum likelihood, with shifts that keep every word's mean presence at its training rate.
-
-    Isotonic regression would need more pictures that show a word than rare words have; the shifts need none, since the
-    rates are known from all training captions.
-
-    Args:
-      logits: of members for the pictures that they held out, float [A, V].
-      targets: share of the captions that use each word, float [A, V].
-      rates: share of the training captions that use each word, float64 [V].
-    """
-    if not len(logits):
-        return PresenceCalibration(1.0, np.zeros(len(rates)))
-    logits = logits.astype(np.float64).clip(-NATS, NATS)
-
-    def loss(slope: float) -> float:
-        scores = slope * logits + mean_shift(slope * logits, rates)
-        return float(np.logaddexp(0.0, scores).sum() - (targets * scores).sum())
-
-    slope = float(minimize_scalar(loss, bounds=(0.2, 2.0), method="bounded", options={"xatol": 0.01}).x)
-    return PresenceCalibration(slope, mean_shift(slope * logits, rates))
-
-
-def mean_shift(scores: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Shift with mean(sigmoid(scores + shift)) = rates, by Newton's method in log-odds, float64 [V].
-
-    Args:
-      scores: float64 [A, V].
-      rates: between 0 and 1, float64 [V].
-    """
-    wanted = np.log(rates) - np.log1p(-rates)
-    shift = wanted - np.median(scores, axis=0)
-    for _ in range(50):
-        p = expit(scores + shift)
-        mean = p.mean(axis=0)
-        slope = (p * (1 - p)).mean(axis=0) / (mean * (1 - mean))  # of the mean's log-odds, in (0, 1]
-        step = np.clip((wanted - np.log(mean) + np.log1p(-mean)) / np.maximum(slope, 0.05), -2.0, 2.0)
-        shift = shift + step
-        if np.abs(step).max() < 1e-6:
-            break
-    return shift
-
-
-def presence_tail(words: Sequence[str], presence: np.ndarray, rates: np.ndarray) -> dict[str, float]:
-    """Mean presence of each word in the pictures where it is below `FLOOR`, and so is not stored.
-
-    Args:
-      words: V of them.
-      presence: in held-out pictures, float64 [A, V].
-      rates: of words that are below it nowhere, float64 [V].
-    """
-    below = presence < FLOOR
-    pictures = below.sum(axis=0)
-    means = np.where(pictures, (presence * below).sum(axis=0) / np.maximum(pictures, 1), np.minimum(rates, FLOOR))
-    return {word: round(float(mean), 9) for word, mean in zip(words, means, strict=True)}
 
 
 def _folded(

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit, logit
 
-from training.fitting.presence import LEAST_OPINION_PICTURES, fit_opinion_pool, mean_shift
+from training.fitting.presence import LEAST_OPINION_PICTURES, fit_opinion_pool
+from training.fitting.presence_calibration import mean_shift
 from training.models.captioner import load_captioner
 from training.models.opinion_pool import WEIGHT, pooled, pooled_scores
 
