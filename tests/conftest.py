@@ -6,8 +6,10 @@ contents_of     directory -> {name: content}
 jpeg, noisy_jpeg, colours, good
                 bytes of drawn pictures; a folder of twenty of them
 draw_squares    fills a folder with pictures for whole commands, a copy and a broken one among them
-weights, encoder, mean_colour, load_encoder
-                a stand-in weight file, and an encoder that gives a picture's mean colour
+stand_in_weights, weights
+                a stand-in weight file, of all tests or of one alone
+encoder, mean_colour, load_encoder
+                an encoder that gives a picture's mean colour
 extract_settings
                 options of `extract` on the folder, all but the output
 run_extract     runs `extract` on the folder with that encoder
@@ -27,6 +29,7 @@ import io
 import json
 import logging
 import os
+import shutil
 from pathlib import Path
 
 # Before TensorFlow is imported anywhere: only errors in the log, no GPU (results must not depend on one), and with
@@ -258,11 +261,16 @@ def good(tmp_path, jpeg) -> Path:
     return folder
 
 
-@pytest.fixture
-def weights(tmp_path) -> Path:
-    path = tmp_path / "weights.h5"
+@pytest.fixture(scope="session")
+def stand_in_weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "weights.h5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"stand-in")
     return path
+
+
+@pytest.fixture
+def weights(tmp_path, stand_in_weights) -> Path:
+    return shutil.copy(stand_in_weights, tmp_path / "weights.h5")
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """Fixtures for tests of Beam code.
 
 local_pipeline  makes a TestPipeline on Beam's local runner, for `with`
-captioner       an untrained captioner of features such as `run_extract` makes; returns its directory
+made_captioner, captioner
+                an untrained captioner of features such as `run_extract` makes; returns its directory, of all tests or
+                of one alone
 hostile_folder  a folder of modules that say when they are executed, as anybody may put where a command is called
 split_outputs   what a function yields -> (elements, {name: sum of counts}, notes)
 """
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,11 +82,17 @@ def write_captioner(path: Path, encoder, words: list[str]) -> str:
     return str(path)
 
 
-@pytest.fixture
-def captioner(tmp_path, weights):
-    """Of features such as `run_extract` makes."""
-    request = EncoderRequest(str(weights), "pooled", "mixed9", "float32")
-    spec = resolve_encoder(request, str(tmp_path), lambda: np.zeros(0))
+@pytest.fixture(scope="session")
+def made_captioner(tmp_path_factory, stand_in_weights):
+    """Of features such as `run_extract` makes; never written to."""
+    folder = tmp_path_factory.mktemp("made")
+    request = EncoderRequest(str(stand_in_weights), "pooled", "mixed9", "float32")
+    spec = resolve_encoder(request, str(folder), lambda: np.zeros(0))
     return write_captioner(
-        tmp_path / "captioner", spec.identity, ["red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"]
+        folder / "captioner", spec.identity, ["red", "green", "blue", "dog", "cat", "runs", "jumps", "sits"]
     )
+
+
+@pytest.fixture
+def captioner(tmp_path, made_captioner):
+    return str(shutil.copytree(made_captioner, tmp_path / "captioner"))

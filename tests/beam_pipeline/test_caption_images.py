@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,32 @@ def run(tmp_path, captioner, weights, load_encoder):
     return run
 
 
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory, made_captioner, stand_in_weights, jpeg, noisy_jpeg, colours, mean_colour):
+    """Options and summary of a finished run over 21 pictures, a copy and a broken file; never written to."""
+    folder = tmp_path_factory.mktemp("captioned")
+    photos = folder / "photos"
+    photos.mkdir()
+    files = {f"{number:02d}.jpg": jpeg(colour) for number, colour in enumerate(colours)}
+    files |= {"copy.jpg": files["03.jpg"], "bad.jpg": b"no image", os.fsdecode(b"\xff.jpg"): noisy_jpeg(0)}
+    for name, data in files.items():
+        (photos / name).write_bytes(data)
+    paths = {"images": str(photos), "captioner": made_captioner, "weights": str(stand_in_weights)}
+    options = CaptionOptions(**paths, output=str(folder / "captions"), shard_size=6)
+    return options, caption(options, PipelineOptions([]), lambda spec: mean_colour())
+
+
+@pytest.fixture
+def again(captioned, tmp_path, load_encoder):
+    """Runs the same into a copy of its output, tmp_path/captions; options can be overridden."""
+    output = shutil.copytree(captioned[0].output, tmp_path / "captions")
+
+    def again(**options):
+        return caption(replace(captioned[0], output=str(output), **options), PipelineOptions([]), load_encoder)
+
+    return again
+
+
 def rows_of(directory) -> dict[str, dict]:
     """sha256 -> caption row."""
     shards = sorted(Path(directory).glob("captions-*.jsonl"))
@@ -75,19 +103,17 @@ def test_images_and_features_give_the_same_captions_and_counts(run, good, featur
     assert from_images["totals"]["listed"] == from_features["totals"]["listed"] == 20
 
 
-def test_a_row_holds_what_the_contract_names(run, good, tmp_path):
-    run(images=str(good))
-    row = next(iter(rows_of(tmp_path / "captions").values()))
+def test_a_row_holds_what_the_contract_names(captioned):
+    row = next(iter(rows_of(captioned[0].output).values()))
     assert row.keys() == {"uri", "sha256", "caption", "score", "flags"}
     assert os.path.exists(row["uri"]) and row["score"] <= 0
 
 
-def test_word_counts_are_those_of_the_captions(run, good, tmp_path):
-    (good / "copy.jpg").write_bytes((good / "03.jpg").read_bytes())
-    run(images=str(good))
-    rows = rows_of(tmp_path / "captions").values()
-    files = {line.uri: line.sha256 for path in ledger_paths(str(tmp_path / "captions")) for line in read_ledger(path)}
-    with open(tmp_path / "captions" / "word_importance.csv", newline="") as file:
+def test_word_counts_are_those_of_the_captions(captioned):
+    output = captioned[0].output
+    rows = rows_of(output).values()
+    files = {line.uri: line.sha256 for path in ledger_paths(output) for line in read_ledger(path)}
+    with open(Path(output, "word_importance.csv"), newline="") as file:
         for word in csv.DictReader(file):
             holding = [row for row in rows if word["word"] in row["caption"].split()]
             assert int(word["images"]) == len(holding)
@@ -150,23 +176,20 @@ def test_an_empty_collection_gives_empty_tables(run, tmp_path):
     assert (tmp_path / "captions" / "word_evidence.jsonl").read_bytes() == b""
 
 
-def test_another_collection_can_be_the_reference(run, good, features, tmp_path):
+def test_another_collection_can_be_the_reference(run, captioned, good, tmp_path):
     with pytest.raises(UserError, match=r"--reference .*nowhere: no summary.json here"):
         run(images=str(good), reference=str(tmp_path / "nowhere"))
     assert not (tmp_path / "captions").exists()
-    run("b", features=features.path)
-    summary = run(images=str(good), reference=str(tmp_path / "b"))
-    assert summary["reference"] == {"name": str(tmp_path / "b"), "documents": 20}
+    same = captioned[0]
+    summary = run(images=same.images, reference=same.output)
+    assert summary["reference"] == {"name": same.output, "documents": 21}
     table = read_parquet(str(tmp_path / "captions" / "word_importance.parquet"))
     assert all(row["z"] == 0 for row in table), "the same pictures"
 
 
-def test_a_second_run_captions_nothing_and_changes_no_byte(run, good, encoder, tmp_path, contents_of):
-    run(images=str(good))
-    before = contents_of(tmp_path / "captions")
-    encoder.calls = 0
-    again = run(images=str(good))
-    assert encoder.calls == 0 and again["totals"]["new_done"] == 0
+def test_a_second_run_captions_nothing_and_changes_no_byte(captioned, again, encoder, tmp_path, contents_of):
+    before = contents_of(captioned[0].output)
+    assert again()["totals"]["new_done"] == encoder.calls == 0
     after = contents_of(tmp_path / "captions")
     assert {n: d for n, d in after.items() if n != "summary.json"} == {
         n: d for n, d in before.items() if n != "summary.json"
@@ -186,13 +209,12 @@ def test_two_runs_and_one_count_the_same(run, good, noisy_jpeg, tmp_path):
         assert twice["totals"][name] == once["totals"][name]
 
 
-def test_a_killed_run_is_finished_with_the_same_bytes(run, good, tmp_path, contents_of):
-    run(images=str(good))
-    whole = contents_of(tmp_path / "captions")
+def test_a_killed_run_is_finished_with_the_same_bytes(captioned, again, tmp_path, contents_of):
+    whole = contents_of(captioned[0].output)
     lost = sorted(name for name in whole if name.startswith("ledger-"))[1:3]
     for name in lost:
         (tmp_path / "captions" / name).unlink()
-    run(images=str(good))
+    again()
     repaired = contents_of(tmp_path / "captions")
     assert {n: d for n, d in repaired.items() if n != "summary.json"} == {
         n: d for n, d in whole.items() if n != "summary.json"
@@ -239,11 +261,11 @@ def test_captions_of_a_lost_shard_are_made_again_from_where_their_files_are_now(
     sound_shards(str(output))
 
 
-def test_rejected_files_are_accounted_for(run, good, tmp_path):
-    (good / "bad.jpg").write_bytes(b"no image")
-    summary = run(images=str(good))
-    assert (summary["totals"]["listed"], summary["totals"]["done"], summary["totals"]["rejected"]) == (21, 20, 1)
-    assert (tmp_path / "captions" / "rejected.txt").read_text() == f"{good / 'bad.jpg'}\n"
+def test_rejected_files_and_copies_are_accounted_for(captioned):
+    options, summary = captioned
+    totals = {name: summary["totals"][name] for name in ("listed", "done", "duplicate", "rejected")}
+    assert totals == {"listed": 23, "done": 21, "duplicate": 1, "rejected": 1}
+    assert Path(options.output, "rejected.txt").read_text() == f"{options.images}/bad.jpg\n"
 
 
 def test_features_of_another_encoder_are_refused(run, run_extract, weights, captioner):
@@ -255,21 +277,20 @@ def test_features_of_another_encoder_are_refused(run, run_extract, weights, capt
         run(features=others.path)
 
 
-def test_another_beam_width_is_refused_in_the_same_output(run, good):
-    run(images=str(good))
+def test_another_beam_width_is_refused_in_the_same_output(again):
     with pytest.raises(UserError, match=r"made with beam width 3, and this run has 2; choose another --output"):
-        run(images=str(good), beam_width=2)
+        again(beam_width=2)
 
 
-def test_alternatives_come_beside_the_same_captions(run, good, tmp_path):
-    run(images=str(good))
-    run("more", images=str(good), alternatives=2)
-    alone, more = rows_of(tmp_path / "captions"), rows_of(tmp_path / "more")
+def test_alternatives_come_beside_the_same_captions(run, captioned, tmp_path):
+    images, output = captioned[0].images, captioned[0].output
+    run("more", images=images, alternatives=2)
+    alone, more = rows_of(output), rows_of(tmp_path / "more")
     assert [row["caption"] for row in alone.values()] == [row["caption"] for row in more.values()]
     assert {len(row["alternatives"]) for row in more.values()} == {2}
-    assert words_of(tmp_path / "captions") == words_of(tmp_path / "more")
+    assert words_of(output) == words_of(tmp_path / "more")
     with pytest.raises(UserError, match="made with alternatives 2, and this run has 1; choose another --output"):
-        run("more", images=str(good), alternatives=1)
+        run("more", images=images, alternatives=1)
 
 
 def test_more_alternatives_than_the_search_ends_with_are_refused(run, good):
@@ -295,15 +316,16 @@ def test_no_captioner_there_is_one_line(run, good, tmp_path):
         run(images=str(good), captioner=str(tmp_path))
 
 
-def test_a_name_that_is_not_utf8_is_captioned(run, good, tmp_path, noisy_jpeg):
-    name = os.fsdecode(os.fsencode(good) + b"/\xff.jpg")
-    Path(name).write_bytes(noisy_jpeg(0))
-    assert run(images=str(good))["captions"] == 21
-    assert name in {row["uri"] for row in rows_of(tmp_path / "captions").values()}
+def test_a_name_that_is_not_utf8_is_captioned(captioned):
+    options, summary = captioned
+    assert summary["captions"] == 21
+    assert f"{options.images}/{os.fsdecode(bytes([0xFF]))}.jpg" in {
+        row["uri"] for row in rows_of(options.output).values()
+    }
 
 
-def test_a_word_presence_head_gives_estimates_to_the_tables(run, good, captioner, tmp_path):
-    bare = run("bare", images=str(good))
+def test_a_word_presence_head_gives_estimates_to_the_tables(run, captioned, captioner, tmp_path):
+    options, bare = captioned
     assert (bare["evidence"], bare["evidence_missing"]) == (["said"], ["expected", "presence", "grounding"])
     zeros = np.zeros
     head = PresenceHead(
@@ -316,14 +338,14 @@ def test_a_word_presence_head_gives_estimates_to_the_tables(run, good, captioner
         mean_inputs=zeros([1, 2048]),
     )
     head.save(captioner, {"dog": 0.005, "sea": 0.005, "runs": 0.005})
-    summary = run("known", images=str(good))
+    summary = run("known", images=options.images)
     assert (summary["evidence"], summary["evidence_missing"]) == (["said", "expected", "presence", "grounding"], [])
     table = {row["word"]: row for row in read_parquet(str(tmp_path / "known" / "word_importance.parquet"))}
-    assert table["sea"]["images"] == 0  # no caption can say it, and two of twenty pictures show it all the same
+    assert table["sea"]["images"] == 0  # no caption can say it, and two of 21 pictures show it all the same
     for word, share in (("dog", 0.5), ("sea", 0.1), ("runs", 0.25)):
-        assert table[word]["estimate"] == pytest.approx(20 * share, rel=5e-3), word
+        assert table[word]["estimate"] == pytest.approx(21 * share, rel=5e-3), word
         assert table[word]["interval"] == "poisson_binomial"
-    assert rows_of(tmp_path / "bare").keys() == rows_of(tmp_path / "known").keys()
+    assert rows_of(options.output).keys() == rows_of(tmp_path / "known").keys()
 
 
 @pytest.fixture
@@ -384,11 +406,13 @@ def test_captions_of_low_confidence_are_kept_flagged_counted_and_left_out_of_exp
         run("some", images=str(good))
 
 
-def test_a_captioner_without_confidence_captions_and_says_how_to_get_it(run, captioner, good, tmp_path, caplog):
+def test_a_captioner_without_confidence_captions_and_says_how_to_get_it(
+    run, again, captioner, made_captioner, good, tmp_path, caplog
+):
     with caplog.at_level("INFO", logger="captionbeam"):
-        run(images=str(good))
+        again()
     assert not any("confidence" in row for row in rows_of(tmp_path / "captions").values())
-    told = f"{captioner} has none; run the `captionbeam train` command that made it again, which adds it"
+    told = f"{made_captioner} has none; run the `captionbeam train` command that made it again, which adds it"
     assert f"captions come without confidence: {told}" in caplog.messages
     with pytest.raises(UserError, match=r"^--min-confidence 0.5: .* has none; run the `captionbeam train` command"):
         run("other", images=str(good), min_confidence=0.5)
