@@ -71,15 +71,20 @@ PipelineOptions.view_as = functools.lru_cache(256)(PipelineOptions.view_as)
 
 # Of the files that take longest, the longest first: at the end of a run on two cores they would have one to themselves.
 LONG = (
-    "test_object_store.py",
     "test_flink.py",
     "test_train.py",
-    "test_demo.py",
-    "test_interrupts.py",
+    "test_object_store.py",
     "test_caption_images.py",
-    "test_kill.py",
-    "test_progress.py",
+    "test_demo.py",
+    "test_same_answers.py",
+    "test_extract_features.py",
+    "test_int8.py",
+    "test_interrupts.py",
+    "test_prune.py",
     "test_openvino.py",
+    "test_damage.py",
+    "test_inputs_end_to_end.py",
+    "test_progress.py",
 )
 
 

@@ -44,9 +44,9 @@ def test_settings_that_are_not_given_are_the_captioners(captioner):
     assert decoder_of_captioner(loaded, captioner, 2, 5, None, 1, 0.5) == DecoderSpec(captioner, 2, 5, 0, 1, 0.5)
 
 
-def test_the_encoder_is_the_one_that_the_captioner_was_trained_with(captioner, weights):
+def test_the_encoder_is_the_one_that_the_captioner_was_trained_with(captioner, weights, stand_in_weights):
     loaded = load_captioner(captioner)
-    assert encoder_of_captioner(loaded, captioner, str(weights)).identity == loaded.encoder
+    assert encoder_of_captioner(loaded, captioner, str(stand_in_weights)).identity == loaded.encoder
     with pytest.raises(UserError, match=r"made with the encoder weights .* give their path"):
         encoder_of_captioner(loaded, captioner, None)
     weights.write_bytes(weights.read_bytes() + b"others")

@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.demo.demo import choose_weights, demo, plural_of
+from beam_pipeline.demo import demo as demo_module
+from beam_pipeline.demo.demo import choose_weights, demo, plural_of, training_options
 from beam_pipeline.options.demo import DemoOptions
 from training.errors import UserError
 from training.own_names import (
@@ -23,6 +25,7 @@ from training.own_names import (
 
 
 def test_the_demo_runs_every_stage_and_a_second_time_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo_module, "training_options", lambda *given: replace(training_options(*given), epochs=2))
     options = DemoOptions(output=str(tmp_path / "demo"), pictures=40, weights="random", seed=1)
     scores = demo(options, PipelineOptions([]))
     said = capsys.readouterr().out
