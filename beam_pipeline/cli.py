@@ -178,7 +178,7 @@ def command() -> NoReturn:
     except UserError as error:
         print(f"captionbeam: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    status = main()
+    status = _status()
     # What Python does at its end is done here, but for two things. A process that was told to stop does not wait for
     # threads that are in the midst of something. And to take down every module takes two seconds with TensorFlow and
     # Beam, after all our work; once it has spoken to S3, tensorflow-io 0.37.1 even aborts the process there.
@@ -187,6 +187,20 @@ def command() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _status() -> int:
+    """Runs the command -> its exit status, once all that it printed is written."""
+    try:
+        try:
+            status = main()
+        except SystemExit as end:  # of argparse, after a help text or an error
+            status = end.code if isinstance(end.code, int) else 1
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"captionbeam: {error}", file=sys.stderr)
+        return error.exit_status
+    return status
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ def require_output(directory: str, kind: str) -> None:
     """
     if not is_local(directory):
         return
+    require_folder(directory)
     try:
         names = sorted(os.listdir(directory))
     except OSError:  # not there yet, or whoever writes says why it cannot be
@@ -76,6 +77,13 @@ def require_output(directory: str, kind: str) -> None:
     what = WITH_ARTICLE[found] if found else _foreign(names, kind)
     if what:
         raise UserError(f"--output {directory}: holds {what}, not {WITH_ARTICLE[kind]}; choose another --output")
+
+
+def require_folder(directory: str) -> None:
+    """Refuses a local output directory in the place of which something else is; raises UserError."""
+    if os.path.lexists(directory) and not os.path.isdir(directory):
+        what = "not a folder" if os.path.exists(directory) else "a link to nothing"
+        raise UserError(f"--output {directory}: is {what}; choose another --output")
 
 
 def _foreign(names: Collection[str], kind: str) -> str:

@@ -9,12 +9,13 @@ import os
 from typing import Any, TypeGuard
 
 from beam_pipeline.commands.directories import kind_of, require_kind
+from beam_pipeline.inputs.own_files import OwnFiles
 from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.demo import DemoOptions
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.options.extract import ExtractOptions
-from beam_pipeline.options.results import CompareOptions, ExportOptions, ReportOptions
+from beam_pipeline.options.results import ONE_FILE, CompareOptions, ExportOptions, ReportOptions
 from beam_pipeline.words.summary import read_summary
 from training.data.caption_files import read_captions, read_image_list
 from training.data.feature_set import load_feature_set
@@ -22,8 +23,8 @@ from training.errors import UserError
 from training.files import is_local
 from training.models.captioner_files import member_paths, read_config
 from training.options import EvaluateOptions, TrainOptions
-from training.own_directories import require_output
-from training.own_names import CAPTIONER, CAPTIONS, DEMO, FEATURES, SCORES
+from training.own_directories import require_folder, require_output
+from training.own_names import CAPTIONER, CAPTIONS, DEMO, FEATURES, REPORT, SCORES
 
 
 def check_inputs(options: Any) -> None:
@@ -82,8 +83,23 @@ def check_output(options: Any) -> None:
         EvaluateOptions: SCORES,
         DemoOptions: DEMO,
     }
+    output = getattr(options, "output", None)
+    if not _is_given(output):
+        return
     if kind := kinds.get(type(options)):
-        require_output(options.output, kind)
+        require_output(output, kind)
+    elif isinstance(options, ExportOptions) and options.format not in (*ONE_FILE, None):
+        path = output
+        while path and not os.path.lexists(path):
+            path = os.path.dirname(path)
+        require_folder(path)
+        if OwnFiles().lie_in(os.path.realpath(output)):
+            raise UserError(f"--output {output}: holds captionbeam's own files; choose a folder without them")
+    elif isinstance(options, CompareOptions | ExportOptions | ReportOptions):
+        path = os.path.realpath(output)
+        is_page = isinstance(options, ReportOptions) and os.path.basename(path) == REPORT
+        if path in OwnFiles() and not is_page:
+            raise UserError(f"--output {output}: is one of captionbeam's own files; choose another --output")
 
 
 def _is_given(path: str | None) -> TypeGuard[str]:

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from beam_pipeline.inputs.own_files import is_page
 from beam_pipeline.options.results import CompareOptions
 from beam_pipeline.reports.comparison_page import comparison_page
+from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.named_output import named_output
 from beam_pipeline.runtime.tables import Column, Row, to_csv
 from beam_pipeline.runtime.text import reason, why
@@ -18,7 +20,7 @@ from beam_pipeline.words.log_odds import exact_p_values, log_odds, q_values
 from beam_pipeline.words.reference import require_same_captioner
 from beam_pipeline.words.summary import read_summary, read_table
 from beam_pipeline.words.terms import WORD, is_stop
-from training.errors import JobFailed
+from training.errors import JobFailed, UserError
 from training.text.plurals import counted
 
 log = logging.getLogger("captionbeam")
@@ -126,6 +128,8 @@ def _write_page(rows: list[Row], options: CompareOptions, made_with: dict[str, A
     """Writes the comparison as a page beside the table; a page that cannot be written costs a warning only."""
     page = page_beside(options.output)
     try:
+        if storage.exists(page) and not is_page(page):
+            raise UserError("another file of this name is there; give another --output, or move it")
         named_output(page).write(comparison_page(rows, (options.first, options.second), pictures, made_with))
         print(f"{page}: the same comparison as a page")
     except Exception as error:

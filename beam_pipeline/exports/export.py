@@ -23,6 +23,7 @@ from beam_pipeline.exports.webdataset import holds, shard_name, write_shard
 from beam_pipeline.exports.xmp import UnreadableXmp
 from beam_pipeline.exports.xmp_files import XmpFiles
 from beam_pipeline.exports.xmp_merge import Words
+from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.inputs.reader import PictureReader
 from beam_pipeline.options.results import (
     COCO,
@@ -151,7 +152,8 @@ def _print_balance(options: ExportOptions, counts: dict[str, int], done: Counter
 
 
 def _failed(uri: str, why: str) -> str:
-    log.warning("%s: %s", utf8(uri), why)
+    about_itself = why.startswith(f"{uri}: ")
+    log.warning("%s", utf8(why if about_itself else f"{uri}: {why}"))
     return FAILED
 
 
@@ -180,6 +182,9 @@ def _write_table(options: ExportOptions, output: NamedOutput, index: CaptionInde
 
 def _write_beside(options: ExportOptions, index: CaptionIndex, root: str, model_id: str) -> Counter[str]:
     output = storage.absolute(options.output) if options.output else None
+    is_root = output is not None and os.path.realpath(output) == os.path.realpath(root)
+    if is_root and any(not split_member_uri(file.uri) for file in index.files()):
+        raise UserError(f"--output {options.output}: is the pictures' own folder; give --in-place, or choose another")
     places = Places(output, root, options.keep_times, options.dry_run)
     mode = options.mode or SKIP
 
@@ -208,6 +213,7 @@ def _write_beside(options: ExportOptions, index: CaptionIndex, root: str, model_
 def _take_back(options: ExportOptions, index: CaptionIndex) -> Counter[str]:
     places = Places(None, "", options.keep_times, options.dry_run)
     take_back: list[Callable[[CaptionedFile], str]] = []
+    gone: list[str] = []
     with MetadataWriter() as writer:
         if options.format in (None, TXT):
             take_back.append(TextFiles(places, TextJournal(options.captions)).take_back)
@@ -218,9 +224,20 @@ def _take_back(options: ExportOptions, index: CaptionIndex) -> Counter[str]:
 
         def of_file(file: CaptionedFile) -> str:
             outcomes = {_guarded(one, file) for one in take_back}
+            if storage.is_local(file.uri) and not split_member_uri(file.uri) and not places.holds(file.uri):
+                gone.append(file.uri)
             return next(one for one in (FAILED, TAKEN_BACK, UNCHANGED) if one in outcomes)
 
-        return Counter(of_file(file) for file in index.files())
+        done = Counter(of_file(file) for file in index.files())
+    if gone:
+        log.warning(
+            "%s %s no longer there, such as %s; if it was moved, what was written into it is still in it: run "
+            "`captionbeam caption` with its new folder, and then this command again",
+            counted(len(gone), "captioned file"),
+            "is" if len(gone) == 1 else "are",
+            utf8(gone[0]),
+        )
+    return done
 
 
 def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
@@ -228,9 +245,18 @@ def _guarded(write: Callable[[CaptionedFile], str], file: CaptionedFile) -> str:
     try:
         return write(file)
     except OSError as error:
-        return _failed(file.uri, reason(error))
+        return _failed(_place(error, file.uri), reason(error))
     except (UnwritableMetadata, UnknownText, UnreadableXmp) as error:
         return _failed(file.uri, str(error))
+
+
+def _place(error: OSError, uri: str) -> str:
+    """What could not be read or written for a picture: itself, or the file or folder beside it that the error names."""
+    name = error.filename
+    if not isinstance(name, str) or uri.startswith(name):
+        return uri
+    folder, base = os.path.split(name)
+    return folder if base.startswith(storage.TEMPORARY_PREFIX) else name
 
 
 # WebDataset.

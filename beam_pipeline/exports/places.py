@@ -6,8 +6,10 @@ written through.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,12 @@ from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.inputs.reader import PictureReader, require_unchanged
 from beam_pipeline.results.caption_index import CaptionedFile
 from beam_pipeline.runtime import storage
-from beam_pipeline.runtime.replaced_file import NotReplaceable, replaced_file
+from beam_pipeline.runtime.replaced_file import (
+    NotReplaceable,
+    replaced_file,
+    require_replaceable,
+    require_writable,
+)
 from beam_pipeline.runtime.text import utf8
 from training.files import remove_temporary_files
 from training.text.plurals import counted
@@ -101,12 +108,16 @@ class Places:
           JobFailed: there is no room for it.
         """
         self._require_no_link(path)
+        replaces = before is not None and storage.is_local(path)
         if self.dry_run:
+            if replaces:
+                with _naming(path):
+                    require_replaceable(path)
             print(f"would {'make' if before is None else 'change'} {utf8(path)}")
             return
         self._tidy(os.path.dirname(path))
-        if before is not None and storage.is_local(path):
-            with storage.writing(path), replaced_file(path, self.keep_times, before) as local:
+        if replaces:
+            with _naming(path), storage.writing(path), replaced_file(path, self.keep_times, before) as local:
                 Path(local).write_bytes(data)
         else:
             if self.output is not None and storage.is_local(path):
@@ -120,7 +131,10 @@ class Places:
             self._tidied[:] = [folder]
 
     def remove(self, path: str) -> None:
-        """Removes a file that an export made."""
+        """Removes a file that an export made; raises NotReplaceable where it is read-only."""
+        if storage.is_local(path):
+            with _naming(path):
+                require_writable(path)
         if self.dry_run:
             print(f"would remove {utf8(path)}")
         else:
@@ -135,3 +149,12 @@ class Places:
             if os.path.islink(folder):
                 raise NotReplaceable(f"{folder} is a link, which may lead out of the output; remove it")
             folder = os.path.dirname(folder)
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Names a file, which may be another one than the picture, in the reason why it is left alone."""
+    try:
+        yield
+    except NotReplaceable as error:
+        raise NotReplaceable(f"{path}: {error}") from error

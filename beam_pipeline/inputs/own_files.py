@@ -44,7 +44,7 @@ class OwnFiles:
         directory, _, name = (member[0] if member else uri).rpartition("/")
         if name == LOCK or name.startswith(_LOG) or SHARD_FILE.fullmatch(name):
             return True
-        if name in _NAMES and self._is_ours(directory):
+        if name in _NAMES and self.lie_in(directory):
             return True
         # TensorFlow's file that names the newest checkpoint is called as the folder.
         if os.path.basename(directory) == CHECKPOINTS and name.startswith((CHECKPOINTS, "ckpt-")):
@@ -53,7 +53,8 @@ class OwnFiles:
             return self._is_of_page(directory)
         return False
 
-    def _is_ours(self, directory: str) -> bool:
+    def lie_in(self, directory: str) -> bool:
+        """Whether extract, train, evaluate or caption wrote into a directory."""
         names = self._names_in(directory)
         return not _MARKS.isdisjoint(names) or any(map(SHARD_FILE.fullmatch, names))
 
@@ -62,8 +63,8 @@ class OwnFiles:
         if folder not in self._pages:
             directory, name = os.path.split(folder)
             page = folder.removesuffix(_OF_PAGE)
-            self._pages[folder] = any(_is_page(page + ending) for ending in (".html", ".htm")) or (
-                name == PICTURES_OF_REPORT and self._is_ours(directory)
+            self._pages[folder] = any(is_page(page + ending) for ending in (".html", ".htm")) or (
+                name == PICTURES_OF_REPORT and self.lie_in(directory)
             )
         return self._pages[folder]
 
@@ -76,7 +77,8 @@ class OwnFiles:
         return self._names[directory]
 
 
-def _is_page(path: str) -> bool:
+def is_page(path: str) -> bool:
+    """Whether a file is a page that captionbeam wrote."""
     try:
         if not storage.is_file(path):
             return False

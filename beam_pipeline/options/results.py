@@ -16,6 +16,7 @@ CSV, PARQUET, COCO, TXT, XMP, METADATA, WEBDATASET = FORMATS = (
     "metadata",
     "webdataset",
 )
+ONE_FILE = (CSV, PARQUET, COCO)  # the others make a folder of files
 SHORT, FULL = SIDECAR_NAMES = ("short", "full")
 SKIP, APPEND, OVERWRITE = MODES = ("skip", "append", "overwrite")
 

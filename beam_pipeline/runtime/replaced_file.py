@@ -37,8 +37,7 @@ def replaced_file(path: str, keep_times: bool, before: bytes | None = None) -> I
       OSError: it cannot be read or written; it is as it was.
     """
     real = os.path.realpath(path)
-    status = os.stat(real)
-    _require_replaceable(real, status)
+    status = require_replaceable(real)
     if before is not None:
         with open(real, "rb") as file:
             if file.read(len(before) + 1) != before:
@@ -56,7 +55,14 @@ def replaced_file(path: str, keep_times: bool, before: bytes | None = None) -> I
 _CHANGED = "was changed by another program at the same time; it is left alone, run the command again"
 
 
-def _require_replaceable(path: str, status: os.stat_result) -> None:
+def require_replaceable(path: str) -> os.stat_result:
+    """Local file -> its status, if `replaced_file` may replace it.
+
+    Raises:
+      NotReplaceable: it may not.
+      OSError: there is none.
+    """
+    status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise NotReplaceable("is no regular file; it is left alone")
     # Another name of the file would keep the old content, and writing into the file itself could be cut short.
@@ -64,8 +70,14 @@ def _require_replaceable(path: str, status: os.stat_result) -> None:
         raise NotReplaceable(
             f"has {counted(status.st_nlink, 'hard link')}, which would no longer be one file; it is left alone"
         )
-    # A rename would go through, but who takes away the right to write means it. To root every file is writable.
-    if not (status.st_mode & 0o222 and os.access(path, os.W_OK)):
+    require_writable(path)
+    return status
+
+
+def require_writable(path: str) -> None:
+    """Raises NotReplaceable for a local file that is read-only."""
+    # It could be renamed over or removed, but who takes away the right to write means it. Root may write every file.
+    if not (os.stat(path).st_mode & 0o222 and os.access(path, os.W_OK)):
         raise NotReplaceable("is read-only; it is left alone")
 
 

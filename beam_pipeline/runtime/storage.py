@@ -205,7 +205,7 @@ def last_written(path: str) -> float | None:
 
 def writing(path: str) -> AbstractContextManager[None]:
     """`training.files.writing` for what the pipelines write."""
-    return files.writing(path, "finished shards are kept")
+    return files.writing(path, "what is finished is kept")
 
 
 def write_atomic(path: str, data: bytes) -> None:

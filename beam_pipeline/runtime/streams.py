@@ -16,8 +16,9 @@ def set_up_streams() -> None:
     """Makes the process's standard streams safe to write to; has to be called before files are opened.
 
     A stream that is closed becomes the null device, else the next file that is opened would take its number and get its
-    text. A pipe that nobody reads any more is no failure: the job goes on in silence. Names and captions come from
-    strangers, so standard output shows control characters escaped.
+    text. A pipe that nobody reads any more is no failure: the job goes on in silence, and so it does where standard
+    error cannot be written, as nobody could be told. Names and captions come from strangers, so standard output shows
+    control characters escaped.
     """
     for number in range(3):
         try:
@@ -25,8 +26,8 @@ def set_up_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  # open for as long as the process
-    sys.stdout = _Shown(_writer(1, "standard output"), **_settings(sys.stdout))
-    sys.stderr = io.TextIOWrapper(_writer(2, "standard error"), **_settings(sys.stderr) | {"line_buffering": True})
+    sys.stdout = _Shown(_writer(1), **_settings(sys.stdout))
+    sys.stderr = io.TextIOWrapper(_writer(2), **_settings(sys.stderr) | {"line_buffering": True})
 
 
 def _settings(stream: TextIO | None) -> dict[str, Any]:
@@ -35,20 +36,19 @@ def _settings(stream: TextIO | None) -> dict[str, Any]:
     return {"encoding": encoding, "errors": "backslashreplace", "line_buffering": bool(stream and stream.isatty())}
 
 
-def _writer(number: int, name: str) -> io.BufferedWriter:
-    return io.BufferedWriter(_Descriptor(number, name))
+def _writer(number: int) -> io.BufferedWriter:
+    return io.BufferedWriter(_Descriptor(number))
 
 
 class _Descriptor(io.FileIO):
     """A file descriptor to write to that outlives whoever reads it.
 
     Raises:
-      JobFailed: it cannot be written for another reason, such as a full disk.
+      JobFailed: standard output cannot be written for another reason, such as a full disk.
     """
 
-    def __init__(self, number: int, title: str):
+    def __init__(self, number: int):
         super().__init__(number, "w", closefd=False)
-        self._title = title
 
     def write(self, data: Any) -> int:
         """Bytes -> how many of them were written."""
@@ -58,9 +58,9 @@ class _Descriptor(io.FileIO):
             return written
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            if isinstance(error, BrokenPipeError):
+            if isinstance(error, BrokenPipeError) or self.fileno() == 2:
                 return len(data)
-            raise JobFailed(f"{self._title}: {reason(error)}") from error
+            raise JobFailed(f"standard output: {reason(error)}") from error
 
 
 class _Shown(io.TextIOWrapper):

@@ -53,6 +53,16 @@ def test_an_output_of_another_kind_is_refused_by_the_name_of_what_it_holds(tmp_p
     assert found in str(refused.value) and sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def test_an_output_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loose").symlink_to("nowhere")
+    for name, what in (("file", "not a folder"), ("loose", "a link to nothing")):
+        with pytest.raises(UserError, match=f"^--output {tmp_path}/{name}: is {what}; choose another"):
+            require_output(str(tmp_path / name), CAPTIONS)
+    (tmp_path / "link").symlink_to(".")
+    require_output(str(tmp_path / "link" / "new" / "out"), CAPTIONS)
+
+
 def test_an_output_that_is_new_or_lost_its_summary_is_taken(tmp_path):
     require_output(str(tmp_path / "new"), CAPTIONS)
     for name in (SHARD.captions(), SHARD.words(), SHARD.ledger(), "report.html", "thumbnails.zip", "rejected.txt"):

@@ -2,10 +2,11 @@ import os
 
 import pytest
 
-from beam_pipeline.commands.check_inputs import check_inputs
+from beam_pipeline.commands.check_inputs import check_inputs, check_output
 from beam_pipeline.inputs.sources import Listing, resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
 from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.options.results import CompareOptions, ExportOptions, ReportOptions
 from training.errors import UserError
 from training.options import EvaluateOptions, TrainOptions
 
@@ -35,6 +36,30 @@ def test_remote_addresses_are_left_to_the_command(good):
 def test_what_is_missing_is_named(good, options, message):
     with pytest.raises(UserError, match=message):
         check_inputs(options(str(good)))
+
+
+def test_no_file_of_captionbeam_is_replaced_by_what_another_command_makes(made, tmp_path):
+    captions = str(made.root / "captions")
+    (tmp_path / "link.csv").symlink_to(f"{captions}/summary.json")
+    shard = next(name for name in os.listdir(captions) if name.startswith("captions-"))
+    outputs = [f"{captions}/{name}" for name in ("summary.json", shard, "word_importance.csv", "thumbnails.zip")]
+    for output in [*outputs, str(tmp_path / "link.csv"), str(made.root / "features" / "manifest.json")]:
+        for options in (
+            ExportOptions(captions, "csv", output),
+            ReportOptions(captions, output),
+            CompareOptions(captions, captions, output),
+        ):
+            with pytest.raises(UserError, match=f"--output {output}: is one of captionbeam's own files; choose"):
+                check_output(options)
+    for form in ("txt", "xmp", "metadata", "webdataset"):
+        with pytest.raises(UserError, match=f"--output {captions}: holds captionbeam's own files; choose a folder"):
+            check_output(ExportOptions(captions, form, captions))
+        check_output(ExportOptions(captions, form, f"{captions}/{form}"))
+    check_output(ExportOptions(captions, "csv", f"{captions}/captions.csv"))
+    check_output(ExportOptions(captions, "csv", "-"))
+    with pytest.raises(UserError, match=f"--output {tmp_path}/link.csv: is not a folder; choose another"):
+        check_output(ExportOptions(captions, "txt", f"{tmp_path}/link.csv/sub/texts"))
+    check_output(ReportOptions(captions, f"{captions}/report.html"))
 
 
 def test_what_commands_wrote_among_the_pictures_is_no_input(made):

@@ -90,3 +90,15 @@ def test_what_is_no_finished_captioning_is_refused(word_tables, tmp_path):
     (tmp_path / "b" / "summary.json").write_text(json.dumps({"made_with": MADE_WITH}))
     with pytest.raises(UserError, match="has not finished"):
         compare(CompareOptions(directory, unfinished))
+
+
+def test_a_page_of_somebody_else_beside_the_table_stays(word_tables, tmp_path, caplog):
+    first = word_tables("a", ["a dog runs"])
+    page = tmp_path / "mine.html"
+    page.write_text("<html>mine</html>")
+    compare(CompareOptions(first, first, str(tmp_path / "mine.csv")))
+    assert page.read_text() == "<html>mine</html>" and f"{page}: not written (another file of this name" in caplog.text
+    for _ in range(2):  # its own page is written anew
+        caplog.clear()
+        compare(CompareOptions(first, first, str(tmp_path / "new.csv")))
+        assert b"captionbeam" in (tmp_path / "new.html").read_bytes() and not caplog.text

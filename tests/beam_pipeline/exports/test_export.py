@@ -346,12 +346,30 @@ def test_another_picture_is_never_written_into_whatever_its_mark_says(run, photo
     assert (photos[0] / "dog.jpg").read_bytes() == other
 
 
-def test_a_mirror_that_would_replace_the_pictures_is_refused(run, photos, pyexiv2):
+@pytest.mark.parametrize("form", ["txt", "xmp", "metadata"])
+def test_a_mirror_in_the_place_of_the_pictures_is_refused(run, photos, pyexiv2, tmp_path, form):
     folder, _ = photos
-    before = {path: path.read_bytes() for path in folder.rglob("*.jpg")}
-    with pytest.raises(JobFailed, match="3 files could not be exported"):
-        run("metadata", "photos", mode="overwrite")
-    assert before == {path: path.read_bytes() for path in folder.rglob("*.jpg")}
+    before = everything(folder)
+    (tmp_path / "link").symlink_to("photos")
+    for output in ("photos", "link"):
+        with pytest.raises(UserError, match="is the pictures' own folder; give --in-place"):
+            run(form, output, mode="overwrite")
+    assert everything(folder) == before
+
+
+def test_a_copy_takes_the_place_of_no_other_picture(captions, pyexiv2, tmp_path, jpeg, colours, caplog):
+    paths = tmp_path / "p" / "x.jpg", tmp_path / "p" / "q" / "x.jpg"
+    paths[1].parent.mkdir(parents=True)
+    shas = []
+    for path, colour in zip(paths, colours, strict=False):
+        path.write_bytes(jpeg(colour))
+        shas.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    pictures = [CaptionedPicture(sha, str(path), "red", -1.0) for path, sha in zip(paths, shas, strict=True)]
+    directory = captions((pictures, [line(path, sha) for path, sha in zip(paths, shas, strict=True)]))
+    with pytest.raises(JobFailed, match="1 file could not be exported"):
+        export(ExportOptions(directory, "metadata", str(tmp_path / "p"), mode="overwrite", root=str(tmp_path / "p/q")))
+    assert f"{paths[1]}: its copy would overwrite {paths[0]}, a picture of the collection" in caplog.text
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] == shas
 
 
 def test_a_sidecar_is_xml_whatever_a_caption_holds(run, photos):
@@ -408,7 +426,7 @@ def test_texts_in_an_encoding_that_nobody_knows_are_named_and_stay(run, photos, 
     (folder / "dog.txt").write_bytes("mine".encode("utf-16-le"))
     with pytest.raises(JobFailed, match="1 file could not be exported"):
         run("txt", in_place=True, mode="append")
-    assert f"{folder}/dog.jpg: is in an unknown encoding" in caplog.text
+    assert f"{folder}/dog.jpg: {folder}/dog.txt: is in an unknown encoding" in caplog.text
     assert (folder / "dog.txt").read_bytes() == "mine".encode("utf-16-le")
     assert (folder / "trip/cat.txt").exists()
 
@@ -506,6 +524,34 @@ def test_a_dry_run_names_what_would_be_done_and_does_nothing(run, photos, pyexiv
         {TAKEN_BACK: 2, UNCHANGED: 1},
         [f"would remove {folder}/trip/again.txt", f"would remove {folder}/trip/cat.txt"],
     )
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_text_that_cannot_be_replaced_is_named_and_stays_and_a_dry_run_says_so(run, photos, caplog, dry_run):
+    folder, _ = photos
+    for name in ("dog", "trip/cat"):
+        (folder / f"{name}.txt").write_text("mine\n")
+    (folder / "dog.txt").chmod(0o444)
+    os.link(folder / "trip/cat.txt", folder / "second.txt")
+    with pytest.raises(JobFailed, match="2 files could not be exported"):
+        run("txt", in_place=True, mode="append", dry_run=dry_run)
+    assert f"{folder}/dog.jpg: {folder}/dog.txt: is read-only; it is left alone" in caplog.text
+    assert f"{folder}/trip/cat.jpg: {folder}/trip/cat.txt: has 2 hard links" in caplog.text
+    assert (folder / "dog.txt").read_text() == (folder / "second.txt").read_text() == "mine\n"
+    assert (folder / "trip/again.txt").exists() == (not dry_run)
+    if not dry_run:
+        (folder / "trip/again.txt").chmod(0o444)
+        with pytest.raises(JobFailed, match="1 file could not be exported"):
+            run("txt", in_place=True, remove=True)
+        assert (folder / "trip/again.txt").exists()
+
+
+def test_what_was_moved_since_is_named_when_it_cannot_be_taken_back(run, photos, caplog):
+    folder, _ = photos
+    run("xmp", in_place=True)
+    (folder / "dog.jpg").rename(folder / "moved.jpg")
+    assert run(None, in_place=True, remove=True) == {TAKEN_BACK: 3}
+    assert f"1 captioned file is no longer there, such as {folder}/dog.jpg; if it was moved" in caplog.text
 
 
 def test_names_of_sidecars_can_be_those_of_the_files(run, photos):

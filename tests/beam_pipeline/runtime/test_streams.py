@@ -45,8 +45,15 @@ def test_a_closed_stream_is_the_null_device_and_never_a_file(tmp_path, closed):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_standard_output_that_is_full_is_one_line_and_status_1():
-    done = shell('"$0" -c "$1" completion bash >/dev/full', COMMAND)
-    assert (done.returncode, done.stderr) == (1, "captionbeam completion: standard output: no space left on device\n")
+    for arguments, name in (("completion bash", "captionbeam completion"), ("--help", "captionbeam")):
+        done = shell(f'"$0" -c "$1" {arguments} >/dev/full', COMMAND)
+        assert (done.returncode, done.stderr) == (1, f"{name}: standard output: no space left on device\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_standard_error_that_is_full_changes_no_status():
+    for arguments, status in (("completion bash", 0), ("--help", 0), ("--nothing", 2), ("inspect nowhere", 2)):
+        assert shell(f'"$0" -c "$1" {arguments} 2>/dev/full', COMMAND).returncode == status
 
 
 def test_what_a_terminal_would_obey_is_shown_escaped(tmp_path):
