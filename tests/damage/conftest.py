@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -96,7 +97,7 @@ class Matrix:
         self.pristine, self.work, self.elsewhere = (root / name for name in ("pristine", "work", "elsewhere"))
         for folder in (self.pristine, self.work, self.elsewhere):
             folder.mkdir()
-        self._sound: dict[tuple[str, ...], tuple] = {}
+        self._sound: dict[str, Said] = {}
 
     def must(self, *argv: str) -> None:
         answer = self.worker.run(*argv)
@@ -161,38 +162,71 @@ class Matrix:
         elif answer["grown"] > MOST_GROWN:
             outcome.faults.append(f"took {answer['grown'] >> 20} MiB")
         elif answer["status"] == 0 and ours:
-            now = self._said(answer)
-            if now != sound and not _is_named(file, sound, now):
-                outcome.faults.append(f"ended well with another result: {_difference(sound, now)}")
+            now = self._said(answer, name)
+            if now.lines != sound.lines and not _is_named(file, sound, now):
+                outcome.faults.append(f"ended well with another result: {_difference(sound.lines, now.lines)}")
+            own = str(Path(directory, file))  # a command that does not read it leaves it as it is
+            names = sorted(
+                name for name in {*sound.files, *now.files} - {own} if sound.files.get(name) != now.files.get(name)
+            )
+            if names and (name in WRITES or not _is_named(file, sound, now)):
+                outcome.faults.append(f"ended well with other files: {', '.join(names)}")
         elif answer["status"] != 0 and ours and file.rsplit("/")[-1] not in answer["err"] + answer["out"]:
             outcome.faults.append(f"the file is not named: {answer['err'][-500:]}")
         elif answer["status"] != 0 and len(answer["err"].strip().splitlines()) > 20:
             outcome.faults.append(f"more than a few lines: {answer['err'][:500]}")
         return outcome
 
-    def sound(self, directory: str, name: str) -> tuple:
+    def sound(self, directory: str, name: str) -> "Said":
         if name not in self._sound:
             self._fresh(directory)
             answer = self.worker.run(*self.command(name))
             assert not answer["trace"], answer["trace"]
-            self._sound[name] = self._said(answer)
+            self._sound[name] = self._said(answer, name)
         return self._sound[name]
 
     def _fresh(self, directory: str) -> None:
         restore(self.pristine / directory, self.work / directory)
         _remove(self.work / "out")
 
-    def _said(self, answer: dict) -> tuple:
-        lines = [line for line in answer["out"].splitlines() if "last written" not in line]
-        out = self.work / "out"
-        files = sorted(path for path in out.rglob("*") if path.is_file()) if out.is_dir() else [out] * out.exists()
-        return answer["status"], lines, {str(path.relative_to(self.work)): path.read_bytes() for path in files}
+    def _said(self, answer: dict, name: str) -> "Said":
+        lines = [_IN_THIS_RUN.sub("", line) for line in answer["out"].splitlines() if "last written" not in line]
+        files = {}
+        for folder in ("out", WRITES.get(name, "out")):
+            top = self.work / folder
+            found = [path for path in top.rglob("*") if path.is_file()] if top.is_dir() else [top] * top.exists()
+            files |= {str(path.relative_to(self.work)): _content(path) for path in found}
+        return Said([f"status {answer['status']}", *lines], answer["err"], files)
 
 
-def _is_named(file: str, sound: tuple, now: tuple) -> bool:
-    """Whether an output names the file, which that of the undamaged one does not."""
+@dataclass(frozen=True)
+class Said:
+    """What a command said and wrote: lines of its output, its messages, and {path: content} of the files."""
+
+    lines: list[str]
+    messages: str
+    files: dict[str, object]
+
+
+def _is_named(file: str, sound: Said, now: Said) -> bool:
+    """Whether a command names the file, which it does not do undamaged."""
     name = file.rsplit("/")[-1]
-    return name in "\n".join(now[1]) and name not in "\n".join(sound[1])
+    return any(name in new and name not in old for new, old in zip(_text(now), _text(sound), strict=True))
+
+
+def _text(said: Said) -> tuple[str, str]:
+    return "\n".join(said.lines), said.messages
+
+
+def _content(path: Path) -> object:
+    """A file -> its content; without what the last run alone did."""
+    data = path.read_bytes()
+    if path.name not in ("manifest.json", "summary.json"):
+        return data
+    document = json.loads(data)
+    document.pop("checksum")
+    document["totals"] = {name: value for name, value in document["totals"].items() if not name.startswith("new_")}
+    return document
 
 
 def _remove(path: Path) -> None:
@@ -202,16 +236,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _difference(first: tuple, second: tuple) -> str:
-    if first[0] != second[0]:
-        return f"status {first[0]} and {second[0]}"
-    for one, two in zip(first[1], second[1], strict=False):
+def _difference(first: list[str], second: list[str]) -> str:
+    for one, two in zip(first, second, strict=False):
         if one != two:
             return f"{one[:200]!r} and {two[:200]!r}"
-    if len(first[1]) != len(second[1]):
-        return f"{len(first[1])} and {len(second[1])} lines"
-    changed = sorted(name for name in first[2].keys() | second[2].keys() if first[2].get(name) != second[2].get(name))
-    return f"files {', '.join(changed)}"
+    return f"{len(first)} and {len(second)} lines"
 
 
 _WEIGHTS = "--weights {work}/lists/weights.h5"
@@ -221,6 +250,8 @@ _TRAIN = (
     "--dev-list {work}/lists/dev.txt --self-critical-epochs 0 --output"
 )
 _EVALUATE = "evaluate --features {work}/features --output {out}"
+WRITES = {"extract": "features", "train": "captioner", "caption": "captions"}  # what these commands change, in place
+_IN_THIS_RUN = re.compile(r" \(\d+ done in this run\)")
 COMMANDS = {
     "extract": f"extract --images {{work}}/photos --captions {{work}}/lists/captions.csv {_FEATURES} "
     "--output {work}/features",
