@@ -178,7 +178,8 @@ def _picture(directory: str, kind: str, name: str) -> dict[str, Any]:
     for shard in shards:
         if stored := read(directory, shard, contents[0]):
             return picture | stored
-    raise UserError(f"{directory}: {contents[0]} is in a ledger but in no shard; run captionbeam verify {directory}")
+    names = " or ".join(shard.features() if kind == FEATURES else shard.captions() for shard in shards)
+    raise UserError(f"{directory}: {contents[0]} is in a ledger but not in {names}; run captionbeam verify {directory}")
 
 
 def _ledger_lines(directory: str, committed: tuple[ShardId, ...], name: str) -> Iterator[LedgerLine]:

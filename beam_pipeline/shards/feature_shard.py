@@ -35,8 +35,11 @@ def read_feature_shard(path: str) -> Iterator[FeatureRecord]:
     """Feature shard -> its records; none if there is no file, since a shard without pictures has none.
 
     Raises:
+      UserError: it is a link, a folder or a device.
       JobFailed: a record is damaged or cut short.
     """
+    if storage.is_local(path) and os.path.lexists(path):
+        storage.own_size(path)  # TensorFlow would wait for a pipe
     if not storage.exists(path):
         return
     with storage.local_copy(path) as local:
@@ -47,7 +50,7 @@ def read_features(path: str) -> Iterator[PictureFeature]:
     """Feature shard -> the feature of each of its pictures; none if there is no file.
 
     Raises:
-      JobFailed: a record is damaged or cut short.
+      UserError, JobFailed: as `read_feature_shard` does.
     """
     for record in read_feature_shard(path):
         yield PictureFeature(record.sha256, record.uris[0], record.feature)

@@ -96,17 +96,18 @@ def read_summary(directory: str, option: str) -> dict[str, Any]:
       option: how the user named the directory, for messages.
 
     Raises:
-      UserError: there is no summary, it is damaged, or the run that writes it has not finished.
+      UserError: there is no summary, it is damaged, the run that writes it has not finished, or a table is missing.
     """
     summary = read_earlier(directory)
     if not summary:
         if any(parse_shard(name, "captions") for name in storage.list_directory(directory)):
             raise Damaged(storage.join(directory, SUMMARY), "is missing", RENEW)
         raise UserError(f"{option} {directory}: no {SUMMARY} here; give a directory that `captionbeam caption` made")
-    finished = "pictures" in summary
-    tables = [result_path(directory, f"{name}.parquet") for name in TABLES.values()]
-    if not finished or not all(map(storage.exists, tables)):
+    if "pictures" not in summary:
         raise UserError(f"{option} {directory}: captioning has not finished; run captionbeam caption again")
+    for table in TABLES.values():
+        if not storage.exists(path := result_path(directory, f"{table}.parquet")):
+            raise Damaged(path, "is missing", RENEW)
     return summary
 
 

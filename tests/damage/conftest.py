@@ -98,6 +98,7 @@ class Matrix:
         for folder in (self.pristine, self.work, self.elsewhere):
             folder.mkdir()
         self._sound: dict[str, Said] = {}
+        self._damaged = "captions"  # the directory that the last command found damaged
 
     def must(self, *argv: str) -> None:
         answer = self.worker.run(*argv)
@@ -186,7 +187,9 @@ class Matrix:
         return self._sound[name]
 
     def _fresh(self, directory: str) -> None:
-        restore(self.pristine / directory, self.work / directory)
+        for name in {directory, self._damaged}:
+            restore(self.pristine / name, self.work / name)
+        self._damaged = directory
         _remove(self.work / "out")
 
     def _said(self, answer: dict, name: str) -> "Said":

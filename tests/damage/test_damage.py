@@ -38,15 +38,10 @@ _OF_FEATURES = ("status features", "inspect features", "inspect a picture of fea
 _WITH_FEATURES = ("extract", "train anew", "caption features anew", "evaluate")
 _OF_CAPTIONER = ("status captioner", "inspect captioner")
 _WITH_CAPTIONER = ("train", "caption features anew", "evaluate")
-_OF_CAPTIONS = (
-    "status captions",
-    "inspect captions",
-    "inspect a picture of captions",
-    "verify captions",
-    "export",
-    "report",
-)
+_CHECKS = ("status captions", "verify captions", "inspect a picture of captions")
+_OF_CAPTIONS = (*_CHECKS, "inspect captions", "export", "report")
 _COMPARE = ("compare", "compare the other way")
+_RESULTS = ("inspect captions", "report", *_COMPARE)
 TARGETS = (
     Target("features", "manifest.json", _OF_FEATURES, _WITH_FEATURES, 200),
     Target("features", "ledger-0001-00002-*", _OF_FEATURES, ("extract", "caption features anew"), 200),
@@ -63,9 +58,10 @@ TARGETS = (
     Target("captions", "summary.json", (*_OF_CAPTIONS, *_COMPARE), ("caption",), 130),
     Target("captions", "ledger-0001-00002-*", _OF_CAPTIONS, ("caption", *_COMPARE), 150),
     Target("captions", "captions-0001-00002-*", _OF_CAPTIONS, ("caption", *_COMPARE), 150),
-    Target("captions", "words-0001-00002-*", _OF_CAPTIONS, ("caption", *_COMPARE), 100),
-    Target("captions", "*_importance.*", (*_OF_CAPTIONS, *_COMPARE), ("caption",), 40),
-    Target("captions", "word_evidence.jsonl", _OF_CAPTIONS, ("caption", *_COMPARE), 100),
+    Target("captions", "words-0001-00002-*", _CHECKS, ("caption", *_RESULTS), 100),
+    Target("captions", "*_importance.csv", _CHECKS, ("caption", *_RESULTS), 40),
+    Target("captions", "*_importance.parquet", (*_CHECKS, *_RESULTS), ("caption",), 40),
+    Target("captions", "word_evidence.jsonl", (*_CHECKS, "report"), ("caption", *_RESULTS), 100),
     Target("captions", "thumbnails.zip", ("report",), ("caption",), 60),
     Target("lists", "captions.csv", ("extract captions.csv",), number=50, ours=False),
     Target("lists", "captions.token", ("extract captions.token",), number=50, ours=False),

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,14 @@ def test_one_picture(made, output):
 def test_what_is_not_there_is_one_line(made, output, picture, message):
     with pytest.raises(UserError, match=message):
         inspect(InspectOptions(str(made.root / output), picture))
+
+
+def test_a_lost_shard_is_named(made, tmp_path):
+    features = Path(shutil.copytree(made.root / "features", tmp_path / "features"))
+    shard = inspect(InspectOptions(str(features), "03.jpg"))["shard"]
+    (features / shard).unlink()
+    with pytest.raises(UserError, match=f"is in a ledger but not in {shard}; run captionbeam verify {features}"):
+        inspect(InspectOptions(str(features), "03.jpg"))
 
 
 def test_a_document_is_printed_as_names_and_values():

@@ -1,10 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from beam_pipeline.shards.feature_shard import read_feature_shard
 from training.data.feature_records import FeatureRecord, serialize
-from training.errors import JobFailed
+from training.errors import JobFailed, UserError
 
 
 @pytest.fixture
@@ -28,3 +30,11 @@ def test_damage_is_named(shard):
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(JobFailed, match=f"^{shard}: damaged shard"):
         list(read_feature_shard(str(shard)))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("nothing", path)])
+def test_what_is_no_file_is_named(tmp_path, make):
+    path = str(tmp_path / "features-0001-00000-of-00001.tfrecord")
+    make(path)
+    with pytest.raises(UserError, match=f"^{path}: a "):
+        list(read_feature_shard(path))

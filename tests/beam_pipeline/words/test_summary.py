@@ -25,11 +25,16 @@ def test_a_directory_without_captions_is_refused(tmp_path):
 
 def test_captions_that_are_not_finished_are_refused(word_tables, tmp_path):
     directory = word_tables("a", ["a dog"])
-    (tmp_path / "a" / "bigram_importance.parquet").unlink()
-    with pytest.raises(UserError, match="captioning has not finished"):
-        read_summary(directory, "DIR")
     (tmp_path / "a" / "summary.json").write_text(json.dumps({"made_with": {}}))
     with pytest.raises(UserError, match="captioning has not finished"):
+        read_summary(directory, "DIR")
+
+
+@pytest.mark.parametrize("name", ["word_importance.parquet", "bigram_importance.parquet"])
+def test_a_missing_table_is_named(word_tables, tmp_path, name):
+    directory = word_tables("a", ["a dog"])
+    (tmp_path / "a" / name).unlink()
+    with pytest.raises(UserError, match=rf"{name}: is missing; run the same captionbeam caption command again"):
         read_summary(directory, "DIR")
 
 
