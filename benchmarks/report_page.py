@@ -29,6 +29,7 @@ from beam_pipeline.captions.picture import CaptionedPicture
 from beam_pipeline.options.limits import DEFAULT_DECODE_LIMITS
 from beam_pipeline.reports.chart_library import chart_library
 from beam_pipeline.reports.report import write_report
+from beam_pipeline.runtime.named_output import NamedOutput
 from beam_pipeline.shards.ledger import DONE, LedgerLine
 from beam_pipeline.shards.output_directory import commit_shard
 from beam_pipeline.shards.results import Results
@@ -120,10 +121,11 @@ def build(directory: Path, number: int) -> None:
     began = time.monotonic()
     chart_library()
     print(f"chart library taken from its package: {time.monotonic() - began:.2f} s, once a process")
+    output = NamedOutput(str(directory / REPORT))
     for what in ("with thumbnails made from the pictures", "again, from the stored ones"):
         began = time.monotonic()
         summary = json.loads((directory / "summary.json").read_text())
-        write_report(str(directory), summary, str(directory / REPORT), DEFAULT_DECODE_LIMITS, remote=False)
+        write_report(str(directory), summary, output, DEFAULT_DECODE_LIMITS, remote=False)
         seconds = time.monotonic() - began
         print(f"page of {number:,} pictures built {what}: {seconds:.1f} s, {1000 * seconds / number:.2f} ms a picture")
     page, stored = (directory / REPORT).stat().st_size, (directory / THUMBNAILS).stat().st_size

@@ -56,13 +56,15 @@ def report(options: ReportOptions) -> str:
     directory = storage.absolute(options.captions)
     summary = read_summary(directory, "DIR")
     output = named_output(options.output) if options.output else _page_of(directory)
-    try:
-        with output.alone():
-            print(write_report(directory, summary, output, DEFAULT_DECODE_LIMITS, remote=False))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{directory}: damaged results ({error!r}); run captionbeam caption again") from error
-    except OSError as error:
-        raise JobFailed(f"{output.path}: cannot be written ({why(error)}); choose another --output") from error
+    with output.alone():
+        try:
+            read = _read(directory, summary, output, DEFAULT_DECODE_LIMITS, remote=False)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{directory}: damaged results ({error!r}); run captionbeam caption again") from error
+        try:
+            print(_write(directory, output, read))
+        except OSError as error:
+            raise JobFailed(f"{output.path}: cannot be written ({why(error)}); choose another --output") from error
     return output.path
 
 
@@ -98,6 +100,13 @@ def write_report(
       limits: on decoding, for new thumbnails.
       remote: whether pictures at remote addresses may be opened for thumbnails.
     """
+    return _write(directory, output, _read(directory, summary, output, limits, remote))
+
+
+def _read(
+    directory: str, summary: dict[str, Any], output: NamedOutput, limits: DecodeLimits, remote: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Arguments as for `write_report` -> (context of the page, hex sha256 of the pictures that it shows)."""
     sample = sample_pictures(directory)
     examples = read_examples(directory)
     pictures = _each_once(sample, examples)
@@ -106,8 +115,6 @@ def write_report(
         update_thumbnails(directory, wanted, limits, remote)
     except (OSError, UserError) as error:  # a directory that is read-only, or no decoder process
         log.warning("%s: no new thumbnails (%s)", directory, error)
-    page = output.path
-    folder = os.path.dirname(page) if storage.is_local(page) else page.rpartition("/")[0]
     rejected = read_rejected(directory, summary["totals"]["rejected"])
     words = list(columns(read_words(directory)))
     context = {
@@ -118,11 +125,24 @@ def write_report(
         "settings": settings_in_words(summary),
         "has_presence": "presence" in summary["evidence"],
         "rejected": rejected,
-        **_content(pictures, len(sample), words, examples, rejected, summary["pictures"], folder),
+        **_content(pictures, len(sample), words, examples, rejected, summary["pictures"], _folder_of(output)),
     }
-    beside = _write_page(output, folder, context, [one.sha256 for one in pictures], directory)
+    return context, [one.sha256 for one in pictures]
+
+
+def _write(directory: str, output: NamedOutput, read: tuple[dict[str, Any], list[str]]) -> str:
+    """Writes what `_read` gave -> message with the path of the page."""
+    context, shown = read
+    beside = _write_page(output, _folder_of(output), context, shown, directory)
     moved = f"; its thumbnails are in {beside}/ beside it" if beside else ""
-    return f"{output.name}: report of {counted(len(sample), 'picture')} and {counted(len(words), 'word')}{moved}"
+    pictures, words = counted(context["data"]["sampled"], "picture"), counted(len(context["data"]["words"]), "word")
+    return f"{output.name}: report of {pictures} and {words}{moved}"
+
+
+def _folder_of(output: NamedOutput) -> str:
+    """Page -> path of the folder that it is in."""
+    page = output.path
+    return os.path.dirname(page) if storage.is_local(page) else page.rpartition("/")[0]
 
 
 def _each_once(sample: list[ShownPicture], examples: dict[str, WordExamples]) -> list[ShownPicture]:

@@ -5,8 +5,11 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +29,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
+        self._stacks = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open for the processes of this object)
 
     def run(self, *argv: str) -> dict:
         if self._process is None:
@@ -34,6 +38,7 @@ class Worker:
                 [sys.executable, str(Path(__file__).with_name("worker.py"))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=self._stacks,
                 text=True,
                 env={**os.environ, **variables},
             )
@@ -45,10 +50,15 @@ class Worker:
         ready, _, _ = select.select([process.stdout], [], [], HANG_SECONDS)
         answer = process.stdout.readline() if ready else ""
         if not answer:
+            if not ready:
+                process.send_signal(signal.SIGUSR1)  # it writes the stack of every thread
+                time.sleep(1)
             process.kill()
             died = process.wait()
             self._process = None
-            why = f"died with {died}" if ready else f"gave no answer in {HANG_SECONDS} s"
+            self._stacks.seek(0)
+            stacks = self._stacks.read()
+            why = f"died with {died}" if ready else f"gave no answer in {HANG_SECONDS} s: {stacks}"
             return {"status": -1, "out": "", "err": "", "trace": why, "seconds": HANG_SECONDS, "grown": 0}
         return json.loads(answer)
 

@@ -51,7 +51,7 @@ TARGETS = (
     Target("captioner", "progress.json", _OF_CAPTIONER, ("train",), 80),
     Target("captioner", "vocabulary.txt", _OF_CAPTIONER, _WITH_CAPTIONER, 100),
     Target("captioner", "captioner.weights.h5", _OF_CAPTIONER, _WITH_CAPTIONER, 120),
-    Target("captioner", "word_counts.json", ("inspect captioner",), _WITH_CAPTIONER, 60),
+    Target("captioner", "word_counts.json", ("inspect captioner",), _WITH_CAPTIONER, 60, removable=True),
     Target("captioner", "presence*", _OF_CAPTIONER, _WITH_CAPTIONER, 60, removable=True),
     Target("captioner", "confidence*", _OF_CAPTIONER, _WITH_CAPTIONER, 80),
     Target("captioner", "checkpoint/*", _OF_CAPTIONER, ("train",), 20, one_in=4),

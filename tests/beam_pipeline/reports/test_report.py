@@ -16,6 +16,7 @@ from beam_pipeline.options.results import ReportOptions
 from beam_pipeline.reports import report as report_module
 from beam_pipeline.reports.report import report, report_of_caption
 from beam_pipeline.reports.thumbnails import PictureReader
+from beam_pipeline.runtime import storage
 from training.errors import JobFailed, UserError
 from training.own_names import REPORT, THUMBNAILS
 
@@ -240,6 +241,18 @@ def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, t
     (record,) = caplog.records
     said = record.getMessage()
     assert f"{REPORT}: not written (is a directory)" in said and "captionbeam report" in said and "\n" not in said
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_a_missing_result_is_named_and_not_the_page(collection, tmp_path, digests):
+    summary = json.loads((collection / "summary.json").read_text())
+    if not digests:  # as earlier captionbeams wrote it
+        del summary["checksum"], summary["results"]
+        storage.write_document(str(collection / "summary.json"), summary)
+    (collection / "word_evidence.jsonl").unlink()
+    with pytest.raises(UserError, match=r"word_evidence\.jsonl") as raised:
+        report(ReportOptions(str(collection), str(tmp_path / "page.html")))
+    assert "page.html" not in str(raised.value)
 
 
 def test_a_stranger_s_results_write_nothing_outside(collection, edit_captions, monkeypatch, tmp_path):
