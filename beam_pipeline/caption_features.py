@@ -19,6 +19,7 @@ from beam_pipeline.shards.balance import check_prune
 from beam_pipeline.shards.feature_shard import read_features
 from beam_pipeline.shards.ledger import DONE, read_ledger
 from beam_pipeline.shards.live_counts import SHARDS, LiveCounts
+from beam_pipeline.shards.manifest import require_ledgers
 from beam_pipeline.shards.output_directory import Standing
 from beam_pipeline.shards.overlap import MakeShard, MakeShards
 from beam_pipeline.shards.planning import ShardKey, shard_key
@@ -124,7 +125,7 @@ class CaptionFromFeatures(beam.PTransform):
         shards = [shard for entry in self.features.shards if (shard := parse_shard(entry.name, "features"))]
         missing = [shard_key(shard) for shard in shards if shard not in set(committed)]
         caption_shard = CaptionFeatureShard(
-            self.decoder, self.features.path, self.run.output, self.run.live_counts, self.dropped
+            self.decoder, self.features, self.run.output, self.run.live_counts, self.dropped
         )
         captioned = (
             pipeline
@@ -142,7 +143,7 @@ class CaptionFeatureShard(MakeShard):
 
     Args:
       decoder: how to caption; loaded once per process.
-      features: directory of the feature set.
+      features: the feature set.
       output: directory of the captions.
       live_counts: counters for the progress display.
       dropped: shards of the output that the feature set no longer has.
@@ -151,7 +152,7 @@ class CaptionFeatureShard(MakeShard):
     def __init__(
         self,
         decoder: DecoderSpec,
-        features: str,
+        features: FeatureSet,
         output: str,
         live_counts: LiveCounts,
         dropped: tuple[ShardId, ...] = (),
@@ -164,8 +165,9 @@ class CaptionFeatureShard(MakeShard):
 
     def make(self, key: ShardKey) -> tuple[ShardKey, tuple[()]]:
         shard = ShardId(*key)
-        features = read_features(storage.join(self.features, shard.features()))
-        ledger = storage.join(self.features, shard.ledger())
+        require_ledgers(self.features, shard)  # else its damage would become part of the captions
+        features = read_features(storage.join(self.features.path, shard.features()))
+        ledger = storage.join(self.features.path, shard.ledger())
         known = known_captions(self.dropped, ledger, self.output) if self.dropped else {}
         count_done = partial(self.live_counts.add, DONE)
         captioned = write_captions(shard, features, self.decoder, self.output, count_done, known)

@@ -112,8 +112,8 @@ def require_ledgers(manifest: FeatureSet | None, only: ShardId | None = None) ->
       UserError: a ledger has another checksum, or is a link.
     """
     for entry in manifest.shards if manifest else ():
-        shard = parse_shard(entry.name, "features")
-        if shard is None or only not in (None, shard):
+        shard = None if only and entry.name != only.features() else parse_shard(entry.name, "features")
+        if shard is None:
             continue
         path = storage.join(manifest.path, shard.ledger()) if manifest else ""
         with contextlib.suppress(FileNotFoundError):
