@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from beam_pipeline.runtime import storage
 from beam_pipeline.runtime.text import uri_key
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
-from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, unfinished_runs
+from beam_pipeline.shards.shard_id import ShardId, UnfinishedRun, committed_shards, read_prune, unfinished_runs
 from training import files
 from training.documents import Damaged
 from training.errors import UserError
@@ -93,6 +93,13 @@ def read_ledgers(directory: str) -> Ledgers:
         if line.outcome == REJECTED:
             reasons[line.stage, line.reason] += 1
     return Ledgers(outcomes, reasons, tuple(committed), tuple(unfinished_runs(committed)))
+
+
+def lost_shards(directory: str, counted_before: Iterable[ShardId]) -> list[ShardId]:
+    """Directory and the shards that its manifest or summary counts -> those whose ledger is gone, sorted."""
+    names = storage.list_directory(directory)
+    replaced_by = read_prune(names).replaced_by
+    return sorted(shard for shard in counted_before if shard.ledger() not in names and shard.run >= replaced_by)
 
 
 def newest_lines(directory: str, committed: Iterable[ShardId]) -> Iterator[LedgerLine]:

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from typing import Any
 
 from beam_pipeline.captions.picture import read_captions
-from beam_pipeline.commands.directories import kind_of, read_ledgers
+from beam_pipeline.commands.directories import kind_of, lost_shards, read_ledgers
 from beam_pipeline.options.directories import InspectOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.ledger import REJECTED, LedgerLine, read_ledger
 from beam_pipeline.shards.manifest import read_manifest, require_ledgers
-from beam_pipeline.shards.shard_id import ShardId, content_part
+from beam_pipeline.shards.shard_id import ShardId, content_part, parse_shard
 from beam_pipeline.words.summary import counted_shards, read_summary, read_table, sound_shards
 from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
@@ -152,12 +152,21 @@ def _picture(directory: str, kind: str, name: str) -> dict[str, Any]:
     if kind == CAPTIONER:
         raise UserError(f"{directory}: a captioner contains no pictures; give a feature set or captions")
     if kind == CAPTIONS:
-        committed = tuple(sound_shards(directory))
+        committed, counted_before = tuple(sound_shards(directory)), []
     else:
-        require_ledgers(read_manifest(directory))
+        manifest = read_manifest(directory)
+        require_ledgers(manifest)
         committed = read_ledgers(directory).committed
+        listed = [entry.name for entry in manifest.shards] if manifest else []
+        counted_before = [shard for one in listed if (shard := parse_shard(one, "features"))]
     lines = sorted(_ledger_lines(directory, committed, name), key=lambda line: line.uri)
     contents = sorted({line.sha256 for line in lines})
+    if not lines and (lost := lost_shards(directory, counted_before)):
+        path = storage.join(directory, lost[0].ledger())
+        raise UserError(
+            f"{path}: is missing, and no other ledger lists {name}; run the same captionbeam extract command again, "
+            "which makes its shard again"
+        )
     if not lines:
         raise UserError(f"{directory}: no ledger lists {name}; give a file name, a whole address or a sha256")
     if len(contents) > 1:

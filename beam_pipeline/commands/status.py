@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from beam_pipeline.commands.directories import Ledgers, is_locked, kind_of, missing_shards, read_ledgers
+from beam_pipeline.commands.directories import Ledgers, is_locked, kind_of, lost_shards, missing_shards, read_ledgers
 from beam_pipeline.commands.entries import Entry, print_entries
 from beam_pipeline.commands.parser import options_of
 from beam_pipeline.options.directories import StatusOptions
@@ -16,7 +16,7 @@ from beam_pipeline.runtime.text import duration
 from beam_pipeline.shards.balance import HOW_TO_RETRY, reasons_in_words
 from beam_pipeline.shards.ledger import DONE, DUPLICATE, REJECTED
 from beam_pipeline.shards.manifest import read_manifest, require_ledgers
-from beam_pipeline.shards.shard_id import ShardId, parse_shard, read_prune
+from beam_pipeline.shards.shard_id import ShardId, parse_shard
 from beam_pipeline.words.summary import read_earlier, require_counted_ledgers, require_sizes, shards_of_summary
 from training.fitting.state import TrainingState, read_state
 from training.models.captioner_files import read_config, read_metrics
@@ -156,9 +156,7 @@ def _of_ledgers(ledgers: Ledgers) -> list[Entry]:
 
 def _of_lost(directory: str, counted_before: Iterable[ShardId]) -> list[Entry]:
     """Shards that a manifest or a summary counts -> an entry that names the first ledger that is gone."""
-    names = storage.list_directory(directory)
-    replaced_by = read_prune(names).replaced_by
-    lost = sorted(shard for shard in counted_before if shard.ledger() not in names and shard.run >= replaced_by)
+    lost = lost_shards(directory, counted_before)
     if not lost:
         return []
     others, shards = (f" and {counted(len(lost) - 1, 'other ledger')}", "shards") if lost[1:] else ("", "shard")

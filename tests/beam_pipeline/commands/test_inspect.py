@@ -68,6 +68,10 @@ def test_a_lost_shard_is_named(made, tmp_path):
     (features / shard).unlink()
     with pytest.raises(UserError, match=f"is in a ledger but not in {shard}; run captionbeam verify {features}"):
         inspect(InspectOptions(str(features), "03.jpg"))
+    ledger = features / shard.replace("features", "ledger").replace("tfrecord", "jsonl")
+    ledger.unlink()
+    with pytest.raises(UserError, match=f"^{ledger}: is missing, and no other ledger lists 03.jpg; run the same "):
+        inspect(InspectOptions(str(features), "03.jpg"))
 
 
 def test_a_document_is_printed_as_names_and_values():
