@@ -215,6 +215,9 @@ def writing(path: str, kept: str) -> Iterator[None]:
         raise
     # TensorFlow and HDF5 have errors of their own without an errno; the system's words are in their messages.
     except Exception as error:
+        if isinstance(error, IsADirectoryError) and error.filename2 is not None:  # of a rename
+            place = os.fsdecode(error.filename2)
+            raise JobFailed(f"{place}: a folder where a file is to be written; move it away, and run again") from error
         for code in _NO_ROOM:
             if os.strerror(code) in str(error):
                 mend = "choose another place" if code == errno.EROFS else f"make room and run again: {kept}"

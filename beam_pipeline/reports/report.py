@@ -80,7 +80,8 @@ def report_of_caption(directory: str, limits: DecodeLimits) -> None:
         print(write_report(directory, read_summary(directory, "--output"), page, limits, remote=True))
     except Exception as error:  # the captions are committed, and a page is no reason to fail
         log.debug("no report", exc_info=True)
-        log.warning("%s: not written (%s); `captionbeam report %s` tries again", page.path, why(error), directory)
+        said = why(error).removeprefix(f"{page.path}: ")
+        log.warning("%s: not written (%s); `captionbeam report %s` tries again", page.path, said, directory)
 
 
 def _page_of(directory: str) -> NamedOutput:

@@ -13,7 +13,8 @@ from beam_pipeline.runtime.text import why
 def unexpected(error: Exception) -> str:
     """Error -> one line for the user, which names the file that has the stack trace."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}; check the path and its rights, and run again"
+        path = os.fsdecode(error.filename2 or error.filename)
+        return f"{path}: {error.strerror.lower()}; check the path and its rights, and run again"
     path = path_in_use(error)
     about = f"{path}: damaged, or a fault of captionbeam: " if path else ""
     kind = type(error).__name__

@@ -53,7 +53,7 @@ training.train.with_defaults = lambda options: replace(_with_defaults(options), 
 for _metric in ("meteor", "spice"):
     setattr(training.scoring.java_metrics, _metric, lambda rows: ({}, "left out"))
 
-_UNKNOWN = re.compile(r"details in (\S+)")
+_UNKNOWN = re.compile(r"details in (\S+\.log)")
 
 
 def memory(name: str) -> int:
@@ -77,7 +77,7 @@ def run(argv: list[str]) -> dict:
         except BaseException:
             status, trace = 70, traceback.format_exc()
     if named := _UNKNOWN.search(err.getvalue()):
-        with contextlib.suppress(OSError), open(named[1]) as file:
+        with open(named[1]) as file:
             trace = file.read()
         with contextlib.suppress(OSError):
             os.remove(named[1])

@@ -70,6 +70,14 @@ def test_a_temporary_name_is_random_and_no_link_in_its_place_is_opened(tmp_path,
     assert (tmp_path / "precious").read_text() == "mine" and (tmp_path / name).is_symlink()
 
 
+def test_a_folder_in_the_place_of_a_new_file_is_named_and_stays(tmp_path):
+    (tmp_path / "shard").mkdir()
+    said = "shard: a folder where a file is to be written; move it away, and run again"
+    with pytest.raises(JobFailed, match=said), writing("out", "kept"), new_file(str(tmp_path / "shard")):
+        pass
+    assert os.listdir(tmp_path) == ["shard"]
+
+
 def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     path = tmp_path / "a.txt"
     with new_file(str(path)) as first, new_file(str(path)) as second:

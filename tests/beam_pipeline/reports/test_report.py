@@ -240,7 +240,11 @@ def test_where_the_page_cannot_be_written_one_line_says_so(collection, caplog, t
     report_of_caption(str(collection), DEFAULT_DECODE_LIMITS)  # no exception: the captions are committed
     (record,) = caplog.records
     said = record.getMessage()
-    assert f"{REPORT}: not written (is a directory)" in said and "captionbeam report" in said and "\n" not in said
+    assert (
+        f"{REPORT}: not written (a folder where a file is to be written; move it away" in said
+        and "captionbeam report" in said
+        and "\n" not in said
+    )
 
 
 @pytest.mark.parametrize("digests", [True, False])
