@@ -134,6 +134,11 @@ def resolve_identity(identity: EncoderIdentity, weights: str | None, directory: 
                 "option out, or give the path of that file"
             )
         weights = weights or int8_spec(storage.join(directory, INT8_ENCODER)).weights_path
+    elif weights == RANDOM != identity.weights:
+        raise UserError(
+            f"--weights {RANDOM}: {directory} was made with the encoder weights {identity.weights!r}; give their path, "
+            "or leave the option out"
+        )
     elif not weights and identity.weights not in (IMAGENET, RANDOM):
         weights = _weights_within(identity, directory)
 

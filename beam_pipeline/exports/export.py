@@ -213,7 +213,7 @@ def _write_beside(options: ExportOptions, index: CaptionIndex, root: str, model_
 def _take_back(options: ExportOptions, index: CaptionIndex) -> Counter[str]:
     places = Places(None, "", options.keep_times, options.dry_run)
     take_back: list[Callable[[CaptionedFile], str]] = []
-    gone: list[str] = []
+    gone: dict[str, str] = {}  # sha256 -> address
     with MetadataWriter() as writer:
         if options.format in (None, TXT):
             take_back.append(TextFiles(places, TextJournal(options.captions)).take_back)
@@ -225,17 +225,20 @@ def _take_back(options: ExportOptions, index: CaptionIndex) -> Counter[str]:
         def of_file(file: CaptionedFile) -> str:
             outcomes = {_guarded(one, file) for one in take_back}
             if storage.is_local(file.uri) and not split_member_uri(file.uri) and not places.holds(file.uri):
-                gone.append(file.uri)
+                gone[file.sha256] = file.uri
             return next(one for one in (FAILED, TAKEN_BACK, UNCHANGED) if one in outcomes)
 
         done = Counter(of_file(file) for file in index.files())
     if gone:
+        for file in index.files():  # it may have been captioned at its new place since
+            if file.sha256 in gone and places.holds(file.uri):
+                del gone[file.sha256]
+    if gone:
+        verb, pronoun = ("is", "it") if len(gone) == 1 else ("are", "them")
         log.warning(
-            "%s %s no longer there, such as %s; if it was moved, what was written into it is still in it: run "
-            "`captionbeam caption` with its new folder, and then this command again",
-            counted(len(gone), "captioned file"),
-            "is" if len(gone) == 1 else "are",
-            utf8(gone[0]),
+            "%s %s no longer there, such as %s; if you moved %s, run `captionbeam caption` on the new folder, and then "
+            "this command again",
+            *(counted(len(gone), "captioned picture"), verb, utf8(next(iter(gone.values()))), pronoun),
         )
     return done
 

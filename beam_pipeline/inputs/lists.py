@@ -75,7 +75,14 @@ def _read_lines(path: str, ignored: Counter[str]) -> Iterator[tuple[int, Entry |
             elif line.startswith(_COMMENT) and not os.path.lexists(_relative_to(path, line)):
                 ignored[COMMENT] += 1
             elif line.strip():
-                yield number, Entry(_relative_to(path, parse_list_entry(line)))
+                yield number, Entry(_address(path, line))
+
+
+def _address(path: str, line: str) -> str:
+    """Line of a list -> path or URL; blanks around it belong to it only where they belong to the name of a file."""
+    uri = _relative_to(path, parse_list_entry(line))
+    bare = line.strip()
+    return uri if bare == line or os.path.lexists(uri) else _relative_to(path, parse_list_entry(bare))
 
 
 def _read_table(path: str, delimiters: Iterable[str]) -> Iterator[tuple[int, Entry | str]]:

@@ -163,6 +163,13 @@ def _why_empty(source: Source, ignored: Counter[str]) -> str:
     return "no image in there" + (f", only {counted(others, 'other file')}" if others else "")
 
 
+def _is_file_url(uri: str) -> bool:
+    return uri[:7].lower() == "file://"
+
+
+_FILE_URL = "a file:// address; give the plain path, with a space for %20"
+
+
 def _resolve(images: str) -> Source:
     if storage.is_local(images):
         path = os.path.abspath(images)
@@ -184,12 +191,16 @@ def _resolve(images: str) -> Source:
         if not os.path.isdir(place_of_pattern(path).path):
             raise UserError(f"--images {images}: {_NO_MATCH}")
         return Source(PATTERN, path)
+    if _is_file_url(images):
+        raise UserError(f"--images {images}: {_FILE_URL}")
     try:
         if is_list(images) and storage.exists(images):
             return Source(LIST, images)
         kind = PATTERN if any(magic in images for magic in "*?[") or is_container(images) else FOLDER
         pattern = images if kind == PATTERN else images.rstrip("/") + "/**"
         storage.find_remote(pattern, limit=1)
+    except UserError as error:  # which says what to do
+        raise UserError(f"--images {error}") from error
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
             f"--images {images}: cannot be listed ({error}); check the address and the credentials"
@@ -291,7 +302,9 @@ class Listing:
                         continue
                     uri, relative = entry.uri, entry.uri.removeprefix(folder).lstrip("/")
                     container, _ = split_member_uri(uri) or ("", "")
-                    if not self._may_name(source, container or uri):
+                    if _is_file_url(uri):
+                        yield InputFile(uri, UNKNOWN, UNKNOWN, _FILE_URL)
+                    elif not self._may_name(source, container or uri):
                         yield InputFile(uri, UNKNOWN, UNKNOWN, "a remote address in a list; --remote-lists allows them")
                     elif uri in self._own:
                         yield InputFile(uri, UNKNOWN, UNKNOWN, "a file that captionbeam made, and no picture")

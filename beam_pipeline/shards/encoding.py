@@ -6,7 +6,6 @@ and the caller writes the batch before. A broken picture is rejected and disturb
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import heapq
 import os
@@ -23,7 +22,7 @@ from beam_pipeline.inputs.input_file import InputFile
 from beam_pipeline.inputs.sources import Collection, Listing
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.interrupts import raise_if_stopping
-from beam_pipeline.runtime.text import reason, uri_key
+from beam_pipeline.runtime.text import reason, uri_key, utf8, why
 from beam_pipeline.runtime.threads import map_ahead
 from beam_pipeline.shards.contents import Picture, unreadable_stage
 from beam_pipeline.shards.ledger import DECODE, DONE, DUPLICATE, READ, REJECTED, LedgerLine
@@ -172,17 +171,29 @@ def sample_pixels(collection: Collection, limits: DecodeLimits) -> np.ndarray:
     def draw(file: InputFile) -> bytes:
         return hashlib.sha256(uri_key(os.path.basename(file.uri))).digest()
 
-    drawn = heapq.nsmallest(4 * SAMPLE_PICTURES, (file for file in Listing(collection) if not file.problem), key=draw)
+    problems: list[str] = []
+
+    def without_problem() -> Iterator[InputFile]:
+        for file in Listing(collection):
+            if not file.problem:
+                yield file
+            elif not problems:
+                problems.append(f"{utf8(file.uri)}: {file.problem}")
+
+    drawn = heapq.nsmallest(4 * SAMPLE_PICTURES, without_problem(), key=draw)
     pixels: list[np.ndarray] = []
     for file in drawn:
-        with contextlib.suppress(OSError, UnreadableImage):
+        try:
             data = read_input(file, limits.max_bytes)
             pixels.append(decoder_pool(limits, READING_THREADS).decode(data).pixels)
+        except (OSError, UnreadableImage) as error:
+            problems.append(f"{utf8(file.uri)}: {why(error)}")
         if len(pixels) == SAMPLE_PICTURES:
             break
     if not pixels:
+        problem = f" ({problems[0]})" if problems else ""
         raise UserError(
-            f"--images {collection}: holds no picture to fit the encoder to; give other images, or --weights PATH and "
-            "another precision than int8"
+            f"--images {collection}: holds no picture to fit the encoder to{problem}; give other images, or --weights "
+            "PATH and another precision than int8"
         )
     return np.stack(pixels)

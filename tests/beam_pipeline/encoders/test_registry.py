@@ -53,6 +53,8 @@ def test_the_encoder_of_features_is_found_again(weights, no_sample, tmp_path):
     assert again.identity.id == spec.identity.id and again.weights_path == str(elsewhere)
     with pytest.raises(UserError, match=r"random_encoder.npz: is missing; copy it again from"):
         resolve_identity(replace(spec.identity, weights="random"), None, str(tmp_path))
+    with pytest.raises(UserError, match=f"--weights random: {tmp_path} was made with the encoder weights '{weights}'"):
+        resolve_identity(spec.identity, "random", str(tmp_path))
 
 
 @pytest.mark.parametrize(

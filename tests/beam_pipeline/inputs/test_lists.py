@@ -62,6 +62,11 @@ def test_a_line_with_a_nul_is_named(read):
     assert read("list.txt", "a\0.jpg\nb.jpg\n")[1] == ("b.jpg",)
 
 
+def test_blanks_around_a_line_are_no_part_of_a_name_unless_a_file_has_it(read, tmp_path):
+    (tmp_path / "a.jpg ").write_bytes(b"x")
+    assert read("list.txt", 'a.jpg \n b.jpg\t\n  \n"c.jpg "  \n') == [("a.jpg ",), ("b.jpg",), ("c.jpg ",)]
+
+
 def test_lists_in_a_list_are_refused_itself_included(read):
     assert read("list.txt", "list.txt\nother.CSV\na.jpg\n") == [
         "list.txt a list within a list; give it to --images too",

@@ -246,6 +246,21 @@ def test_remote_addresses_in_a_list_are_opened_only_when_asked_for(tmp_path, add
     assert "there is no file system for nowhere:// here" in asked.problem  # it was asked for
 
 
+def test_a_file_address_is_answered_with_the_plain_path(tmp_path):
+    (tmp_path / "list.txt").write_text(f"file://{tmp_path}/a%20b.jpg\nFILE:///a.tar!/b.jpg\n")
+    for remote_lists in (False, True):
+        for file in Listing(resolve_collection(str(tmp_path / "list.txt"), remote_lists)):
+            assert file.problem == "a file:// address; give the plain path, with a space for %20"
+    with pytest.raises(UserError, match=f"^--images file://{tmp_path}: a file:// address; give the plain path"):
+        resolve_collection(f"file://{tmp_path}")
+
+
+def test_an_address_that_cannot_be_listed_is_told_one_thing_to_do():
+    with pytest.raises(UserError) as refused:
+        resolve_collection("nowhere://host/photos")
+    assert str(refused.value).count(";") == 1 and "there is no file system for nowhere:// here" in str(refused.value)
+
+
 def relative(folder, *images, **options) -> tuple[list[str], dict[str, int]]:
     listing = Listing(resolve_collection([str(one) for one in images], **options))
     found = [os.path.relpath(file.uri, folder) for file in listing]

@@ -118,5 +118,10 @@ def test_a_sample_is_of_the_pictures_that_can_be_decoded(good, tmp_path):
 
 def test_without_a_picture_there_is_no_sample(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(UserError, match=f"--images {tmp_path}: "):
-        sample_pixels(resolve_collection(str(tmp_path)), DEFAULT_DECODE_LIMITS)
+    (tmp_path / "list.txt").write_text("nowhere.jpg\n")
+    for images, problem in (
+        (tmp_path, "broken.jpg: not an image"),
+        (tmp_path / "list.txt", "nowhere.jpg: no such file"),
+    ):
+        with pytest.raises(UserError, match=rf"--images {images}: holds no picture .*\({tmp_path}/{problem}"):
+            sample_pixels(resolve_collection(str(images)), DEFAULT_DECODE_LIMITS)
