@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         """Ends the process with exit status 2 and a line that names the problem."""
         # A required option that seems to be missing may be misspelt.
         if "required" in message:
-            message = self._misspelt() or self._what_is_missing() or message
+            message = self._misspelt() or self._what_is_missing() or _in_singular(message)
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -67,6 +67,11 @@ class Parser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 self.error(f"unknown stage {value}{closest(str(value), choices) or ', expected ' + _one_of(choices)}")
             raise argparse.ArgumentError(action, f"{value} is not {_one_of(choices)}{closest(str(value), choices)}")
+
+
+def _in_singular(message: str) -> str:
+    """Message of argparse about missing arguments -> the same, in the singular if it is about one."""
+    return message if "," in message else message.replace("following arguments are", "following argument is")
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -48,7 +48,7 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         ([*TRAIN, "z"], "unexpected argument z"),
         ([*EXTRACT, "--runner", "FlinkRunner", "--bad"], "unknown option --bad"),
         ([*EXTRACT, "-1.jpg"], "unknown option -1.jpg"),
-        (["extract", "--output", "y"], "the following arguments are required: --images"),
+        (["extract", "--output", "y"], "the following argument is required: --images"),
         (["extract", "-", "--output", "y"], "--images -: standard input is not read; write the list to a file"),
         ([*EXTRACT, "--exclude", "!"], "--exclude !: matches nothing"),
         (
@@ -83,7 +83,7 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         (["extract", "--images", "no_such_folder", "--output", "y"], "--images no_such_folder: no such file or folder"),
         (["train", "--features", "no_such_features", "--output", "y"], "no_such_features: no manifest.json here"),
         (["caption", "--images", "x", "--captioner", "none", "--output", "y"], "--captioner none: no config.json here"),
-        (["compare", "a"], "the following arguments are required: B"),
+        (["compare", "a"], "the following argument is required: B"),
         (["compare", "a", "b"], "A a: no summary.json here; give a directory that `captionbeam caption` made"),
     ],
 )

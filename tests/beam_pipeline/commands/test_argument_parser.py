@@ -19,7 +19,7 @@ def error_of(capsys):
 
 
 def test_an_error_is_one_line(error_of):
-    assert error_of() == "prog: the following arguments are required: --images (see prog --help)\n"
+    assert error_of() == "prog: the following argument is required: --images (see prog --help)\n"
 
 
 @pytest.mark.parametrize("option", ["--image", "--imags=x", "--imaegs"])
