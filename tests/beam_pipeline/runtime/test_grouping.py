@@ -97,7 +97,7 @@ def test_blocks_wait_in_files_where_there_is_a_directory_for_them(tmp_path):
 
 def test_a_disk_without_room_for_what_waits_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "mkstemp", Mock(side_effect=OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))))
-    with pytest.raises(JobFailed, match=f"{tmp_path}: cannot be written .*quota.*; make room and run again: finished"):
+    with pytest.raises(JobFailed, match=f"{tmp_path}: cannot be written .*quota.*; make room and run again: what is"):
         packer(f"--spill_directory={tmp_path}").pack([["a"]])
 
 
