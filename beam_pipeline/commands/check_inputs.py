@@ -16,6 +16,7 @@ from beam_pipeline.options.demo import DemoOptions
 from beam_pipeline.options.directories import VerifyOptions
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.options.results import ONE_FILE, CompareOptions, ExportOptions, ReportOptions
+from beam_pipeline.runtime.image_suffixes import IMAGE_SUFFIXES
 from beam_pipeline.words.summary import read_summary
 from training.data.caption_files import read_captions, read_image_list
 from training.data.feature_set import load_feature_set
@@ -100,6 +101,8 @@ def check_output(options: Any) -> None:
         is_page = isinstance(options, ReportOptions) and os.path.basename(path) == REPORT
         if path in OwnFiles() and not is_page:
             raise UserError(f"--output {output}: is one of captionbeam's own files; choose another --output")
+        if path.lower().endswith(tuple(IMAGE_SUFFIXES)) and os.path.isfile(path):
+            raise UserError(f"--output {output}: is a picture; choose another --output")
 
 
 def _is_given(path: str | None) -> TypeGuard[str]:

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,15 @@ def test_no_file_of_captionbeam_is_replaced_by_what_another_command_makes(made, 
     with pytest.raises(UserError, match=f"--output {tmp_path}/link.csv: is not a folder; choose another"):
         check_output(ExportOptions(captions, "txt", f"{tmp_path}/link.csv/sub/texts"))
     check_output(ReportOptions(captions, f"{captions}/report.html"))
+
+
+def test_no_picture_is_replaced_by_a_page_or_a_table(tmp_path):
+    (tmp_path / "photo.JPG").write_bytes(b"a picture")
+    output = str(tmp_path / "photo.JPG")
+    for options in (ReportOptions("c", output), CompareOptions("a", "b", output), ExportOptions("c", "csv", output)):
+        with pytest.raises(UserError, match=rf"--output {output}: is a picture; choose another --output"):
+            check_output(options)
+        check_output(replace(options, output=str(tmp_path / "new.jpg")))
 
 
 def test_what_commands_wrote_among_the_pictures_is_no_input(made):
