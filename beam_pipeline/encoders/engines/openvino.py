@@ -89,7 +89,8 @@ class OpenVino(Engine):
         require("nncf", "int8", "precision int8")
         openvino = self._import()
         nncf = import_without_telemetry("nncf")
-        nncf.set_log_level(logging.ERROR)
+        # Not nncf.set_log_level, which sets the level of handlers too, also of those that others gave to its logger.
+        logging.getLogger("nncf").setLevel(logging.ERROR)
         pixels = sample()
         log.info("quantizing the encoder to int8, on %d pictures", len(pixels))
         with contextlib.redirect_stdout(io.StringIO()):  # progress bars
