@@ -186,6 +186,8 @@ def _as(kind: type[T], content: Any, fault: Callable[[str], NoReturn]) -> T:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         fault(_in_words(kind, content, str(error)))
+    except UnicodeEncodeError as error:  # msgspec's, where a number is expected
+        fault(f"expected a number, found {_shown(error.object)}")
     except RecursionError:
         fault("too many brackets in brackets")
 
@@ -247,7 +249,7 @@ def _faulty_element(kind: Any, content: Any, keys: list[Any], elements: Any) -> 
 def _fits(kind: Any, content: Any) -> bool:
     try:
         msgspec.convert(content, kind)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):
         return False
     return True
 

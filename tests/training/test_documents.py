@@ -62,6 +62,7 @@ def test_a_document_without_a_checksum_is_read_as_an_earlier_captionbeam_wrote_i
             "pictures: expected a whole number of at most 1125899906842624, found 1000",
         ),
         ('{"pictures": true, "pairs": []}', "pictures: expected a whole number, found true"),
+        ('{"pictures": 1, "pairs": [], "share": "\\ud800"}', 'expected a number, found "\\ud800"'),
         (
             '{"pictures": 1, "pairs": [["a", 1], ["b", 1], ["c", -2]]}',
             "pairs[2][1]: expected a whole number of 0 or mo",
