@@ -111,11 +111,13 @@ def require_ledgers(manifest: FeatureSet | None, only: ShardId | None = None) ->
     Raises:
       UserError: a ledger has another checksum, or is a link.
     """
-    for entry in manifest.shards if manifest else ():
-        shard = None if only and entry.name != only.features() else parse_shard(entry.name, "features")
-        if shard is None:
+    if manifest is None:
+        return
+    name = only.features() if only else None
+    for entry in manifest.shards:
+        if name not in (None, entry.name) or (shard := parse_shard(entry.name, "features")) is None:
             continue
-        path = storage.join(manifest.path, shard.ledger()) if manifest else ""
+        path = storage.join(manifest.path, shard.ledger())
         with contextlib.suppress(FileNotFoundError):
             storage.own_size(path)
             if entry.ledger_sha256 and storage.sha256(path) != entry.ledger_sha256:

@@ -104,10 +104,8 @@ class Run(contextlib.AbstractContextManager["Run"]):
         """
         if ledgers := without_lost(self.output, self.standing, contents):
             put_ledger_digests(self.output, dict.fromkeys(ledgers, ""))  # whenever a kill comes, none is contradicted
-            for shard, lines in ledgers.items():
-                commit_shard(self.output, shard, lines)
-            paths = {shard: storage.join(self.output, shard.ledger()) for shard in ledgers}
-            put_ledger_digests(self.output, {shard: storage.sha256(path) for shard, path in paths.items()})
+            digests = {shard: commit_shard(self.output, shard, lines) for shard, lines in ledgers.items()}
+            put_ledger_digests(self.output, digests)
 
     def needs_prune(self, totals: Mapping[str, int]) -> bool:
         """Whether the directory is not what a run over a new directory would make: files are gone, or it had two runs.
