@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from beam_pipeline.exports.sidecars import relative_name
+from beam_pipeline.exports.texts import UnknownText
 from beam_pipeline.inputs.input_file import split_member_uri
 from beam_pipeline.inputs.reader import PictureReader, require_unchanged
 from beam_pipeline.results.caption_index import CaptionedFile
@@ -111,13 +112,13 @@ class Places:
         replaces = before is not None and storage.is_local(path)
         if self.dry_run:
             if replaces:
-                with _naming(path):
+                with naming(path):
                     require_replaceable(path)
             print(f"would {'make' if before is None else 'change'} {utf8(path)}")
             return
         self._tidy(os.path.dirname(path))
         if replaces:
-            with _naming(path), storage.writing(path), replaced_file(path, self.keep_times, before) as local:
+            with naming(path), storage.writing(path), replaced_file(path, self.keep_times, before) as local:
                 Path(local).write_bytes(data)
         else:
             if self.output is not None and storage.is_local(path):
@@ -133,7 +134,7 @@ class Places:
     def remove(self, path: str) -> None:
         """Removes a file that an export made; raises NotReplaceable where it is read-only."""
         if storage.is_local(path):
-            with _naming(path):
+            with naming(path):
                 require_writable(path)
         if self.dry_run:
             print(f"would remove {utf8(path)}")
@@ -152,9 +153,9 @@ class Places:
 
 
 @contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Names a file, which may be another one than the picture, in the reason why it is left alone."""
+def naming(path: str, kind: type[NotReplaceable | UnknownText] = NotReplaceable) -> Iterator[None]:
+    """Names a file, which may be another one than the picture, in an error of this kind: why it is left alone."""
     try:
         yield
-    except NotReplaceable as error:
-        raise NotReplaceable(f"{path}: {error}") from error
+    except kind as error:
+        raise kind(f"{path}: {error}") from error

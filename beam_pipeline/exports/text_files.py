@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-from collections.abc import Iterator
 
 from beam_pipeline.exports.outcomes import TAKEN_BACK, UNCHANGED, WRITTEN
-from beam_pipeline.exports.places import Places
+from beam_pipeline.exports.places import Places, naming
 from beam_pipeline.exports.sidecars import sidecar
 from beam_pipeline.exports.text_journal import MADE, UNDONE, TextChange, TextJournal, text_change
 from beam_pipeline.exports.texts import UnknownText, added_line, new_text, without_line
@@ -46,7 +44,7 @@ class TextFiles:
             return UNCHANGED
         before = places.read(path)
         if before is not None and mode == APPEND:
-            with _naming(path):
+            with naming(path, UnknownText):
                 added = added_line(before, file.caption)
             if added is None:
                 return UNCHANGED
@@ -84,7 +82,7 @@ class TextFiles:
         data, is_ours = before, False
         for change in changes:
             added, replaced = base64.b64decode(change.added), base64.b64decode(change.replaced)
-            with _naming(path):
+            with naming(path, UnknownText):
                 data = without_line(data, change.caption, added, replaced)
             if is_ours := change.change == MADE:
                 break  # what is older was written into another file
@@ -97,11 +95,3 @@ class TextFiles:
         if not self._places.dry_run:
             self._journal.note(TextChange(path, UNDONE))
         return TAKEN_BACK
-
-
-@contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    try:
-        yield
-    except UnknownText as error:
-        raise UnknownText(f"{path}: {error}") from error
