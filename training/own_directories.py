@@ -80,14 +80,14 @@ def require_output(directory: str, kind: str) -> None:
 
 
 def require_folder(directory: str) -> None:
-    """Refuses a local output directory in the place of which something else is; raises UserError."""
+    """Raises UserError if a local output directory is something else, such as a file, or a link to nothing."""
     if os.path.lexists(directory) and not os.path.isdir(directory):
         what = "not a folder" if os.path.exists(directory) else "a link to nothing"
         raise UserError(f"--output {directory}: is {what}; choose another --output")
 
 
 def _foreign(names: Collection[str], kind: str) -> str:
-    """What somebody else put into a directory, in words; "" for nothing, or where that is no matter."""
+    """What somebody else put into a directory, in words; "" for nothing, or where it does not matter."""
     if kind in (SCORES, DEMO):
         return ""
     foreign = [name for name in names if not (name.startswith(".") or belongs(name, kind))]

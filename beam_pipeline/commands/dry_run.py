@@ -294,7 +294,7 @@ def _of_work(work: Work, standing: Standing, shard_size: int) -> list[Entry]:
         lines[shard.run] += sum(1 for _ in read_ledger(path))
     entries += [(f"  run {run}", f"{counted(number, 'input')} in its ledgers") for run, number in sorted(lines.items())]
     if gone := work.counts.get("gone", 0):
-        entries.append(("gone", f"{counted(gone, 'file')} no longer listed; what did not move, --prune lets go of"))
+        entries.append(("gone", f"{counted(gone, 'file')} no longer listed; --prune lets go of what did not move"))
     entries.append(("new", f"{work.new:,}; duplicates among them show only when they are read"))
     for run in standing.unfinished:
         entries.append((f"  run {run.run}", f"is finished first: {missing_shards(run)}"))

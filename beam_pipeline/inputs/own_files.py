@@ -1,6 +1,6 @@
 """captionbeam's own files, which are never inputs, wherever a directory of its lies.
 
-Names alone do not tell: a picture may be called as a file of ours. What lies beside it tells too.
+Names alone do not tell: a picture may have the name of a file of ours. What lies beside it tells too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class OwnFiles:
             return True
         if name in _NAMES and self.lie_in(directory):
             return True
-        # TensorFlow's file that names the newest checkpoint is called as the folder.
+        # TensorFlow's file that names the newest checkpoint has the name of its folder.
         if os.path.basename(directory) == CHECKPOINTS and name.startswith((CHECKPOINTS, "ckpt-")):
             return any(other.endswith(".index") for other in self._names_in(directory))
         if directory.endswith(_OF_PAGE) and _THUMBNAIL.fullmatch(name):
