@@ -19,7 +19,7 @@ from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
 from beam_pipeline.shards.balance import pruned_line
 from beam_pipeline.shards.encode_shard import EncodeShard
-from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options, keep_int8_encoder
+from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options, keep_int8_encoder, keep_tail
 from beam_pipeline.shards.feature_shard import stored_features, summarize_shard
 from beam_pipeline.shards.manifest import (
     damaged_shards,
@@ -67,6 +67,7 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
     earlier = earlier_features(options, output)
     with Run("extract", output, beam_options) as run:
         encoder = keep_int8_encoder(encoder_of_options(options, collection, earlier, output), output)
+        keep_tail(encoder, output)
         run.discard(damaged_shards(run.standing.committed, earlier, has_captions))
         run.forget_lost(stored_features, put_ledger_digests)
         earlier = read_manifest(output)

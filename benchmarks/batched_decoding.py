@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
 from training.data.dataset import pictures_of
-from training.data.feature_set import GRID_SHAPE, EncoderIdentity, load_feature_set
+from training.data.feature_set import GRID_SHAPES, EncoderIdentity, load_feature_set
 from training.decoding.beam_search import LENGTH_POWER, NEVER
 from training.decoding.decoder import CaptionDecoder, Hypothesis
 from training.models.caption_models import ModelConfig, build_model
@@ -58,12 +58,14 @@ def main() -> None:
         features = read_features(captioner, options.features, options.pictures)
     else:
         captioner = random_captioner()
-        features = np.random.default_rng(0).random((options.pictures, *GRID_SHAPE), np.float32).astype(np.float16)
+        features = (
+            np.random.default_rng(0).random((options.pictures, *GRID_SHAPES["mixed9"]), np.float32).astype(np.float16)
+        )
     run(captioner, features)
 
 
 def random_captioner() -> Captioner:
-    model = build_model(ModelConfig("attention", SPECIALS + _WORDS), GRID_SHAPE)
+    model = build_model(ModelConfig("attention", SPECIALS + _WORDS), GRID_SHAPES["mixed9"])
     kernel, bias = model.output_words.get_weights()
     model.output_words.set_weights([_SHARPNESS * kernel, bias])
     encoder = EncoderIdentity("InceptionV3", "tensorflow", "", "random", 299, "", "float32", "grid", "mixed9")

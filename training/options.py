@@ -97,6 +97,9 @@ class TrainOptions:
       patience: epochs without a better CIDEr on the validation pictures before training stops.
       checkpoint_steps: steps between checkpoints.
       self_critical_rate: learning rate at the start of the second stage; see `training.fitting.self_critical`.
+      tail_rate: peak learning rate of the tail.
+      tail_warm_up: share of the first stage before the tail learns.
+      word_loss: weight of the tail's second loss, see `training.fitting.trainer.WordLoss`.
       presence: of the word-presence head.
     """
 
@@ -151,6 +154,14 @@ class TrainOptions:
         default_text=_by_model("self_critical_epochs"),
     )
     self_critical_rate: float = 5e-5
+    tail: str | None = _training_option(
+        "last block of the encoder that learns with the captioner; none: the encoder stays as it is",
+        "LAYER|none",
+        default_text="mixed9 for features of an earlier block, else none",
+    )
+    tail_rate: float = 1e-4
+    tail_warm_up: float = 0.15
+    word_loss: float = 0.1
     presence: PresenceOptions = field(default_factory=PresenceOptions)
 
 

@@ -12,6 +12,7 @@ REJECTED_LIST = "rejected.txt"
 MANIFEST = "manifest.json"
 INT8_ENCODER = "int8_encoder.npz"  # with precision int8 only: the quantized graph
 RANDOM_STATISTICS = "random_encoder.npz"  # with random encoder weights only: what they are made from
+TAIL = "encoder_tail.npz"  # what the encoder computes behind the layer of the features, see `models.tail`
 
 WEIGHTS = "captioner.weights.h5"
 VOCABULARY = "vocabulary.txt"
@@ -58,7 +59,7 @@ PRUNE_MARK = re.compile(r"(?P<state>pruning|pruned)-(?P<run>\d{4,})")
 
 # What a directory of each kind holds beside the files of its shards; hidden files are left out.
 OWN_NAMES: dict[str, frozenset[str]] = {
-    FEATURES: frozenset((REJECTED_LIST, MANIFEST, INT8_ENCODER, RANDOM_STATISTICS)),
+    FEATURES: frozenset((REJECTED_LIST, MANIFEST, INT8_ENCODER, RANDOM_STATISTICS, TAIL)),
     CAPTIONER: frozenset(
         (
             *(WEIGHTS, VOCABULARY, CONFIG, WORD_COUNTS, METRICS, PROGRESS, CHECKPOINTS, LOG),

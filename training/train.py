@@ -34,7 +34,9 @@ from training.models.caption_models import WORD_SPREAD, CaptionModel, ModelConfi
 from training.models.captioner import load_captioner, load_weights, write_config
 from training.models.captioner_files import read_config, read_metrics
 from training.models.confidence import remove_confidence
+from training.models.model_config import Operation
 from training.models.presence import load_presence, remove_presence
+from training.models.tail import parse_tail
 from training.options import TrainOptions, with_defaults
 from training.own_directories import require_output
 from training.own_names import (
@@ -45,10 +47,11 @@ from training.own_names import (
     LOG,
     METRICS,
     RANDOM_STATISTICS,
+    TAIL,
     VOCABULARY,
     WEIGHTS,
 )
-from training.storage import content_hash, copy_own, exists, make_directory, read_document, write_document
+from training.storage import content_hash, copy_own, exists, make_directory, read_document, read_own, write_document
 from training.text.glove import load_glove, project
 from training.text.human_captions import MARKED, MAX_CAPTIONS, MAX_CHARACTERS, OVER_LIMIT, WORDLESS
 from training.text.plurals import counted
@@ -252,6 +255,7 @@ def _log_scan(scanned: Scan, vocabulary: Vocabulary, options: TrainOptions) -> N
 def _make_model(
     options: TrainOptions, features: FeatureSet, split: Split, vocabulary: Vocabulary, scanned: Scan
 ) -> CaptionModel:
+    tail, arrays = _tail(options, features)
     config = ModelConfig(
         model=options.model,
         vocabulary_size=len(vocabulary),
@@ -260,11 +264,17 @@ def _make_model(
         **{name: getattr(options, name) for name in _DROPOUTS},
         # Random weights give channels whose common part is far larger than what tells pictures apart.
         standardize=features.encoder.weights == "random",
+        tail=tail,
+        tail_precision="bfloat16" if features.encoder.precision == "bfloat16" else "float32",
     )
     model = build_model(config, features.encoder.feature_shape, options.seed)
+    if model.tail:
+        model.tail.set_arrays(arrays)
     if model.standardize:
         training = pictures_of(features, split.selects(TRAIN))
-        model.standardize.fit(np.stack([feature for _, feature in islice(training, STANDARDIZED_BY)]))
+        model.standardize.fit(
+            model.look(np.stack([feature for _, feature in islice(training, STANDARDIZED_BY)])).numpy()
+        )
     if options.glove:
         vectors, coverage = load_glove(options.glove, vocabulary, scanned.word_counts, options.seed)
         vectors = project(vectors, options.embedding_size, options.seed)
@@ -272,6 +282,18 @@ def _make_model(
         model.words.embeddings.assign(vectors * (WORD_SPREAD / vectors.std()))
         log.info("%s", coverage)
     return model
+
+
+def _tail(options: TrainOptions, features: FeatureSet) -> tuple[tuple[Operation, ...], dict[str, np.ndarray]]:
+    """Options -> operations of the tail, and their weights in the encoder; none for a model without a tail."""
+    encoder = features.encoder
+    layer = options.tail or (
+        "mixed9" if encoder.feature_kind == "grid" and encoder.layer in ("mixed7", "mixed8") else "none"
+    )
+    if layer == "none":
+        return (), {}
+    path = posixpath.join(options.features, TAIL)
+    return parse_tail(read_own(path), path, layer)
 
 
 def _fit_missing_heads(options: TrainOptions, features: FeatureSet, split: Split) -> None:
@@ -298,10 +320,11 @@ def _has_sound_confidence(captioner: str) -> bool:
 
 def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, scanned: Scan) -> None:
     """Fits the word-presence head to the training pictures, and pools it with what the captioner expects."""
-    head, tail = fit_presence(features, split, scanned.words, options.seed, options.presence)
-    dev = (feature for _, feature in pictures_of(features, split.selects(DEV)))
     remove_presence(options.output)  # the captioner is asked without any head
-    pooled = fit_opinion_pool(load_captioner(options.output), head, dev)
+    captioner = load_captioner(options.output)
+    head, tail = fit_presence(features, split, scanned.words, captioner.model, options.seed, options.presence)
+    dev = (feature for _, feature in pictures_of(features, split.selects(DEV)))
+    pooled = fit_opinion_pool(captioner, head, dev)
     if pooled:
         head, tail = pooled[0], {**tail, **pooled[1]}
     head.save(options.output, tail)

@@ -1,7 +1,7 @@
 """What an encoder is, and what a network and an engine have to offer.
 
 An encoder turns pictures, RGB uint8 [299, 299, 3], into float16 features: a grid [P, C], or its mean [C].
-P = grid positions, C = channels: 64 and 2048 for InceptionV3.
+P = grid positions, C = channels: 64 and 2048 after the last block of InceptionV3.
 """
 
 from __future__ import annotations

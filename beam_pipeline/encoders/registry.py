@@ -20,6 +20,7 @@ from beam_pipeline.encoders.base import (
     FLOAT32,
     IMAGENET,
     INT8,
+    POOLED,
     RANDOM,
     Architecture,
     Encoder,
@@ -32,12 +33,14 @@ from beam_pipeline.encoders.engines.openvino import OpenVino
 from beam_pipeline.encoders.engines.tensorflow import TensorFlow
 from beam_pipeline.encoders.int8 import find_or_quantize, int8_spec, is_int8_encoder
 from beam_pipeline.encoders.random_weights import fit_random_statistics
-from beam_pipeline.encoders.weights import find_weight_file, imagenet_weight_file
+from beam_pipeline.encoders.tail import operations_behind
+from beam_pipeline.encoders.weights import find_weight_file, imagenet_weight_file, load_model
 from beam_pipeline.images.decode import INPUT_SIZE, RESIZE
 from beam_pipeline.runtime import storage
 from training.data.feature_set import EncoderIdentity
 from training.documents import Damaged
 from training.errors import JobFailed, UserError
+from training.models.tail import pack_tail
 from training.own_names import INT8_ENCODER, RANDOM_STATISTICS
 
 ARCHITECTURES: dict[str, Architecture] = {architecture.name: architecture for architecture in (InceptionV3(),)}
@@ -198,6 +201,20 @@ def resolve_precision(precision: str) -> str:
     except OSError:
         fast = None
     return BFLOAT16 if fast else FLOAT32
+
+
+def tail_of(spec: EncoderSpec) -> bytes | None:
+    """Encoder -> content of `encoder_tail.npz`; None if nothing is behind its layer, or its features are pooled.
+
+    Raises:
+      UserError: the weights are another network's.
+    """
+    architecture = _architecture(spec.identity.architecture)
+    last = architecture.layers[-1]
+    if spec.identity.feature_kind == POOLED or spec.identity.layer == last:
+        return None
+    model = load_model(replace(spec, identity=replace(spec.identity, layer=last)), architecture, FLOAT32)
+    return pack_tail(*operations_behind(model, spec.identity.layer, architecture.layers))
 
 
 def load_encoder(spec: EncoderSpec) -> Encoder:

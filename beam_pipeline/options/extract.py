@@ -34,7 +34,7 @@ class ExtractOptions(CollectionOptions):
     )
     layer: str = _encoder_option(
         "block of InceptionV3 that gives the features; captions are better with mixed9 than with mixed10, the last",
-        choices=("mixed9", "mixed10"),
+        choices=("mixed7", "mixed8", "mixed9", "mixed10"),
         default="mixed9",
     )
     precision: str = _encoder_option(

@@ -8,7 +8,7 @@ import numpy as np
 
 from beam_pipeline.encoders.base import EncoderRequest, EncoderSpec
 from beam_pipeline.encoders.int8 import int8_spec
-from beam_pipeline.encoders.registry import missing_statistics, require_unchanged, resolve_encoder
+from beam_pipeline.encoders.registry import missing_statistics, require_unchanged, resolve_encoder, tail_of
 from beam_pipeline.inputs.sources import Collection
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.runtime import storage
@@ -16,7 +16,7 @@ from beam_pipeline.shards.encoding import sample_pixels
 from beam_pipeline.shards.manifest import read_manifest
 from training.data.feature_set import EncoderIdentity, FeatureSet
 from training.errors import UserError
-from training.own_names import INT8_ENCODER
+from training.own_names import INT8_ENCODER, TAIL
 
 
 def earlier_features(options: ExtractOptions, output: str) -> FeatureSet | None:
@@ -78,6 +78,16 @@ def keep_int8_encoder(spec: EncoderSpec, output: str) -> EncoderSpec:
         return spec
     storage.write_atomic(path, storage.read_bytes(spec.weights_path))
     return replace(spec, weights_path=path)
+
+
+def keep_tail(spec: EncoderSpec, output: str) -> None:
+    """Writes what the encoder computes behind the features into the output, where `train` takes it from."""
+    path = storage.join(output, TAIL)
+    if spec.identity.precision == "int8" or storage.exists(path):
+        return
+    tail = tail_of(spec)
+    if tail is not None:
+        storage.write_atomic(path, tail)
 
 
 def _another_encoder(output: str, encoder: EncoderIdentity, requested: str) -> UserError:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from training.data.feature_records import FeatureRecord, serialize
-from training.data.feature_set import FEATURE_SHAPES, EncoderIdentity, FeatureSet, Shard
+from training.data.feature_set import GRID_SHAPES, EncoderIdentity, FeatureSet, Shard
 from training.decoding.decoder import CaptionDecoder
 from training.documents import to_document
 from training.models import captioner as store
@@ -25,6 +25,8 @@ from training.text.vocabulary import Vocabulary
 ANIMALS = ("dog", "cat", "horse")
 PLACES = ("beach", "street")
 ONE_SCENE = 8  # pictures; the first one judges
+
+FEATURE_SHAPES = {"grid": GRID_SHAPES["mixed9"], "pooled": GRID_SHAPES["mixed9"][1:]}
 
 
 def encoder(kind="pooled", weights="aa"):

@@ -96,12 +96,12 @@ def read_pictures(features: FeatureSet, paths: list[str], at_once: int = _SHARDS
     Returns:
       dataset of what `feature_records.parse` gives.
     """
-    kind = features.encoder.feature_kind
+    shape = features.encoder.feature_shape
     shards = tf.data.Dataset.from_tensor_slices(paths)
     serialized = shards.interleave(
         tf.data.TFRecordDataset, cycle_length=at_once, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return serialized.map(lambda record: records.parse(record, kind), num_parallel_calls=2, deterministic=True)
+    return serialized.map(lambda record: records.parse(record, shape), num_parallel_calls=2, deterministic=True)
 
 
 def scan(features: FeatureSet, split: Split) -> Scan:

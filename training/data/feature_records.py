@@ -1,6 +1,6 @@
 """The TFRecord schema of a feature set: the one place that names its fields.
 
-One `tf.train.Example` holds one distinct picture. Letters: P = grid positions (64), C = channels (2048).
+One `tf.train.Example` holds one distinct picture. Letters: P = grid positions, C = channels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from training.data.feature_set import FEATURE_DTYPE, FEATURE_SHAPES
+from training.data.feature_set import FEATURE_DTYPE, GRID_SHAPES
 
 SHA256 = "image/sha256"
 URI = "image/uri"
@@ -38,6 +38,9 @@ _SCHEMA = {
 }
 
 
+_SHAPES = {shape for grid in GRID_SHAPES.values() for shape in (grid, grid[1:])}
+
+
 @dataclass(frozen=True)
 class FeatureRecord:
     """One distinct picture with its feature and captions.
@@ -46,7 +49,7 @@ class FeatureRecord:
       sha256: hex digest of the file's bytes.
       uris: every place where these bytes were found.
       width, height: pixels of the upright picture.
-      feature: float16, grid [64, 2048] or pooled [2048].
+      feature: float16, grid [P, C] or pooled [C].
       captions: what people wrote about it, zero or more.
       views: features of V augmented views of it, float16 [V, ...]; None for none.
     """
@@ -85,19 +88,19 @@ def serialize(record: FeatureRecord) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def parse(serialized: tf.Tensor, feature_kind: str) -> dict[str, tf.Tensor]:
+def parse(serialized: tf.Tensor, shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
     """Bytes of a record as a scalar string tensor -> fields of the picture, for `tf.data.Dataset.map`.
 
     Args:
       serialized: what `serialize` returned.
-      feature_kind: "grid" or "pooled".
+      shape: of a picture's feature, (P, C) or (C,).
 
     Returns:
       SHA256 (scalar string), URI and CAPTIONS (string [n]), WIDTH and HEIGHT (scalar int64), "feature" (float16
-      [64, 2048] or [2048]) and "views" (float16 [V, ...]).
+      [P, C] or [C]) and "views" (float16 [V, ...]).
     """
     fields = tf.io.parse_single_example(serialized, _SCHEMA)
-    shape, dtype = FEATURE_SHAPES[feature_kind], tf.as_dtype(FEATURE_DTYPE)
+    dtype = tf.as_dtype(FEATURE_DTYPE)
     feature = tf.reshape(tf.io.decode_raw(fields[BYTES], dtype), shape)
     views = tf.reshape(tf.io.decode_raw(fields[VIEWS], dtype), [-1, *shape])
     feature, views = (tf.debugging.check_numerics(values, "not finite") for values in (feature, views))
@@ -122,7 +125,7 @@ def deserialize(serialized: bytes) -> FeatureRecord:
         record = _deserialize(serialized)
     except (DecodeError, IndexError, TypeError, OverflowError) as error:
         raise ValueError(f"not a record of features ({error})") from error
-    if record.feature.shape not in FEATURE_SHAPES.values() or record.feature.dtype != FEATURE_DTYPE:
+    if record.feature.shape not in _SHAPES or record.feature.dtype != FEATURE_DTYPE:
         raise ValueError(f"a feature {record.feature.dtype} {list(record.feature.shape)}")
     if not all(np.isfinite(array).all() for array in (record.feature, record.views) if array is not None):
         raise ValueError("a number in a feature is not finite")

@@ -20,9 +20,8 @@ from training.own_names import MANIFEST
 from training.storage import own_size, read_own
 from training.text.plurals import counted
 
-GRID_SHAPE = (64, 2048)  # (P, C): InceptionV3's 8x8 grid after mixed9 or mixed10, row by row
-POOLED_SHAPE = (2048,)  # (C,): mean over the grid
-FEATURE_SHAPES = {"grid": GRID_SHAPE, "pooled": POOLED_SHAPE}
+# Layer of InceptionV3 -> (P, C) of its grid, row by row.
+GRID_SHAPES = {"mixed7": (289, 768), "mixed8": (64, 1280), "mixed9": (64, 2048), "mixed10": (64, 2048)}
 FEATURE_DTYPE = "float16"
 
 SCHEMA_VERSION = 1
@@ -45,7 +44,7 @@ class EncoderIdentity:
       resize: filter and reduction that bring a picture to that size.
       precision: "float32", "bfloat16" or "int8".
       feature_kind: "grid" or "pooled".
-      layer: name in Keras of the layer whose output the features are, "mixed9" or "mixed10".
+      layer: name in Keras of the layer whose output the features are, a key of `GRID_SHAPES`.
     """
 
     architecture: _WORD
@@ -66,8 +65,16 @@ class EncoderIdentity:
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
-        """Shape of a picture's feature: (P, C) of the grid kind, (C,) of the pooled kind."""
-        return FEATURE_SHAPES[self.feature_kind]
+        """Shape of a picture's feature: (P, C) of the grid kind; (C,) of the pooled kind, the mean over the grid.
+
+        Raises:
+          UserError: nobody knows the layer.
+        """
+        if self.layer not in GRID_SHAPES:
+            known = ", ".join(GRID_SHAPES)
+            raise UserError(f"features of layer {self.layer!r}: this captionbeam knows {known}; install a newer one")
+        grid = GRID_SHAPES[self.layer]
+        return grid if self.feature_kind == "grid" else grid[1:]
 
     def __str__(self) -> str:
         return (

@@ -128,8 +128,9 @@ class CaptionDecoder:
         @tf.function(input_signature=[tf.TensorSpec([batch_size, *self.feature_shape], tf.float16)], autograph=False)
         def search(features: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
             # presence and grounding [B, U] each
-            opinion: tuple[tf.Tensor, ...] = head(features) if head else ()
-            memory = model.encode(tf.cast(features, tf.float32), NoDropout())
+            seen = model.look(features)
+            opinion: tuple[tf.Tensor, ...] = head(seen) if head else ()
+            memory = model.encode(seen, NoDropout())
             memory = guide.guide(memory, *opinion) if guide else memory
             state = (guide or model).start(memory, 1), tf.zeros([batch_size, 1, counted_words])
             result = beam_search.search(memory, state)

@@ -29,7 +29,7 @@ class Checkpoints:
         self._output = output
         self._state = tf.Variable("", dtype=tf.string)
         arrays = [*(variable.value for variable in trainer.variables), *trainer.averages]
-        arrays += [variable.value for variable in trainer.optimizer.variables]
+        arrays += [variable.value for optimizer, _ in trainer.groups for variable in optimizer.variables]
         named = {f"array{number}": array for number, array in enumerate(arrays)}
         self._checkpoint = tf.train.Checkpoint(note=self._state, **named)
         self._folder = posixpath.join(output, CHECKPOINTS)

@@ -28,6 +28,7 @@ from training.data.splits import TRAIN, Split
 from training.decoding.decoder import CaptionDecoder
 from training.fitting.presence_calibration import PresenceCalibration, calibrate, mean_shift, presence_tail
 from training.fitting.progress_bar import progress_bar
+from training.models.caption_models import CaptionModel
 from training.models.captioner import Captioner
 from training.models.layers import StatelessDropout
 from training.models.opinion_pool import pooled_scores
@@ -79,7 +80,12 @@ class PooledPictures:
 
 
 def fit_presence(
-    features: FeatureSet, split: Split, counts: WordCounts, seed: int, options: PresenceOptions | None = None
+    features: FeatureSet,
+    split: Split,
+    counts: WordCounts,
+    model: CaptionModel,
+    seed: int,
+    options: PresenceOptions | None = None,
 ) -> tuple[PresenceHead, dict[str, float]]:
     """Fits and calibrates a head; the same seed gives the same head.
 
@@ -87,6 +93,7 @@ def fit_presence(
       features: feature set with captions.
       split: which of its pictures train.
       counts: words of the training captions.
+      model: whose grid the head looks at.
       seed: of initial weights, order, views and dropout.
       options: None for the defaults.
 
@@ -104,12 +111,18 @@ def fit_presence(
     total = counts.captions + 2 * options.prior_captions
     rate = {word: (counts.in_captions[word] + options.prior_captions) / total for word in ranked}
     with tempfile.TemporaryFile(prefix="captionbeam-") as file:
-        pictures = pool_pictures(features, split, words, options.folds, file, counts.pictures)
+        pictures = pool_pictures(features, split, words, model, options.folds, file, counts.pictures)
         return fit_head(pictures, words, rate, seed, options)
 
 
 def pool_pictures(
-    features: FeatureSet, split: Split, words: Sequence[str], folds: int, file: BinaryIO, size: int
+    features: FeatureSet,
+    split: Split,
+    words: Sequence[str],
+    model: CaptionModel,
+    folds: int,
+    file: BinaryIO,
+    size: int,
 ) -> PooledPictures:
     """Reads the training pictures once, with their augmented views.
 
@@ -117,13 +130,18 @@ def pool_pictures(
       features: feature set with captions.
       split: which of its pictures train.
       words: V that are learnt.
+      model: whose grid the head looks at.
       folds: parts that the pictures are divided into.
       file: takes the inputs; binary, open for reading and writing.
       size: N.
     """
     place = {word: number for number, word in enumerate(words)}
     shape = features.encoder.feature_shape
-    pool = tf.function(head_inputs, input_signature=[tf.TensorSpec([None, *shape], tf.float16)], autograph=False)
+    pool = tf.function(
+        lambda given: head_inputs(model.look(given)),
+        input_signature=[tf.TensorSpec([None, *shape], tf.float16)],
+        autograph=False,
+    )
     fold, first, begins = np.zeros(size, np.int64), np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64)
     used: list[np.ndarray] = []
     shares: list[np.ndarray] = []
@@ -151,7 +169,7 @@ def pool_pictures(
     if waiting:
         write()
     file.flush()
-    inputs = np.memmap(file, np.float16, "r", shape=(int(first[-1]), *inputs_of(shape)))
+    inputs = np.memmap(file, np.float16, "r", shape=(int(first[-1]), *inputs_of(model.seen_shape)))
     return PooledPictures(inputs, first, fold, np.concatenate(used), np.concatenate(shares), begins)
 
 

@@ -101,7 +101,10 @@ class SelfCritical:
             input_signature=[trainer.feature_spec, captions, tf.TensorSpec([None, None], tf.float32)], autograph=False
         )
         def learn(features: tf.Tensor, sampled: tf.Tensor, advantage: tf.Tensor) -> tf.Tensor:
-            return trainer.update(lambda dropout: policy_loss(trainer.model, features, sampled, advantage, dropout))
+            # The tail stays as it is: rewards are too noisy for it.
+            return trainer.update(
+                lambda dropout: policy_loss(trainer.model, features, sampled, advantage, dropout), trainer.groups[:1]
+            )
 
         self._sample, self._learn = sample, learn
 
@@ -126,7 +129,7 @@ def sample_captions(model: CaptionModel, features: tf.Tensor, captions: int, ste
     Returns:
       ids int32 [B, R, T], filled up with PAD after the end mark.
     """
-    memory = model.encode(tf.cast(features, tf.float32), NoDropout())
+    memory = model.encode(model.look(features), NoDropout())
     state = model.start(memory, captions)
     ids = tf.fill([tf.shape(features)[0], captions], START)
     ended = tf.zeros_like(ids, tf.bool)
@@ -179,7 +182,7 @@ def policy_loss(
       dropout: StatelessDropout in training.
     """
     real = sampled != PAD
-    logits = next_word_logits(model, features, sampled, dropout)
+    logits = next_word_logits(model, model.look(features), sampled, dropout)
     logits += forbidden(model.config.vocabulary_size, too_short=False)
     chosen = tf.gather(tf.nn.log_softmax(logits), tf.boolean_mask(sampled, real), batch_dims=1)
     weights = tf.boolean_mask(tf.broadcast_to(advantage[..., None], tf.shape(sampled)), real)

@@ -1,8 +1,9 @@
 """The captioner models: one interface for training and decoding, two ways to use a picture.
 
-`encode` turns the features of B pictures into a memory, a tuple of [B, ...] tensors. Training gives whole captions to
-`teacher_forcing`; decoding goes word by word with `start` and `step`. Both return pre-logits [..., H], which `logits`
-turns into scores of the vocabulary. A picture's R captions, or R hypotheses, share its memory.
+`look` gives what a model looks at in B pictures, and `encode` turns that into a memory, a tuple of [B, ...] tensors.
+Training gives whole captions to `teacher_forcing`; decoding goes word by word with `start` and `step`. Both return
+pre-logits [..., H], which `logits` turns into scores of the vocabulary. A picture's R captions, or R hypotheses, share
+its memory.
 
 Letters: B pictures, R captions of a picture, T words, P = 64 grid positions, C = 2048 channels, E embedding, H hidden
 units, V vocabulary.
@@ -20,6 +21,7 @@ from training.errors import UserError
 from training.keras_settings import usual_keras
 from training.models.layers import Dropout, Lstm, NoDropout, Standardize
 from training.models.model_config import ModelConfig
+from training.models.tail import Tail
 
 Tensors = tuple[tf.Tensor, ...]
 WORD_SPREAD = 0.1  # standard deviation of the numbers of a word embedding before training
@@ -46,15 +48,24 @@ class CaptionModel(keras.Model):
 
     lstm: Lstm
     output_words: keras.layers.Dense
+    seen_shape: tuple[int, ...]
 
     def __init__(self, config: ModelConfig, seeds: SeedGenerator):
         super().__init__(name=config.model)
         self.config = config
+        self.tail = Tail(config.tail, config.tail_precision) if config.tail else None
         self.standardize = Standardize(name="standardize") if config.standardize else None
         self.words = _embedding(config, seeds)
 
-    def encode(self, features: tf.Tensor, dropout: Dropout) -> Tensors:
-        """Features float32 [B, P, C], or [B, C] of the merge model -> memory: a tuple of [B, ...] tensors."""
+    def look(self, features: tf.Tensor) -> tf.Tensor:
+        """Features float [B, P, C], or [B, C] of the merge model -> what the model looks at, float32: the grid that its
+        tail makes of them, or the features as they are.
+        """
+        features = tf.cast(features, tf.float32)
+        return features if self.tail is None else self.tail(features)
+
+    def encode(self, seen: tf.Tensor, dropout: Dropout) -> Tensors:
+        """What the model looks at, float32 [B, P, C] or [B, C] -> memory: a tuple of [B, ...] tensors."""
         raise NotImplementedError
 
     def start(self, memory: Tensors, captions: int) -> Tensors:
@@ -111,10 +122,10 @@ class MergeModel(CaptionModel):
         self.join_words = _dense(config.hidden_size, "join_words", seeds, use_bias=False)
         self.output_words = _dense(config.vocabulary_size, "output_words", seeds)
 
-    def encode(self, features: tf.Tensor, dropout: Dropout) -> Tensors:
-        """Features float32 [B, P, C] or [B, C] -> memory: image vectors float32 [B, H]."""
-        features = self.standardize(features) if self.standardize else features
-        pooled = tf.reduce_mean(features, axis=1) if features.shape.rank == 3 else features  # (B, C)
+    def encode(self, seen: tf.Tensor, dropout: Dropout) -> Tensors:
+        """What it looks at, float32 [B, P, C] or [B, C] -> memory: image vectors float32 [B, H]."""
+        seen = self.standardize(seen) if self.standardize else seen
+        pooled = tf.reduce_mean(seen, axis=1) if seen.shape.rank == 3 else seen  # (B, C)
         image = dropout.drop(self.image(self.image_norm(pooled)), self.config.feature_dropout)
         return (self.join_image(image),)
 
@@ -155,12 +166,12 @@ class AttentionModel(CaptionModel):
         self.join_hidden = _dense(hidden, "join_hidden", seeds, use_bias=False)
         self.output_words = _dense(config.vocabulary_size, "output_words", seeds)
 
-    def encode(self, features: tf.Tensor, dropout: Dropout) -> Tensors:
-        """Features float32 [B, P, C] -> memory, with D = H / heads: keys float32 [B, heads, D, P], values
+    def encode(self, seen: tf.Tensor, dropout: Dropout) -> Tensors:
+        """What it looks at, float32 [B, P, C] -> memory, with D = H / heads: keys float32 [B, heads, D, P], values
         [B, heads, P, D], the scene's part of the gates [B, 4H], and the state before the first word [B, 2H].
         """
-        features = self.standardize(features) if self.standardize else features
-        grid = self.grid_norm(self.grid(features))  # (B, P, H)
+        seen = self.standardize(seen) if self.standardize else seen
+        grid = self.grid_norm(self.grid(seen))  # (B, P, H)
         # Whole channels at once (Tompson et al. 2015): values dropped at single positions would be found elsewhere by
         # attention, and would not change the mean of the grid.
         grid = dropout.drop(grid, self.config.feature_dropout, shared_axis=1)
@@ -229,7 +240,9 @@ def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int =
         )
     with usual_keras():
         model = MODELS[config.model](config, SeedGenerator(seed))
-        memory = model.encode(tf.zeros([1, *feature_shape]), NoDropout())
+        seen = model.look(tf.zeros([1, *feature_shape]))
+        model.seen_shape = tuple(seen.shape[1:])
+        memory = model.encode(seen, NoDropout())
         pre_logits, _ = model.step(memory, model.start(memory, 1), tf.zeros([1, 1], tf.int32))
         model.logits(pre_logits)
         model.built = True

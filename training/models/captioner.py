@@ -156,11 +156,11 @@ def _load_member(path: str) -> Captioner:
     _require_room(config, path)
     model = build_model(config, encoder.feature_shape)
     load_weights(model, path)
-    presence = _load_presence(path, encoder.feature_shape)
+    presence = _load_presence(path, model.seen_shape)
     model_id = _model_id(model, vocabulary, encoder, presence)
     confidence = None
     if presence is not None:
-        confidence = load_confidence(path, presence.words, presence.mean_inputs.shape[1], model_id)
+        confidence = load_confidence(path, presence.words, encoder.feature_shape[-1], model_id)
     max_words, min_words = settings.max_words, settings.min_words
     return Captioner(path, model, vocabulary, encoder, max_words, model_id, presence, min_words, confidence)
 
@@ -176,9 +176,9 @@ def _require_room(config: ModelConfig, directory: str) -> None:
         raise UserError(f"{weights}: too small for the sizes in {CONFIG}; restore both as training wrote them")
 
 
-def _load_presence(path: str, feature_shape: tuple[int, ...]) -> PresenceHead | None:
+def _load_presence(path: str, seen_shape: tuple[int, ...]) -> PresenceHead | None:
     presence = load_presence(path)
-    if presence is not None and presence.mean_inputs.shape != inputs_of(feature_shape):
+    if presence is not None and presence.mean_inputs.shape != inputs_of(seen_shape):
         raise UserError(
             f"{posixpath.join(path, PRESENCE)}: for features of another kind than {CONFIG} names; train again, "
             f"or remove {PRESENCE_WORDS} to do without"

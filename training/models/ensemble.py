@@ -31,9 +31,13 @@ class Ensemble:
         """The variables of all models, in their order."""
         return [variable for model in self.models for variable in model.variables]
 
-    def encode(self, features: tf.Tensor, dropout: Dropout) -> Memories:
-        """Features float32 [B, ...] -> each model's memory."""
-        return tuple(model.encode(features, dropout) for model in self.models)
+    def look(self, features: tf.Tensor) -> Tensors:
+        """Features float [B, ...] -> what each model looks at."""
+        return tuple(model.look(features) for model in self.models)
+
+    def encode(self, seen: Tensors, dropout: Dropout) -> Memories:
+        """What each model looks at -> each model's memory."""
+        return tuple(model.encode(one, dropout) for model, one in zip(self.models, seen, strict=True))
 
     def start(self, memory: Memories, captions: int) -> States:
         """Memories -> each model's state before the first word, for `captions` hypotheses of each picture."""

@@ -57,6 +57,7 @@ class PresenceHead:
       hidden_kernel [C, M*H], hidden_bias [M*H], output_kernel [M, 2*H, V], output_bias [M, 1, V]: float32.
       mean_inputs: float32 [Q, C], of the mean training picture: the reference point of grounding.
       pool_shift: float32 [V], of `opinion_pool`; None if head and decoder are not pooled.
+      parts: the heads of several captioners that are joined here; none for a head of one.
     """
 
     words: tuple[str, ...]
@@ -67,6 +68,7 @@ class PresenceHead:
     output_bias: np.ndarray
     mean_inputs: np.ndarray
     pool_shift: np.ndarray | None = None
+    parts: tuple[PresenceHead, ...] = ()
 
     def presence(self, inputs: np.ndarray) -> np.ndarray:
         """Inputs float32 [B, Q, C] -> presence float32 [B, V], in NumPy; `PresenceGraph` computes the same."""
@@ -87,6 +89,7 @@ class PresenceHead:
             output_kernel=np.concatenate(each["output_kernel"]),
             output_bias=np.concatenate(each["output_bias"]),
             pool_shift=np.mean(shifts, axis=0) if len(shifts) == len(heads) else None,
+            parts=tuple(heads),
         )
 
     def fingerprint(self) -> bytes:
@@ -150,13 +153,14 @@ def load_presence(directory: str) -> PresenceHead | None:
         fits = [array.shape for array in arrays.values()] == shapes and (shift is None or shift.shape == (len(words),))
         if 2 * hidden != members * pooled or not fits:
             raise ValueError(f"does not fit the {counted(len(words), 'word')} of {PRESENCE_WORDS}")
-    return PresenceHead(words=words, rare=rare, pool_shift=shift, **arrays)
+    hidden_kernel, hidden_bias, output_kernel, output_bias, mean_inputs = (arrays[name] for name in _ARRAYS)
+    return PresenceHead(words, rare, hidden_kernel, hidden_bias, output_kernel, output_bias, mean_inputs, shift)
 
 
 def inputs_of(feature_shape: tuple[int, ...]) -> tuple[int, int]:
     """Shape of a picture's feature, (P, C) or (C,) -> shape of the head's inputs, (Q, C)."""
     *grid, channels = feature_shape
-    return (grid[0] // _CELL**2 if grid else 1), channels
+    return ((math.isqrt(grid[0]) // _CELL) ** 2 if grid else 1), channels
 
 
 def head_inputs(features: tf.Tensor) -> tf.Tensor:
@@ -204,15 +208,30 @@ class PresenceGraph:
     """
 
     def __init__(self, head: PresenceHead):
-        constants = (head.hidden_kernel, head.hidden_bias, head.output_kernel, head.output_bias)
-        self._hidden_kernel, self._hidden_bias, self._output_kernel, self._output_bias = map(tf.Variable, constants)
-        self.log_of_mean = tf.Variable(np.log(np.maximum(head.presence(head.mean_inputs[None]), TINY)))  # (1, V)
+        parts = head.parts or (head,)
+        self._parts = [
+            tuple(map(tf.Variable, (one.hidden_kernel, one.hidden_bias, one.output_kernel, one.output_bias)))
+            for one in parts
+        ]
+        of_mean = [one.presence(one.mean_inputs[None]) for one in parts]
+        members = [len(one.output_kernel) for one in parts]
+        mean = np.average(of_mean, axis=0, weights=members).astype(np.float32)
+        self.log_of_mean = tf.Variable(np.log(np.maximum(mean, TINY)))  # (1, V)
 
-    def __call__(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Features float [B, P, C] or [B, C] -> presence and grounding, float32 [B, V] each."""
-        members = self._output_kernel.shape[0]
-        each = first_layer(head_inputs(features), self._hidden_kernel, self._hidden_bias)  # (B, M*H) each
-        pooled = tf.concat([tf.split(values, members, axis=1) for values in each], axis=2)  # (M, B, 2*H)
-        logits = tf.matmul(pooled, self._output_kernel) + self._output_bias  # (M, B, V)
+    def __call__(self, seen: tf.Tensor | tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+        """What a model looks at, float [B, P, C] or [B, C], or each of several -> presence and grounding, float32
+        [B, V] each.
+        """
+        each = seen if isinstance(seen, tuple) else (seen,) * len(self._parts)
+        logits = tf.concat([_logits(one, *part) for one, part in zip(each, self._parts, strict=True)], axis=0)
         presence = tf.reduce_mean(tf.sigmoid(logits), axis=0)
         return presence, tf.math.log(tf.maximum(presence, TINY)) - self.log_of_mean
+
+
+def _logits(
+    seen: tf.Tensor, hidden_kernel: tf.Tensor, hidden_bias: tf.Tensor, output_kernel: tf.Tensor, output_bias: tf.Tensor
+) -> tf.Tensor:
+    """What a model looks at, float [B, P, C] or [B, C], by the members of its head -> float32 [M, B, V]."""
+    each = first_layer(head_inputs(seen), hidden_kernel, hidden_bias)  # (B, M*H) each
+    pooled = tf.concat([tf.split(values, output_kernel.shape[0], axis=1) for values in each], axis=2)  # (M, B, 2*H)
+    return tf.matmul(pooled, output_kernel) + output_bias

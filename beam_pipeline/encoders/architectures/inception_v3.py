@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from beam_pipeline.encoders.base import Architecture
 from beam_pipeline.images.decode import INPUT_SIZE
+from training.data.feature_set import GRID_SHAPES
 
 if TYPE_CHECKING:
     import keras
@@ -13,12 +14,10 @@ if TYPE_CHECKING:
 
 
 class InceptionV3(Architecture):
-    """Keras' InceptionV3; both layers give [n, 8, 8, 2048]."""
+    """Keras' InceptionV3 up to one of its last blocks."""
 
     name = "InceptionV3"
-    # The last block, mixed10, is the most particular to ImageNet's classes; the one before it tells more of what people
-    # write (docs/explanation/caption-quality.md) and is cheaper.
-    layers = ("mixed9", "mixed10")
+    layers = tuple(GRID_SHAPES)
     imagenet_weights = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
     imagenet_url = f"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/{imagenet_weights}"
     imagenet_md5 = "bcbd6486424b2319ff4ef7d526e38f63"

@@ -6,9 +6,12 @@ import pytest
 from training.data.dataset import pictures_of, scan
 from training.data.splits import DEV, TRAIN, make_split
 from training.fitting.presence import PooledPictures, fit_presence, pool_pictures
+from training.models.caption_models import build_model
+from training.models.model_config import ModelConfig
 from training.models.presence import head_inputs
 from training.options import PresenceOptions
 
+MODEL = build_model(ModelConfig("merge", 10, embedding_size=4, hidden_size=8), (2048,))
 SMALL = PresenceOptions(members=2, hidden_size=32, epochs=30, batch_size=8, folds=4, learning_rate=1e-2, min_count=2)
 
 
@@ -32,7 +35,7 @@ def split_of():
 @pytest.fixture(scope="module")
 def fitted(pooled_features, split_of):
     split = split_of(pooled_features)
-    return fit_presence(pooled_features, split, scan(pooled_features, split).words, 0, SMALL)
+    return fit_presence(pooled_features, split, scan(pooled_features, split).words, MODEL, 0, SMALL)
 
 
 def test_it_learns_which_words_people_use(pooled_features, split_of, fitted):
@@ -53,15 +56,15 @@ def test_it_learns_which_words_people_use(pooled_features, split_of, fitted):
 def test_the_same_seed_gives_the_same_head(pooled_features, split_of, fitted):
     split = split_of(pooled_features)
     counts = scan(pooled_features, split).words
-    assert fit_presence(pooled_features, split, counts, 0, SMALL)[0].fingerprint() == fitted[0].fingerprint()
-    assert fit_presence(pooled_features, split, counts, 1, SMALL)[0].fingerprint() != fitted[0].fingerprint()
+    assert fit_presence(pooled_features, split, counts, MODEL, 0, SMALL)[0].fingerprint() == fitted[0].fingerprint()
+    assert fit_presence(pooled_features, split, counts, MODEL, 1, SMALL)[0].fingerprint() != fitted[0].fingerprint()
 
 
 def test_words_too_rare_to_learn_keep_their_rate(pooled_features, split_of):
     split = split_of(pooled_features)
     counts = scan(pooled_features, split).words
     options = PresenceOptions(members=1, hidden_size=4, epochs=1, min_count=84)
-    head, tail = fit_presence(pooled_features, split, counts, 0, options)
+    head, tail = fit_presence(pooled_features, split, counts, MODEL, 0, options)
     assert set(head.words) == {"a", "runs", "on", "the"}  # of every caption of 42 pictures
     assert head.rare["dog"] == pytest.approx(28.5 / 85) and tail["dog"] == head.rare["dog"]
 
@@ -77,7 +80,7 @@ def test_a_head_learns_from_views_and_is_judged_by_pictures(tmp_path, record, wr
     chosen = type(split)(None, frozenset(), 0.0)
     assert chosen.of(seen.sha256, seen.uris) == TRAIN
     with open(tmp_path / "pooled", "w+b") as file:
-        found = pool_pictures(features, chosen, ("dog", "cat"), 10, file, 2)
+        found = pool_pictures(features, chosen, ("dog", "cat"), MODEL, 10, file, 2)
         assert found.first.tolist() == [0, 1, 4]
         assert found.inputs.shape == (4, 1, 2048)
         np.testing.assert_allclose(found.inputs[:, 0, 0], np.log([2, 3, 1, 1]), rtol=1e-3)

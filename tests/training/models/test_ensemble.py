@@ -12,7 +12,7 @@ def test_an_ensemble_gives_each_word_the_mean_of_its_members_probabilities(tiny_
     ids = tf.constant([[5, 6], [7, 4]])
 
     def probabilities(model):
-        memory = model.encode(features, NoDropout())
+        memory = model.encode(model.look(features), NoDropout())
         _, state = model.step(memory, model.start(memory, 2), tf.fill([2, 2], 1))
         pre_logits, _ = model.step(memory, state, ids)
         return tf.nn.softmax(model.logits(pre_logits)).numpy()
