@@ -12,6 +12,9 @@ from training.option_fields import Alias, above_zero, folder, natural, option, p
 BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
 GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/explanation/caption-quality.md)
 
+TAIL_LAYERS, NO_TAIL = ("mixed8", "mixed9", "mixed10"), "none"
+TAIL_LAYER = "mixed9"  # which block captioners look at where the features are of an earlier one
+
 AVERAGING = 0.998  # of the weights that are kept: about the last 500 steps (Polyak and Juditsky 1992)
 
 # What each model learns best with, where TrainOptions says None. The merge model's LSTM never sees the picture and its
@@ -103,7 +106,7 @@ class TrainOptions:
       presence: of the word-presence head.
     """
 
-    # The order of the keys in `config.json`.
+    # The order of the keys in `config.json`; a key that an earlier captionbeam did not write counts as its default.
     features: str = option("feature set that extract made with --captions", "FEATURES")
     output: str = option("directory to write the captioner to", "CAPTIONER", folder)
     model: str = option(
@@ -155,9 +158,10 @@ class TrainOptions:
     )
     self_critical_rate: float = 5e-5
     tail: str | None = _training_option(
-        "last block of the encoder that learns with the captioner; none: the encoder stays as it is",
-        "LAYER|none",
-        default_text="mixed9 for features of an earlier block, else none",
+        "last block of the encoder to train with the captioner, after the block that gave the features; none: train no "
+        "block",
+        choices=(*TAIL_LAYERS, NO_TAIL),
+        default_text=f"{TAIL_LAYER}; none for merge and for features of {TAIL_LAYER} or mixed10",
     )
     tail_rate: float = 1e-4
     tail_warm_up: float = 0.15

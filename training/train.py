@@ -25,6 +25,7 @@ from training.data.strangers import mention_strangers
 from training.errors import UserError
 from training.files import is_local, locked, refuse_links, remove_temporary_files, writing
 from training.fitting.confidence import fit_confidence
+from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at
 from training.fitting.loop import EpochLoop, StagePlan, TrainingData
 from training.fitting.presence import fit_opinion_pool, fit_presence
 from training.fitting.self_critical import CiderReward, SelfCritical
@@ -34,9 +35,7 @@ from training.models.caption_models import WORD_SPREAD, CaptionModel, ModelConfi
 from training.models.captioner import load_captioner, load_weights, write_config
 from training.models.captioner_files import read_config, read_metrics
 from training.models.confidence import remove_confidence
-from training.models.model_config import Operation
 from training.models.presence import load_presence, remove_presence
-from training.models.tail import parse_tail
 from training.options import TrainOptions, with_defaults
 from training.own_directories import require_output
 from training.own_names import (
@@ -47,11 +46,10 @@ from training.own_names import (
     LOG,
     METRICS,
     RANDOM_STATISTICS,
-    TAIL,
     VOCABULARY,
     WEIGHTS,
 )
-from training.storage import content_hash, copy_own, exists, make_directory, read_document, read_own, write_document
+from training.storage import content_hash, copy_own, exists, make_directory, read_document, write_document
 from training.text.glove import load_glove, project
 from training.text.human_captions import MARKED, MAX_CAPTIONS, MAX_CHARACTERS, OVER_LIMIT, WORDLESS
 from training.text.plurals import counted
@@ -73,6 +71,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     """
     require_output(options.output, CAPTIONER)
     features = load_feature_set(options.features)  # a wrong call is better found before anything is written
+    looked_at(options, features.encoder)
     mention_strangers(features)
     with writing(f"--output {options.output}", "training goes on from its last checkpoint"):
         make_directory(options.output)
@@ -93,6 +92,7 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
         _fit_missing_heads(options, features, split)
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
         return finished
+    tail = load_tail(options, features)
     keras.utils.set_random_seed(options.seed)
     tf.config.experimental.enable_op_determinism()
 
@@ -101,7 +101,7 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     vocabulary = build_vocabulary(scanned.word_counts, options.min_count)
     require_same_words(options.output, vocabulary)
     _log_scan(scanned, vocabulary, options)
-    model = _make_model(options, features, split, vocabulary, scanned)
+    model = _make_model(options, features, tail, split, vocabulary, scanned)
     write_config(options.output, model.config, features.encoder, options.max_words, scanned.least_words(), settings)
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
     scanned.words.save(options.output)
@@ -182,9 +182,13 @@ def _finished_metrics(output: str, settings: dict[str, Any]) -> dict[str, Any] |
 
 
 def _first_difference(earlier: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """Settings of two calls -> the first one that differs, as the earlier call had it; None if they are the same."""
+    """Settings of two calls -> the first one that differs, as the earlier call had it; None if they are the same.
+
+    An option that the earlier captionbeam did not have counts as left out.
+    """
+    defaults = asdict(with_defaults(TrainOptions("", "", now["model"])))
     for name, value in now.items():
-        option, before = f"--{name.replace('_', '-')}", earlier.get(name)
+        option, before = f"--{name.replace('_', '-')}", earlier.get(name, defaults.get(name))
         if name == "feature_shards":
             if before != value:
                 return "other feature shards"
@@ -253,9 +257,13 @@ def _log_scan(scanned: Scan, vocabulary: Vocabulary, options: TrainOptions) -> N
 
 
 def _make_model(
-    options: TrainOptions, features: FeatureSet, split: Split, vocabulary: Vocabulary, scanned: Scan
+    options: TrainOptions,
+    features: FeatureSet,
+    tail: EncoderTail,
+    split: Split,
+    vocabulary: Vocabulary,
+    scanned: Scan,
 ) -> CaptionModel:
-    tail, arrays = _tail(options, features)
     config = ModelConfig(
         model=options.model,
         vocabulary_size=len(vocabulary),
@@ -264,12 +272,13 @@ def _make_model(
         **{name: getattr(options, name) for name in _DROPOUTS},
         # Random weights give channels whose common part is far larger than what tells pictures apart.
         standardize=features.encoder.weights == "random",
-        tail=tail,
+        tail=tail.operations,
         tail_precision="bfloat16" if features.encoder.precision == "bfloat16" else "float32",
     )
     model = build_model(config, features.encoder.feature_shape, options.seed)
     if model.tail:
-        model.tail.set_arrays(arrays)
+        model.tail.set_arrays(tail.arrays)
+        model.tail.trainable = tail.learns
     if model.standardize:
         training = pictures_of(features, split.selects(TRAIN))
         model.standardize.fit(
@@ -282,18 +291,6 @@ def _make_model(
         model.words.embeddings.assign(vectors * (WORD_SPREAD / vectors.std()))
         log.info("%s", coverage)
     return model
-
-
-def _tail(options: TrainOptions, features: FeatureSet) -> tuple[tuple[Operation, ...], dict[str, np.ndarray]]:
-    """Options -> operations of the tail, and their weights in the encoder; none for a model without a tail."""
-    encoder = features.encoder
-    layer = options.tail or (
-        "mixed9" if encoder.feature_kind == "grid" and encoder.layer in ("mixed7", "mixed8") else "none"
-    )
-    if layer == "none":
-        return (), {}
-    path = posixpath.join(options.features, TAIL)
-    return parse_tail(read_own(path), path, layer)
 
 
 def _fit_missing_heads(options: TrainOptions, features: FeatureSet, split: Split) -> None:

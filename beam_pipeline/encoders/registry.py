@@ -40,7 +40,7 @@ from beam_pipeline.runtime import storage
 from training.data.feature_set import EncoderIdentity
 from training.documents import Damaged
 from training.errors import JobFailed, UserError
-from training.models.tail import pack_tail
+from training.models.tail_file import pack_tail
 from training.own_names import INT8_ENCODER, RANDOM_STATISTICS
 
 ARCHITECTURES: dict[str, Architecture] = {architecture.name: architecture for architecture in (InceptionV3(),)}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.models.model_config import CONCATENATE, CONVOLUTION, Operation
+from training.models.operations import AVERAGE_POOL, CONCATENATE, CONVOLUTION, MAX_POOL, Operation
 
 if TYPE_CHECKING:
     import keras
@@ -64,7 +64,7 @@ def operations_behind(
         elif isinstance(one, keras.layers.Concatenate):
             operations.append(Operation(CONCATENATE, sources, name=one.name if one.name in named else ""))
         elif isinstance(one, keras.layers.AveragePooling2D | keras.layers.MaxPooling2D):
-            kind = "average_pool" if isinstance(one, keras.layers.AveragePooling2D) else "max_pool"
+            kind = AVERAGE_POOL if isinstance(one, keras.layers.AveragePooling2D) else MAX_POOL
             operations.append(Operation(kind, sources, one.pool_size, one.strides[0], one.padding))
         else:
             raise NotImplementedError(f"{one.name}: a tail has no {type(one).__name__}")

@@ -114,7 +114,7 @@ def grid_features(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_captioner(tmp_path_factory):
-    """Function (words, kind, weights) -> untrained captioner on disk, with output weights large enough to be sure."""
+    """Function (words, kind, weights, ...) -> untrained captioner on disk, its output weights large enough to be sure."""
 
     def make(
         words=("a", "dog", "cat", "hat", "on", "top", "of"),
@@ -123,11 +123,15 @@ def tiny_captioner(tmp_path_factory):
         max_words=8,
         end_bias=0.0,
         min_words=1,
+        tail=(),
     ):
         path = str(tmp_path_factory.mktemp("captioner"))
         model_name = "attention" if kind == "grid" else "merge"
-        config = ModelConfig(model_name, 4 + len(words), embedding_size=8, hidden_size=16)
+        config = ModelConfig(model_name, 4 + len(words), embedding_size=8, hidden_size=16, tail=tail)
         model = build_model(config, FEATURE_SHAPES[kind])
+        if tail:
+            generator = np.random.default_rng(5)
+            model.tail.set_arrays({name: generator.normal(size=one.shape) for name, one in model.tail.arrays.items()})
         kernel, bias = (variable.numpy() for variable in model.output_words.weights)
         bias[2] = end_bias
         model.output_words.set_weights([8 * kernel, bias])

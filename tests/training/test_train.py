@@ -18,8 +18,10 @@ from training.fitting.state import TrainingState, read_state
 from training.fitting.trainer import Trainer
 from training.models.captioner import load_captioner, no_confidence
 from training.models.captioner_files import read_metrics
+from training.models.operations import Operation
+from training.models.tail_file import pack_tail
 from training.options import PresenceOptions, TrainOptions
-from training.own_names import CONFIDENCE, METRICS, PRESENCE, PRESENCE_WORDS, PROGRESS, VOCABULARY, WORD_COUNTS
+from training.own_names import CONFIDENCE, CONFIG, METRICS, PRESENCE, PRESENCE_WORDS, PROGRESS, VOCABULARY, WORD_COUNTS
 from training.text.vocabulary import SPECIALS, Vocabulary, load_vocabulary
 from training.text.word_counts import load_word_counts
 from training.train import log_captions, require_same_words, train
@@ -291,6 +293,60 @@ def test_attention_learns_from_grids(tmp_path, grid_features, pooled_options):
     )
     metrics = train(options)
     assert metrics["history"][-1] > metrics["history"][0] and metrics["dev_cider"] > 5
+
+
+def grid_options(pooled_options, features, output, **changed):
+    """Options of a training of seconds on the grids in a directory."""
+    lists = {name: f"{features}/{name.removesuffix('_list')}.txt" for name in ("train_list", "dev_list")}
+    small = {"model": "attention", "batch_size": 6, "hidden_size": 16, "epochs": 1, "self_critical_epochs": 1}
+    return pooled_options(output, features=str(features), **small, **lists, **changed)
+
+
+@pytest.fixture(scope="module")
+def grids_with_tail(tmp_path_factory, grid_features):
+    """A feature set of grids with what a little encoder computes behind them."""
+    directory = tmp_path_factory.mktemp("tail") / "features"
+    shutil.copytree(grid_features.path, directory)
+    kernel = np.eye(2048, 20)[None, None]
+    tail = pack_tail(
+        (Operation("convolution", (0,), channels=20, name="mixed10"),), {"kernel_1": kernel, "bias_1": np.zeros(20)}
+    )
+    (directory / "encoder_tail.npz").write_bytes(tail)
+    return directory, kernel
+
+
+def test_a_tail_learns_with_the_captioner(tmp_path, grids_with_tail, pooled_options, recwarn):
+    features, kernel = grids_with_tail
+    options = grid_options(pooled_options, features, tmp_path / "out", tail="mixed10", tail_rate=1e-2)
+    train(options)
+    captioner = load_captioner(options.output)
+    assert captioner.model.seen_shape == (64, 20) and captioner.presence.mean_inputs.shape == (16, 20)
+    assert 0 < np.abs(captioner.model.tail.arrays["kernel_1"].numpy() - kernel).max() < 0.5
+    assert not [one for one in recwarn if "radient" in str(one.message)]
+    with pytest.raises(UserError, match="trained with --tail mixed10; choose another --output"):
+        train(replace(options, tail="none"))
+
+
+def test_a_captioner_that_an_earlier_version_trained_is_finished_and_goes_on(
+    undisturbed, tmp_path, pooled_options, monkeypatch, edit_document
+):
+    """Its settings say nothing of a tail."""
+    options, metrics = undisturbed
+    output = tmp_path / "out"
+    shutil.copytree(options.output, output)
+    config = json.loads((output / CONFIG).read_text())
+    new = ("tail", "tail_rate", "tail_warm_up", "word_loss")
+    model = {name: value for name, value in config["model"].items() if not name.startswith("tail")}
+    trained_with = {name: value for name, value in config["trained_with"].items() if name not in new}
+    assert len(config["trained_with"]) - len(trained_with) == 4 and len(config["model"]) - len(model) == 2
+    edit_document(output / CONFIG, model=model, trained_with=trained_with)
+    kill_after(monkeypatch, 0)
+    assert train(replace(options, output=str(output))) == metrics
+    (output / METRICS).unlink()  # as if it had been interrupted after its last epoch
+    assert train(replace(options, output=str(output))) == metrics
+    edit_document(output / CONFIG, trained_with={**trained_with, "tail": "none"})
+    with pytest.raises(UserError, match="trained with --tail none; choose another --output"):
+        train(replace(options, output=str(output)))
 
 
 def test_word_vectors_start_from_glove(tmp_path, pooled_options, monkeypatch, caplog):

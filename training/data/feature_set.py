@@ -113,6 +113,7 @@ class FeatureSet:
       augment: augmented views in the records beside each picture's feature.
       totals: pictures listed, done, duplicate, rejected, and other counts of the last run.
       notes: examples of anything odd, by kind, for people.
+      tail_sha256: hex digest of `encoder_tail.npz`; "" where it is not known, or there is none.
     """
 
     path: str
@@ -121,6 +122,7 @@ class FeatureSet:
     augment: int = 0
     totals: dict[str, int] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    tail_sha256: str = ""
 
     @property
     def records(self) -> int:
@@ -158,6 +160,7 @@ class FeatureSet:
         return {
             "schema_version": SCHEMA_VERSION,
             "encoder": {**asdict(self.encoder), "id": self.encoder.id},
+            "tail_sha256": self.tail_sha256,
             "augment": self.augment,
             "totals": self.totals,
             "notes": self.notes,
@@ -174,6 +177,7 @@ class _Manifest:
     totals: dict[str, Count]
     notes: dict[str, list[str]]
     augment: Annotated[int, Meta(ge=0, le=1000)] = 0
+    tail_sha256: Sha256OrNone = ""
 
 
 def parse_manifest(directory: str, data: bytes) -> FeatureSet:
@@ -192,7 +196,15 @@ def parse_manifest(directory: str, data: bytes) -> FeatureSet:
     names = Counter(shard.name for shard in manifest.shards)
     if twice := next((name for name, times in names.items() if times > 1), None):
         raise Damaged(where, f"{twice} is there twice", _MEND)
-    return FeatureSet(directory, manifest.encoder, manifest.shards, manifest.augment, manifest.totals, manifest.notes)
+    return FeatureSet(
+        directory,
+        manifest.encoder,
+        manifest.shards,
+        manifest.augment,
+        manifest.totals,
+        manifest.notes,
+        manifest.tail_sha256,
+    )
 
 
 def load_feature_set(path: str) -> FeatureSet:

@@ -86,9 +86,9 @@ class Trainer:
         self.model = model
         self.options = options
         self.first_steps = steps
-        self.word_loss = WordLoss(model) if options.word_loss and options.tail_rate and model.tail else None
-        tail = model.tail.trainable_variables if model.tail and options.tail_rate else []
-        learnt = {id(variable) for variable in model.tail.trainable_variables} if model.tail else set()
+        tail = model.tail.trainable_variables if model.tail else []
+        self.word_loss = WordLoss(model) if options.word_loss and tail else None
+        learnt = {id(variable) for variable in tail}
         decoder = [variable for variable in model.trainable_variables if id(variable) not in learnt]
         decoder += self.word_loss.trainable_variables if self.word_loss else []
         schedule = LearningRate(options.learning_rate, steps, options.self_critical_rate, second_steps)
@@ -160,7 +160,9 @@ class Trainer:
         changed = [variable for _, variables in groups for variable in variables]
         gradients = iter(tape.gradient(loss, [variable.value for variable in changed]))
         for optimizer, variables in groups:
-            optimizer.apply(list(islice(gradients, len(variables))), variables)
+            pairs = zip(islice(gradients, len(variables)), variables, strict=True)
+            # The second stage asks for no words without order: what only predicts these has no gradient there.
+            optimizer.apply(*zip(*((gradient, one) for gradient, one in pairs if gradient is not None), strict=True))
         # In the first steps the average must forget the untrained weights faster.
         keep = tf.minimum(self.options.averaging, (1.0 + done) / (10.0 + done))
         for average, variable in zip(self.averages, self.variables, strict=True):

@@ -5,8 +5,8 @@ Training gives whole captions to `teacher_forcing`; decoding goes word by word w
 pre-logits [..., H], which `logits` turns into scores of the vocabulary. A picture's R captions, or R hypotheses, share
 its memory.
 
-Letters: B pictures, R captions of a picture, T words, P = 64 grid positions, C = 2048 channels, E embedding, H hidden
-units, V vocabulary.
+Letters: B pictures, R captions of a picture, T words, P grid positions, C channels, E embedding, H hidden units, V
+vocabulary.
 """
 
 from __future__ import annotations
@@ -228,6 +228,7 @@ def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int =
 
     Raises:
       UserError: the model cannot use features of this shape, or its heads do not divide its hidden units.
+      ValueError: its tail cannot be computed from them.
     """
     if config.model == "attention" and len(feature_shape) != 2:
         raise UserError(
@@ -240,9 +241,8 @@ def build_model(config: ModelConfig, feature_shape: tuple[int, ...], seed: int =
         )
     with usual_keras():
         model = MODELS[config.model](config, SeedGenerator(seed))
-        seen = model.look(tf.zeros([1, *feature_shape]))
-        model.seen_shape = tuple(seen.shape[1:])
-        memory = model.encode(seen, NoDropout())
+        model.seen_shape = config.seen_shape(feature_shape)
+        memory = model.encode(model.look(tf.zeros([1, *feature_shape])), NoDropout())
         pre_logits, _ = model.step(memory, model.start(memory, 1), tf.zeros([1, 1], tf.int32))
         model.logits(pre_logits)
         model.built = True

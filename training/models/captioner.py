@@ -153,7 +153,7 @@ def _load_member(path: str) -> Captioner:
             f"{posixpath.join(path, VOCABULARY)}: holds {counted(len(vocabulary.words), 'word')} where {CONFIG} says "
             f"{config.vocabulary_size - SPECIALS:,}; {MEND}"
         )
-    _require_room(config, path)
+    _require_room(config, encoder, path)
     model = build_model(config, encoder.feature_shape)
     load_weights(model, path)
     presence = _load_presence(path, model.seen_shape)
@@ -165,14 +165,14 @@ def _load_member(path: str) -> Captioner:
     return Captioner(path, model, vocabulary, encoder, max_words, model_id, presence, min_words, confidence)
 
 
-def _require_room(config: ModelConfig, directory: str) -> None:
+def _require_room(config: ModelConfig, encoder: EncoderIdentity, directory: str) -> None:
     """Raises UserError if a model is larger than the file of its weights: it is not to be built."""
     weights = posixpath.join(directory, WEIGHTS)
     try:
         size = own_size(weights)
     except FileNotFoundError:
         raise UserError(f"--captioner {directory}: no {WEIGHTS} yet; let its training finish an epoch") from None
-    if config.least_bytes() > size:
+    if config.least_bytes(encoder.feature_shape) > size:
         raise UserError(f"{weights}: too small for the sizes in {CONFIG}; restore both as training wrote them")
 
 

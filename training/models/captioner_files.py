@@ -70,6 +70,11 @@ def read_config(directory: str) -> CaptionerConfig:
     config = read_document(path, CaptionerConfig, MEND, CONFIG_SCHEMA_VERSION)
     if config is None:
         raise UserError(f"--captioner {directory}: no {CONFIG} here; give the directory that `captionbeam train` made")
+    if config.model.tail:
+        try:
+            config.model.seen_shape(config.encoder.feature_shape)
+        except ValueError as error:
+            raise Damaged(path, f"model.tail: {error}", MEND) from error
     return config
 
 

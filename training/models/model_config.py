@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
 from msgspec import Meta
 
+from training.models.operations import Operations, array_shapes, output_grids
+
 Size = Annotated[int, Meta(ge=1, le=1 << 24)]
 Rate = Annotated[float, Meta(ge=0, lt=1)]
-
-
-CONVOLUTION, CONCATENATE = "convolution", "concatenate"
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation of the encoder's tail; see `training.models.tail`.
-
-    Attributes:
-      kind: "convolution" (with bias and ReLU), "average_pool", "max_pool" or "concatenate" (of channels).
-      inputs: operations whose outputs it takes, by number; 0 is the cached grid, 1 the first operation.
-      size: height and width of its window.
-      stride: of its window, both ways.
-      padding: "same" or "valid".
-      channels: that a convolution gives.
-      name: of the encoder's layer that it ends; "" within one.
-    """
-
-    kind: Annotated[str, Meta(pattern="^(convolution|average_pool|max_pool|concatenate)$")]
-    inputs: Annotated[tuple[Annotated[int, Meta(ge=0, le=999)], ...], Meta(min_length=1, max_length=16)]
-    size: tuple[Annotated[int, Meta(ge=1, le=31)], Annotated[int, Meta(ge=1, le=31)]] = (1, 1)
-    stride: Annotated[int, Meta(ge=1, le=8)] = 1
-    padding: Annotated[str, Meta(pattern="^(same|valid)$")] = "same"
-    channels: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
-    name: Annotated[str, Meta(max_length=100)] = ""
 
 
 @dataclass(frozen=True)
@@ -65,10 +42,26 @@ class ModelConfig:
     output_dropout: Rate = 0.5
     position_dropout: Rate = 0.0
     standardize: bool = False
-    tail: Annotated[tuple[Operation, ...], Meta(max_length=999)] = ()
+    tail: Operations = ()
     tail_precision: Annotated[str, Meta(pattern="^(float32|bfloat16)$")] = "float32"
 
-    def least_bytes(self) -> int:
-        """Bytes of weights that a model of these sizes has at least: those of its embedding, LSTM and last layer."""
+    def seen_shape(self, feature_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a cached feature, (P, C) or (C,) -> shape of what the model looks at.
+
+        Raises:
+          ValueError: the tail cannot be computed from such a feature.
+        """
+        if not self.tail:
+            return feature_shape
+        height, width, channels = output_grids(self.tail, feature_shape)[-1]
+        return height * width, channels
+
+    def least_bytes(self, feature_shape: tuple[int, ...]) -> int:
+        """Bytes of weights that a model of these sizes has at least: its tail's, embedding's, LSTM's and last layer's.
+
+        Raises:
+          ValueError: the tail cannot be computed from features of this shape.
+        """
         both = self.embedding_size + self.hidden_size
-        return 4 * both * (self.vocabulary_size + 4 * self.hidden_size)
+        tail = sum(map(math.prod, array_shapes(self.tail, feature_shape).values())) if self.tail else 0
+        return 4 * (both * (self.vocabulary_size + 4 * self.hidden_size) + tail)

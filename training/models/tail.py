@@ -8,22 +8,16 @@ Letters: B pictures, H and W positions, C channels.
 
 from __future__ import annotations
 
-import io
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from training.array_files import parse_npz
-from training.documents import Damaged, parse_json
-from training.models.model_config import CONCATENATE, CONVOLUTION, Operation
+from training.models.operations import AVERAGE_POOL, CONCATENATE, CONVOLUTION, MAX_POOL, Operation, array_shapes
 
-_MEND = "remove it and run the same `captionbeam extract` command again, which makes it again"
-_POOLS = {"average_pool": tf.nn.avg_pool2d, "max_pool": tf.nn.max_pool2d}
+_POOLS = {AVERAGE_POOL: tf.nn.avg_pool2d, MAX_POOL: tf.nn.max_pool2d}
 
 
 class Tail(keras.layers.Layer):
@@ -39,15 +33,15 @@ class Tail(keras.layers.Layer):
         self.operations, self._precision = tuple(operations), precision
 
     def build(self, shape: tuple[int, ...]) -> None:
-        channels = [shape[-1]]
-        self.kernels, self.biases = {}, {}
-        for number, operation in enumerate(self.operations, start=1):
-            incoming = sum(channels[one] for one in operation.inputs)
-            if operation.kind == CONVOLUTION:
-                size = (*operation.size, incoming, operation.channels)
-                self.kernels[number] = self.add_weight(name=f"kernel_{number}", shape=size, initializer="zeros")
-                self.biases[number] = self.add_weight(name=f"bias_{number}", shape=size[-1:], initializer="zeros")
-            channels.append(operation.channels if operation.kind == CONVOLUTION else incoming)
+        """Makes kernels and biases of zeros for features float [B, P, C].
+
+        Raises:
+          ValueError: the operations cannot be computed from them.
+        """
+        self.arrays = {
+            name: self.add_weight(name=name, shape=size, initializer="zeros")
+            for name, size in array_shapes(self.operations, tuple(shape[1:])).items()
+        }
         self.built = True
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
@@ -58,7 +52,7 @@ class Tail(keras.layers.Layer):
             inputs = [outputs[one] for one in operation.inputs]
             padding, stride = operation.padding.upper(), operation.stride
             if operation.kind == CONVOLUTION:
-                kernel, bias = (tf.cast(one[number], self._precision) for one in (self.kernels, self.biases))
+                kernel, bias = (tf.cast(self.arrays[f"{one}_{number}"], self._precision) for one in ("kernel", "bias"))
                 outputs.append(tf.nn.relu(tf.nn.conv2d(inputs[0], kernel, stride, padding) + bias))
             elif operation.kind == CONCATENATE:
                 outputs.append(tf.concat(inputs, axis=-1))
@@ -67,35 +61,7 @@ class Tail(keras.layers.Layer):
         last = outputs[-1]
         return tf.cast(tf.reshape(last, [-1, last.shape[1] * last.shape[2], last.shape[3]]), tf.float32)
 
-    def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Takes kernels and biases from arrays, as `parse_tail` gives them."""
-        for name, variables in (("kernel", self.kernels), ("bias", self.biases)):
-            for number, variable in variables.items():
-                variable.assign(arrays[f"{name}_{number}"].astype(np.float32))
-
-
-def pack_tail(operations: Sequence[Operation], arrays: dict[str, np.ndarray]) -> bytes:
-    """Operations and their kernels and biases -> content of `encoder_tail.npz`."""
-    file = io.BytesIO()
-    text = json.dumps([asdict(operation) for operation in operations])
-    np.savez(file, operations=np.array(text), **{name: array.astype(np.float16) for name, array in arrays.items()})
-    return file.getvalue()
-
-
-def parse_tail(data: bytes, path: str, layer: str) -> tuple[tuple[Operation, ...], dict[str, np.ndarray]]:
-    """Content of `encoder_tail.npz` -> the operations up to a layer, and their kernels and biases.
-
-    Args:
-      path: of the file, for messages.
-      layer: name of the layer whose grid the last operation gives.
-
-    Raises:
-      Damaged: it is no such file, or has no such layer.
-    """
-    arrays = parse_npz(data, path, _MEND)
-    text = arrays.pop("operations", np.array("[]"))
-    operations = parse_json(str(text).encode(), tuple[Operation, ...], path, _MEND)
-    names = [operation.name for operation in operations]
-    if layer not in names:
-        raise Damaged(path, f"has no layer {layer}", _MEND)
-    return operations[: names.index(layer) + 1], arrays
+    def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes kernels and biases from arrays, as `tail_file.parse_tail` gives them."""
+        for name, variable in self.arrays.items():
+            variable.assign(arrays[name].astype(np.float32))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from beam_pipeline.encoders.tail import operations_behind
-from training.models.tail import Tail, pack_tail, parse_tail
+from training.models.tail import Tail
+from training.models.tail_file import pack_tail, parse_tail
 
 
 def block(values, channels, name=None, strides=1, padding="same"):
@@ -38,7 +39,7 @@ def network():
 )
 def test_a_tail_gives_what_the_network_gives(network, behind, precision, tolerance):
     data = pack_tail(*operations_behind(network, "cut", ("cut", "middle", "last")))
-    operations, arrays = parse_tail(data, "encoder_tail.npz", behind)
+    operations, arrays = parse_tail(data, "encoder_tail.npz", "mend it", (400, 6), behind)
     parts = keras.Model(network.input, [network.get_layer(name).output for name in ("cut", behind)])
     cached, wanted = parts(np.random.default_rng(1).normal(size=(3, 40, 40, 3)).astype(np.float32))
     cached = cached.numpy().reshape(3, 400, 6)

@@ -9,6 +9,7 @@ from training.fitting.checkpoints import Checkpoints
 from training.fitting.state import TrainingState, read_state
 from training.fitting.trainer import Trainer
 from training.models.caption_models import ModelConfig, build_model
+from training.models.operations import Operation
 from training.options import TrainOptions
 
 
@@ -24,7 +25,27 @@ def new_trainer():
 
 
 def everything(trainer):
-    return [one.numpy() for one in (*trainer.variables, *trainer.averages, *trainer.optimizer.variables)]
+    states = [one for optimizer, _ in trainer.groups for one in optimizer.variables]
+    return [one.numpy() for one in (*trainer.variables, *trainer.averages, *states)]
+
+
+def test_a_tail_and_its_optimizer_go_on_too(tmp_path):
+    def trainer(seed):
+        tail = (Operation("convolution", (0,), channels=4),)
+        model = build_model(ModelConfig("merge", 8, embedding_size=4, hidden_size=8, tail=tail), (16, 6), seed)
+        model.tail.set_arrays({"kernel_1": np.ones([1, 1, 6, 4]), "bias_1": np.ones(4)})
+        options = TrainOptions("features", "out", learning_rate=1e-2, max_words=3, tail_warm_up=0)
+        return Trainer(model, (16, 6), options, steps=10)
+
+    first, second = trainer(1), trainer(2)
+    batch = tf.ones([2, 16, 6], tf.float16), tf.constant([[[4, 2]], [[5, 2]]])
+    first.step(*batch)
+    assert first.model.tail.arrays["kernel_1"].numpy().std() > 0
+    Checkpoints(str(tmp_path), first).save(TrainingState(step=1))
+    Checkpoints(str(tmp_path), second).restore()
+    for one in (first, second):
+        one.step(*batch)
+    assert len(everything(first)) > 40 and all(map(np.array_equal, everything(first), everything(second)))
 
 
 def test_another_process_goes_on_from_the_newest_checkpoint(tmp_path, new_trainer):

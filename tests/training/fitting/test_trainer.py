@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.fitting.trainer import LearningRate, Trainer
+from training.fitting.trainer import LearningRate, TailRate, Trainer
 from training.models.caption_models import ModelConfig, build_model
+from training.models.operations import Operation
 from training.options import TrainOptions
 from training.text.vocabulary import END
 
@@ -64,6 +65,29 @@ def test_the_average_follows_the_weights_and_takes_their_place_in_its_context(tr
     with pytest.raises(ValueError), trainer.averaged_weights():
         raise ValueError
     assert all(map(np.array_equal, weights(trainer), before))
+
+
+@pytest.mark.parametrize(("learns", "warm_up"), [(True, 0.0), (True, 0.05), (False, 0.0)])
+def test_a_tail_learns_after_the_decoder_has_warmed_up_or_not_at_all(learns, warm_up):
+    tail = (Operation("convolution", (0,), channels=4),)
+    model = build_model(ModelConfig("merge", 8, embedding_size=6, hidden_size=16, tail=tail), (16, 6))
+    model.tail.set_arrays({"kernel_1": np.ones([1, 1, 6, 4]), "bias_1": np.ones(4)})
+    model.tail.trainable = learns
+    options = TrainOptions("features", "out", learning_rate=1e-2, max_words=3, tail_warm_up=warm_up)
+    trainer = Trainer(model, (16, 6), options, steps=40)
+    changed = []
+    for _ in range(3):
+        trainer.step(tf.ones([2, 16, 6], tf.float16), IDS)
+        changed.append(bool(np.any(model.tail.arrays["kernel_1"].numpy() != 1)))
+    assert changed == [learns and not warm_up, learns and not warm_up, learns]
+    assert (trainer.word_loss is not None) is learns
+
+
+def test_the_rate_of_the_tail_falls_to_zero_after_its_warm_up():
+    rate = TailRate(1.0, warm_up=20, steps=100)
+    np.testing.assert_allclose(
+        [float(rate(step)) for step in (0, 19, 20, 60, 100, 105)], [0, 0, 1, 0.5, 0, 0], atol=1e-6
+    )
 
 
 def test_the_second_stage_begins_from_the_present_weights(trainer, features):

@@ -7,6 +7,7 @@ import pytest
 from training.errors import UserError
 from training.models.captioner import load_captioner
 from training.models.captioner_files import read_config
+from training.models.operations import Operation
 from training.own_names import CONFIG, METRICS, VOCABULARY, WEIGHTS
 from training.storage import content_hash, write_document
 
@@ -97,6 +98,18 @@ def test_sizes_beyond_the_weights_are_told_before_a_model_is_built(saved, edit_d
     (saved / VOCABULARY).write_text("".join(f"w{number}\n" for number in range(words)))
     edit_document(saved / CONFIG, model=model | sizes)
     assert f"{WEIGHTS}: too small for the sizes in {CONFIG}" in refusal(saved)
+
+
+def test_a_tail_that_its_weights_do_not_hold_is_told_before_a_model_is_built(tiny_captioner, tmp_path, edit_document):
+    captioner = tiny_captioner(kind="grid", tail=(Operation("convolution", (0,), channels=3, name="mixed10"),))
+    saved = shutil.copytree(captioner.path, tmp_path / "saved")
+    model = json.loads((saved / CONFIG).read_text())["model"]
+    assert model["tail"][0]["channels"] == 3 and load_captioner(str(saved)).model_id == captioner.model_id
+    many = {"kind": "convolution", "inputs": [0], "size": [8, 8], "channels": 4096}
+    edit_document(saved / CONFIG, model=model | {"tail": [many]})
+    assert f"{WEIGHTS}: too small for the sizes in {CONFIG}" in refusal(saved)
+    edit_document(saved / CONFIG, model=model | {"tail": [many | {"inputs": [1]}]})
+    assert f"{CONFIG}: model.tail: operation 1 (convolution): takes the output of" in refusal(saved)
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, VOCABULARY])

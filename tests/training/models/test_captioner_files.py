@@ -41,6 +41,10 @@ def test_settings_are_read(tmp_path):
             json.dumps(CONFIG | {"model": {"model": "merge", "vocabulary_size": 6, "hidden_size": 10**9}}),
             "model.hidden_size: expected a whole number of at most 16777216, found 1000000000",
         ),
+        (
+            json.dumps(CONFIG | {"model": {**CONFIG["model"], "tail": [{"kind": "max_pool", "inputs": [0]}]}}),
+            "model.tail: operations on a grid, and the features are pooled; restore it",
+        ),
     ],
 )
 def test_what_is_no_config_is_told(tmp_path, text, told):
