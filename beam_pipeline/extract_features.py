@@ -67,12 +67,12 @@ def extract(options: ExtractOptions, beam_options: PipelineOptions, load: LoadEn
     earlier = earlier_features(options, output)
     with Run("extract", output, beam_options) as run:
         encoder = keep_int8_encoder(encoder_of_options(options, collection, earlier, output), output)
-        keep_tail(encoder, output)
+        tail_sha256 = keep_tail(encoder, output, earlier)
         run.discard(damaged_shards(run.standing.committed, earlier, has_captions))
         run.forget_lost(stored_features, put_ledger_digests)
         earlier = read_manifest(output)
         listed, unlisted = split_by_manifest(run.standing.committed, earlier)
-        features = FeatureSet(output, encoder.identity, listed, options.augment)
+        features = FeatureSet(output, encoder.identity, listed, options.augment, tail_sha256=tail_sha256)
         if earlier is None:
             write_manifest(features)  # from now on the directory refuses another encoder
         log.info("encoder %s", encoder.identity)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from training.data.damage import damaged
 from training.data.feature_records import FeatureRecord
 from training.data.feature_set import REPAIR, FeatureSet, load_feature_set
 from training.errors import JobFailed, UserError
+from training.own_names import TAIL
 from training.text.plurals import counted
 
 LEAST_COSINE = 0.999  # another processor rounds differently; another picture or encoder is far below
@@ -48,6 +50,7 @@ def verify_features(options: VerifyOptions, findings: Findings, load: LoadEncode
     for shard in sorted(set(committed) ^ listed):
         lacks = "the manifest does not list it" if shard in committed else f"{shard.ledger()} is missing"
         findings.problems.append(f"{storage.join(features.path, shard.features())}: {lacks}; {REPAIR}")
+    findings.problems += _check_tail(features)
     done = set(done_contents(features.path, committed))
     sample = draw_sample(done, options.sample)
     encoder = _encoder_of(features, options.weights, load) if sample else None
@@ -86,6 +89,17 @@ def _check_file(features: FeatureSet, shard: ShardId) -> None:
         raise JobFailed(f"{path}: is missing; {REPAIR}")
     if storage.sha256(path) != entry.sha256:
         raise damaged(path, "its checksum is not that of the manifest")
+
+
+def _check_tail(features: FeatureSet) -> Iterator[str]:
+    """Feature set -> a problem if its `encoder_tail.npz` is not what the manifest says."""
+    if not features.tail_sha256:
+        return
+    path = storage.join(features.path, TAIL)
+    data = storage.read_own_if_there(path)
+    if data is None or hashlib.sha256(data).hexdigest() != features.tail_sha256:
+        fault = "is missing" if data is None else "its checksum is not that of the manifest"
+        yield f"{path}: {fault}; run the same `captionbeam extract` command again, which makes it again"
 
 
 def _encoder_of(features: FeatureSet, weights: str | None, load: LoadEncoder) -> Encoder:

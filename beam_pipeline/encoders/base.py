@@ -137,8 +137,10 @@ class Engine(ABC):
           JobFailed: this machine cannot run it.
         """
 
-    def quantize(self, spec: EncoderSpec, architecture: Architecture, sample: SamplePictures) -> bytes:
-        """Encoder in float32 -> content of the file of an int8 encoder, see `encoders.int8`.
+    def quantize(
+        self, spec: EncoderSpec, architecture: Architecture, sample: SamplePictures
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Encoder in float32 -> graph and weights of an int8 encoder, uint8 [size] each, see `encoders.int8`.
 
         Only for engines whose precisions have "int8".
 

@@ -24,6 +24,7 @@ from training.errors import UserError
 from training.own_names import INT8_ENCODER
 
 _NPZ = b"PK\x03\x04"
+_TAIL = "tail"
 
 
 def is_int8_encoder(weights: str) -> bool:
@@ -35,20 +36,26 @@ def is_int8_encoder(weights: str) -> bool:
         return file.read(len(_NPZ)) == _NPZ
 
 
-def find_or_quantize(directory: str, original: EncoderSpec, quantize: Callable[[], bytes]) -> EncoderSpec:
+def find_or_quantize(
+    directory: str,
+    original: EncoderSpec,
+    quantize: Callable[[], tuple[np.ndarray, np.ndarray]],
+    tail: Callable[[], bytes | None],
+) -> EncoderSpec:
     """The int8 encoder that a directory keeps, quantized now if there is none.
 
     Args:
       directory: of the feature set.
       original: the encoder in float32.
-      quantize: original -> content of the file of an int8 encoder.
+      quantize: gives the original's graph and weights in int8.
+      tail: gives what the original computes behind its layer, content of `encoder_tail.npz`; None for nothing.
 
     Raises:
       UserError: the directory has the int8 encoder of another original.
     """
     path = storage.join(directory, INT8_ENCODER)
     if not storage.exists(path):
-        storage.write_atomic(path, quantize())
+        storage.write_atomic(path, pack(*quantize(), original.identity, tail()))
     elif (made_from := _read_original(path)).id != original.identity.id:
         raise UserError(
             f"--output {directory}: its int8 encoder was made from {made_from}, and this run would make it from "
@@ -71,20 +78,19 @@ def int8_spec(path: str) -> EncoderSpec:
     return EncoderSpec(path, replace(_read_original(path), precision=INT8, weights_sha256=storage.sha256(path)))
 
 
-def pack(graph: np.ndarray, weights: np.ndarray, original: EncoderIdentity) -> bytes:
+def pack(graph: np.ndarray, weights: np.ndarray, original: EncoderIdentity, tail: bytes | None) -> bytes:
     """Quantized graph -> content of the file (npz).
 
     Args:
       graph, weights: uint8 [size], the two files of an engine's graph.
       original: the encoder in float32 that was quantized.
+      tail: what it computes behind its layer, content of `encoder_tail.npz`; None for nothing.
     """
+    arrays = {"graph": graph, "weights": weights, "made_from": np.array(json.dumps(asdict(original), sort_keys=True))}
+    if tail is not None:
+        arrays[_TAIL] = np.frombuffer(tail, np.uint8)
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        graph=graph,
-        weights=weights,
-        made_from=np.array(json.dumps(asdict(original), sort_keys=True)),
-    )
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -96,6 +102,16 @@ def read_graph(path: str) -> tuple[np.ndarray, np.ndarray]:
     """
     arrays = _read(path, "graph", "weights")
     return arrays["graph"], arrays["weights"]
+
+
+def read_tail(path: str) -> bytes | None:
+    """File of an int8 encoder -> its tail, as `pack` took it; None where an earlier captionbeam made the file.
+
+    Raises:
+      UserError: it is not an int8 encoder.
+    """
+    arrays = _read(path)
+    return arrays[_TAIL].tobytes() if _TAIL in arrays else None
 
 
 def _read_original(path: str) -> EncoderIdentity:

@@ -31,7 +31,7 @@ from beam_pipeline.encoders.base import (
 )
 from beam_pipeline.encoders.engines.openvino import OpenVino
 from beam_pipeline.encoders.engines.tensorflow import TensorFlow
-from beam_pipeline.encoders.int8 import find_or_quantize, int8_spec, is_int8_encoder
+from beam_pipeline.encoders.int8 import find_or_quantize, int8_spec, is_int8_encoder, read_tail
 from beam_pipeline.encoders.random_weights import fit_random_statistics
 from beam_pipeline.encoders.tail import operations_behind
 from beam_pipeline.encoders.weights import find_weight_file, imagenet_weight_file, load_model
@@ -40,7 +40,7 @@ from beam_pipeline.runtime import storage
 from training.data.feature_set import EncoderIdentity
 from training.documents import Damaged
 from training.errors import JobFailed, UserError
-from training.models.tail_file import pack_tail
+from training.models.tail_file import pack_tail, parse_tail
 from training.own_names import INT8_ENCODER, RANDOM_STATISTICS
 
 ARCHITECTURES: dict[str, Architecture] = {architecture.name: architecture for architecture in (InceptionV3(),)}
@@ -67,7 +67,9 @@ def resolve_encoder(request: EncoderRequest, directory: str, sample: SamplePictu
     if is_int8_encoder(request.weights):
         return _as_requested(int8_spec(storage.absolute(request.weights)), request)
     original = _resolve_weights(replace(request, precision=FLOAT32), architecture, directory, sample)
-    return find_or_quantize(directory, original, lambda: engine.quantize(original, architecture, sample))
+    return find_or_quantize(
+        directory, original, lambda: engine.quantize(original, architecture, sample), lambda: tail_of(original)
+    )
 
 
 def _engine(name: str) -> Engine:
@@ -204,15 +206,22 @@ def resolve_precision(precision: str) -> str:
 
 
 def tail_of(spec: EncoderSpec) -> bytes | None:
-    """Encoder -> content of `encoder_tail.npz`; None if nothing is behind its layer, or its features are pooled.
+    """Encoder -> content of `encoder_tail.npz`: what the network computes behind the encoder's layer.
+
+    None if that is nothing, if the features are pooled, or if an earlier captionbeam quantized the encoder.
 
     Raises:
-      UserError: the weights are another network's.
+      UserError: the weights are another network's, or the file of an int8 encoder is damaged.
     """
     architecture = _architecture(spec.identity.architecture)
     last = architecture.layers[-1]
     if spec.identity.feature_kind == POOLED or spec.identity.layer == last:
         return None
+    if spec.identity.precision == INT8:
+        data = read_tail(spec.weights_path)
+        if data is not None:
+            parse_tail(data, spec.weights_path, COPY_AGAIN, spec.identity.feature_shape, last)
+        return data
     model = load_model(replace(spec, identity=replace(spec.identity, layer=last)), architecture, FLOAT32)
     return pack_tail(*operations_behind(model, spec.identity.layer, architecture.layers))
 

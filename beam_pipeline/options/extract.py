@@ -8,6 +8,9 @@ from functools import partial
 from beam_pipeline.options.collection import CollectionOptions, images_option
 from training.option_fields import folder, natural, option
 
+# The block whose features are extracted where none is named. Of a grid, the blocks after mixed8 are left to training.
+DEFAULT_LAYERS = {"grid": "mixed8", "pooled": "mixed9"}
+
 _encoder_option = partial(option, group="encoder")
 
 
@@ -30,12 +33,15 @@ class ExtractOptions(CollectionOptions):
         default="imagenet",
     )
     feature_kind: str = _encoder_option(
-        "grid: 8x8 feature vectors per picture; pooled: their mean", choices=("grid", "pooled"), default="grid"
+        "grid: 8x8 feature vectors per picture, 17x17 with mixed7; pooled: their mean",
+        choices=("grid", "pooled"),
+        default="grid",
     )
-    layer: str = _encoder_option(
-        "block of InceptionV3 that gives the features; captions are better with mixed9 than with mixed10, the last",
+    layer: str | None = _encoder_option(
+        "block of InceptionV3 that gives the features; train can go on training the blocks after it, see train --tail",
         choices=("mixed7", "mixed8", "mixed9", "mixed10"),
-        default="mixed9",
+        default=None,
+        default_text="that of the features in FEATURES; else mixed8 for grid, mixed9 for pooled",
     )
     precision: str = _encoder_option(
         "number format of the encoder's arithmetic; auto: bfloat16 where the processor supports it, else float32; "

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 
 from beam_pipeline.encoders.base import EncoderRequest, EncoderSpec
-from beam_pipeline.encoders.int8 import int8_spec
+from beam_pipeline.encoders.int8 import int8_spec, is_int8_encoder
 from beam_pipeline.encoders.registry import missing_statistics, require_unchanged, resolve_encoder, tail_of
 from beam_pipeline.inputs.sources import Collection
-from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.options.extract import DEFAULT_LAYERS, ExtractOptions
 from beam_pipeline.runtime import storage
+from beam_pipeline.runtime.memory import release_memory
 from beam_pipeline.shards.encoding import sample_pixels
+from beam_pipeline.shards.feature_shard import read_feature_shard
 from beam_pipeline.shards.manifest import read_manifest
-from training.data.feature_set import EncoderIdentity, FeatureSet
-from training.errors import UserError
+from beam_pipeline.shards.shard_id import committed_shards
+from training.data.feature_set import GRID_SHAPES, EncoderIdentity, FeatureSet
+from training.errors import JobFailed, UserError
 from training.own_names import INT8_ENCODER, TAIL
 
 
@@ -63,7 +68,8 @@ def encoder_of_options(
             raise missing_statistics(earlier.path)  # likewise
         return sample_pixels(collection, options.decode_limits)
 
-    request = EncoderRequest(options.weights, options.feature_kind, options.layer, options.precision, options.engine)
+    layer = options.layer or (earlier.encoder.layer if earlier else _layer_of_files(options, directory))
+    request = EncoderRequest(options.weights, options.feature_kind, layer, options.precision, options.engine)
     spec = resolve_encoder(request, directory, sample)
     if earlier and earlier.encoder.id != spec.identity.id:
         require_unchanged(spec, earlier.encoder, earlier.path)
@@ -80,14 +86,40 @@ def keep_int8_encoder(spec: EncoderSpec, output: str) -> EncoderSpec:
     return replace(spec, weights_path=path)
 
 
-def keep_tail(spec: EncoderSpec, output: str) -> None:
-    """Writes what the encoder computes behind the features into the output, where `train` takes it from."""
+def keep_tail(spec: EncoderSpec, output: str, earlier: FeatureSet | None) -> str:
+    """Writes what the encoder computes behind its layer into the output, where `train` takes it from.
+
+    Args:
+      spec: the encoder.
+      output: directory of the feature set.
+      earlier: feature set that the output holds, or None.
+
+    Returns:
+      hex sha256 of the file; "" if there is nothing to write.
+    """
     path = storage.join(output, TAIL)
-    if spec.identity.precision == "int8" or storage.exists(path):
-        return
-    tail = tail_of(spec)
-    if tail is not None:
-        storage.write_atomic(path, tail)
+    data = storage.read_own_if_there(path)
+    if data is None or earlier is None or hashlib.sha256(data).hexdigest() != earlier.tail_sha256:
+        data = tail_of(spec)
+        release_memory()  # of the network that it was taken from
+        if data is None:
+            return ""
+        storage.write_atomic(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _layer_of_files(options: ExtractOptions, directory: str) -> str:
+    """The layer of a run that names none, in a directory without manifest: that of the files which are there."""
+    if options.precision == "int8":
+        for path in (options.weights, storage.join(directory, INT8_ENCODER)):
+            if is_int8_encoder(path):
+                return int8_spec(storage.absolute(path)).identity.layer
+    for shard in committed_shards(storage.list_directory(directory)):  # of which the manifest was removed
+        with contextlib.suppress(JobFailed, StopIteration):
+            shape = next(read_feature_shard(storage.join(directory, shard.features()))).feature.shape
+            # The first that fits: mixed9 and mixed10 have one shape, and mixed9 was the default of earlier versions.
+            return next(layer for layer, grid in GRID_SHAPES.items() if shape in (grid, grid[1:]))
+    return DEFAULT_LAYERS[options.feature_kind]
 
 
 def _another_encoder(output: str, encoder: EncoderIdentity, requested: str) -> UserError:

@@ -36,7 +36,7 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         (["--verison"], "unknown option --verison, did you mean --version?"),
         (["extract", "--image", "x", "--output", "y"], "unknown option --image, did you mean --images?"),
         (["extract", "--image=x", "--output", "y"], "unknown option --image=x, did you mean --images?"),
-        ([*EXTRACT, "--layer", "mixed8"], "mixed8 is not mixed9 or mixed10, did you"),
+        ([*EXTRACT, "--layer", "mixed6"], "mixed6 is not mixed7, mixed8, mixed9 or mixed10, did you"),
         (
             [*TRAIN, "--model", "atention"],
             "argument --model: atention is not attention or merge, did you mean attention?",
@@ -132,7 +132,7 @@ def test_help_needs_neither_beam_nor_tensorflow():
 def test_a_failure_on_a_worker_is_one_line_too(tmp_path, good, weights):
     """The stand-in has the signature of a weight file and nothing behind it, which only the loading worker sees."""
     argv = ["extract", "--images", str(good), "--weights", str(weights), "--output", str(tmp_path / "features")]
-    command = [sys.executable, "-m", "beam_pipeline.cli", *argv]
+    command = [sys.executable, "-m", "beam_pipeline.cli", *argv, "--feature-kind", "pooled"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]

@@ -114,7 +114,7 @@ def grid_features(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_captioner(tmp_path_factory):
-    """Function (words, kind, weights, ...) -> untrained captioner on disk, its output weights large enough to be sure."""
+    """Function (words, kind, weights, ...) -> untrained captioner on disk, with weights large enough to be sure."""
 
     def make(
         words=("a", "dog", "cat", "hat", "on", "top", "of"),

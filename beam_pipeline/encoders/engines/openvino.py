@@ -29,7 +29,7 @@ from beam_pipeline.encoders.base import (
     SamplePictures,
 )
 from beam_pipeline.encoders.engines.tensorflow import frozen_function
-from beam_pipeline.encoders.int8 import pack, read_graph
+from beam_pipeline.encoders.int8 import read_graph
 from beam_pipeline.images.decode import INPUT_SIZE
 from beam_pipeline.runtime.extras import require
 from training.data.feature_set import FEATURE_DTYPE
@@ -76,8 +76,10 @@ class OpenVino(Engine):
             model = _converted(openvino, spec, architecture)
         return OpenVinoEncoder(openvino, compiled(openvino, model, spec.identity.precision))
 
-    def quantize(self, spec: EncoderSpec, architecture: Architecture, sample: SamplePictures) -> bytes:
-        """Encoder in float32 -> content of the file of an int8 encoder, by nncf, the extra `int8`.
+    def quantize(
+        self, spec: EncoderSpec, architecture: Architecture, sample: SamplePictures
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Encoder in float32 -> graph and weights of an int8 encoder, uint8 [size] each, by nncf, the extra `int8`.
 
         Args:
           sample: pictures of the collection to measure activations on.
@@ -106,8 +108,7 @@ class OpenVino(Engine):
             path = os.path.join(directory, "encoder.xml")
             with writing(path, "TMPDIR can name another place"):
                 openvino.save_model(quantized, path, compress_to_fp16=False)
-            graph, weights = (np.fromfile(name, np.uint8) for name in (path, path.replace(".xml", ".bin")))
-        return pack(graph, weights, spec.identity)
+            return np.fromfile(path, np.uint8), np.fromfile(path.replace(".xml", ".bin"), np.uint8)
 
     def _import(self) -> ModuleType:
         self.require()

@@ -43,7 +43,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
     [
         (["ex"], {"extract", "export"}),
         (["extract", "--max-m"], {"--max-megapixels"}),
-        (["extract", "--layer", ""], {"mixed9", "mixed10"}),
+        (["extract", "--layer", ""], {"mixed7", "mixed8", "mixed9", "mixed10"}),
         (["train", "--model", "a"], {"attention"}),
         (["extract", "--images", "pho"], {"photos"}),
         (["caption", "pho"], {"photos"}),

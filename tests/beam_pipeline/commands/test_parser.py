@@ -34,7 +34,7 @@ COMMAND_LINE = {
         "--captions": None,
         "--weights": "imagenet",
         "--feature-kind": "grid",
-        "--layer": "mixed9",
+        "--layer": None,
         "--precision": "auto",
         "--engine": "tensorflow",
         "--augment": 0,
@@ -55,6 +55,7 @@ COMMAND_LINE = {
         "--learning-rate": None,
         **DROPOUTS,
         "--label-smoothing": 0.1,
+        "--tail": None,
         "--averaging": 0.998,
     },
     "evaluate": {
@@ -111,10 +112,11 @@ COMMAND_LINE = {
 }
 CHOICES = {
     ("extract", "--feature-kind"): ("grid", "pooled"),
-    ("extract", "--layer"): ("mixed9", "mixed10"),
+    ("extract", "--layer"): ("mixed7", "mixed8", "mixed9", "mixed10"),
     ("extract", "--precision"): ("auto", "bfloat16", "float32", "int8"),
     ("extract", "--engine"): ("tensorflow", "openvino"),
     ("train", "--model"): ("attention", "merge"),
+    ("train", "--tail"): ("mixed8", "mixed9", "mixed10", "none"),
     ("export", "--format"): ("csv", "parquet", "coco", "txt", "xmp", "metadata", "webdataset"),
     ("export", "--mode"): ("skip", "append", "overwrite"),
     ("export", "--sidecar-names"): ("short", "full"),

@@ -16,7 +16,8 @@ from beam_pipeline.cli import main
 from beam_pipeline.commands.status import status
 from beam_pipeline.commands.verify import verify
 from beam_pipeline.encoders.base import EncoderRequest
-from beam_pipeline.encoders.registry import load_encoder, resolve_encoder
+from beam_pipeline.encoders.int8 import int8_spec
+from beam_pipeline.encoders.registry import load_encoder, resolve_encoder, tail_of
 from beam_pipeline.options.directories import StatusOptions, VerifyOptions
 from beam_pipeline.transforms import ExtractFeatures
 from training.data.feature_set import load_feature_set
@@ -58,6 +59,20 @@ def test_features_are_near_those_of_float32_in_any_batch(spec, pixels, output, f
     assert 0.95 < one @ two / np.linalg.norm(one) / np.linalg.norm(two) < 0.9999
 
 
+def test_what_lies_behind_its_layer_is_in_its_file(spec, output, no_sample, tmp_path):
+    whole = resolve_encoder(EncoderRequest("random", "grid", "mixed9", "float32", "openvino"), str(output), no_sample)
+    tail = tail_of(spec)
+    assert tail is not None and tail == tail_of(whole)
+    arrays = dict(np.load(spec.weights_path))
+    path = str(tmp_path / FILE)
+    np.savez(path, **arrays | {"tail": arrays["tail"][:-9]})
+    with pytest.raises(UserError, match=rf"^{path}: damaged .*; copy it again from the features or from a captioner"):
+        tail_of(int8_spec(path))
+    del arrays["tail"]
+    np.savez(path, **arrays)  # as an earlier captionbeam made it
+    assert tail_of(int8_spec(path)) is None
+
+
 _ENCODE = """
 import sys
 import numpy as np
@@ -93,8 +108,8 @@ def test_it_is_quantized_once_and_for_one_encoder(spec, output, no_sample):
 def quantized(weights, no_sample):
     """A directory -> writes a stand-in of the file into it, as if made from the stand-in weights."""
 
-    def write(directory, graph=b"graph"):
-        whole = resolve_encoder(EncoderRequest(str(weights), "pooled", "mixed9", "float32", "openvino"), "", no_sample)
+    def write(directory, graph=b"graph", layer="mixed9"):
+        whole = resolve_encoder(EncoderRequest(str(weights), "pooled", layer, "float32", "openvino"), "", no_sample)
         directory.mkdir(exist_ok=True)
         made_from = json.dumps(asdict(whole.identity))
         np.savez(directory / FILE, graph=np.frombuffer(graph, np.uint8), made_from=np.array(made_from))
@@ -136,6 +151,13 @@ def test_another_collection_may_have_the_same_encoder(run_int8, quantized, tmp_p
     assert (tmp_path / "features" / FILE).read_bytes() == (tmp_path / "elsewhere" / FILE).read_bytes()
     with pytest.raises(UserError, match=r"gives mixed9 pooled, not mixed9 grid; give --layer mixed9 --feature-kind p"):
         run_int8("fourth", weights=path, feature_kind="grid")
+
+
+def test_where_no_layer_is_named_it_is_that_of_the_file(run_int8, quantized, tmp_path):
+    path = quantized(tmp_path / "features", layer="mixed10")
+    assert run_int8(weights=path).encoder.layer == run_int8("others", weights=path).encoder.layer == "mixed10"
+    with pytest.raises(UserError, match=r"gives mixed10 pooled, not mixed9 pooled; give --layer mixed10"):
+        run_int8("third", weights=path, layer="mixed9")
 
 
 def captioner_of(identity):

@@ -1,10 +1,16 @@
 """What an encoder computes behind a layer, as operations: the same numbers as the network's own."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
+from beam_pipeline.encoders.registry import ARCHITECTURES, tail_of
 from beam_pipeline.encoders.tail import operations_behind
+from beam_pipeline.encoders.weights import load_model
+from training.models.caption_models import build_model
+from training.models.model_config import ModelConfig
 from training.models.tail import Tail
 from training.models.tail_file import pack_tail, parse_tail
 
@@ -55,3 +61,23 @@ def test_a_layer_that_no_tail_has_is_named(network):
     flat = keras.layers.Flatten(name="flat")(network.output)
     with pytest.raises(NotImplementedError, match="flat: a tail has no Flatten"):
         operations_behind(keras.Model(network.input, flat), "cut", ())
+
+
+def test_the_tail_of_an_encoder_gives_what_its_next_layer_gives(spec_of, pixels):
+    spec = spec_of("tensorflow")  # with random weights
+    last = replace(spec, identity=replace(spec.identity, layer="mixed10"))
+    inception = load_model(last, ARCHITECTURES["InceptionV3"], "float32")
+    data = pack_tail(*operations_behind(inception, "mixed8", ("mixed9", "mixed10")))
+    operations, arrays = parse_tail(data, "encoder_tail.npz", "", (64, 1280), "mixed9")
+    config = ModelConfig("attention", 6, embedding_size=4, hidden_size=8, standardize=True, tail=operations)
+    model = build_model(config, (64, 1280))
+    model.tail.set_arrays(arrays)
+    both = keras.Model(inception.input, [inception.get_layer(name).output for name in ("mixed8", "mixed9")])
+    cached, wanted = (grid.numpy().reshape(2, 64, -1) for grid in both(pixels[:2] / np.float32(127.5) - 1))
+    seen = model.look(cached.astype(np.float16)).numpy()
+    assert seen.shape == wanted.shape and np.abs(seen - wanted).mean() < 2e-3 * np.abs(wanted).mean()
+    model.standardize.fit(seen)
+    standardized = model.standardize(seen).numpy()
+    assert abs(standardized.mean()) < 1e-3 and standardized.std() == pytest.approx(1, abs=0.1)
+    pooled = replace(spec, identity=replace(spec.identity, feature_kind="pooled"))
+    assert tail_of(last) is None and tail_of(pooled) is None

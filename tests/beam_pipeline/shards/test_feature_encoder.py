@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from beam_pipeline.inputs.sources import resolve_collection
 from beam_pipeline.options.extract import ExtractOptions
 from beam_pipeline.shards.feature_encoder import earlier_features, encoder_of_options, keep_int8_encoder
 from beam_pipeline.shards.manifest import write_manifest
+from training.data.feature_records import FeatureRecord, serialize
 from training.data.feature_set import FeatureSet
 from training.errors import UserError
 
@@ -32,6 +35,28 @@ def spec(options, good, tmp_path):
 def test_the_options_name_the_encoder(spec, weights):
     assert spec.weights_path == str(weights)
     assert (spec.identity.feature_kind, spec.identity.layer, spec.identity.precision) == ("pooled", "mixed9", "float32")
+
+
+def layer_of(options, earlier, directory):
+    return encoder_of_options(options, resolve_collection(options.images), earlier, str(directory)).identity.layer
+
+
+def test_the_layer_is_that_of_the_features_that_are_there(options, spec, tmp_path):
+    assert layer_of(options, None, tmp_path) == "mixed9"
+    options = replace(options, feature_kind="grid")
+    assert layer_of(options, None, tmp_path) == "mixed8"
+    assert layer_of(replace(options, layer="mixed7"), None, tmp_path) == "mixed7"
+    for layer in ("mixed7", "mixed9", "mixed10"):
+        earlier = FeatureSet(str(tmp_path), replace(spec.identity, feature_kind="grid", layer=layer), ())
+        assert layer_of(options, earlier, tmp_path) == layer
+
+
+@pytest.mark.parametrize(("shape", "layer"), [((64, 2048), "mixed9"), ((64, 1280), "mixed8"), ((289, 768), "mixed7")])
+def test_without_a_manifest_the_stored_features_tell_the_layer(options, tmp_path, shape, layer):
+    with tf.io.TFRecordWriter(str(tmp_path / "features-0001-00000-of-00001.tfrecord")) as writer:
+        writer.write(serialize(FeatureRecord("aa" * 32, ("a.jpg",), 4, 3, np.zeros(shape, np.float16), ())))
+    (tmp_path / "ledger-0001-00000-of-00001.jsonl").touch()
+    assert layer_of(replace(options, feature_kind="grid"), None, tmp_path) == layer
 
 
 def test_an_empty_directory_holds_no_features(options, tmp_path):

@@ -1,12 +1,14 @@
 import numpy as np
 
 from beam_pipeline.encoders.architectures.inception_v3 import InceptionV3
+from training.data.feature_set import GRID_SHAPES
 
 
 def test_every_layer_gives_the_grid_of_the_feature_records():
     network = InceptionV3()
     model = network.build()
-    assert {tuple(model.get_layer(layer).output.shape) for layer in network.layers} == {(None, 8, 8, 2048)}
+    grids = {layer: model.get_layer(layer).output.shape[1:] for layer in network.layers}
+    assert {layer: (height * width, channels) for layer, (height, width, channels) in grids.items()} == GRID_SHAPES
     assert model.input.shape == (None, 299, 299, 3)
 
 
