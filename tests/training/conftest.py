@@ -148,7 +148,7 @@ def give_head():
     """Function (captioner, words, rare) -> the same captioner on disk with an untrained word-presence head."""
 
     def give(captioner, words=("dog", "cat", "beach", "t-shirt"), rare=None):
-        cells, members, hidden = inputs_of(captioner.feature_shape), 2, 4
+        cells, members, hidden = inputs_of(captioner.model.seen_shape), 2, 4
         generator = np.random.default_rng(3)
         head = PresenceHead(
             words=tuple(words),
@@ -171,7 +171,7 @@ def give_confidence():
 
     def give(captioner, bias=0.0, copies=()):
         head = captioner.presence
-        channels = head.mean_inputs.shape[1]
+        channels = captioner.feature_shape[-1]
         fitted = Calibration((-1.0, 0.5, 0.5, -1.0), (0.5, 0.2, 0.2, 1.0), (0.5, 1.0, 1.0, 0.1), bias)
         familiarity = Familiarity(np.zeros(channels, np.float32), np.eye(2, channels, dtype=np.float32), 1.0, 10.0)
         confidence = Confidence(

@@ -18,7 +18,7 @@ from training.models.caption_models import ModelConfig, build_model
 from training.models.captioner_files import CONFIG_SCHEMA_VERSION, MEND, member_paths, read_config, require_as_trained
 from training.models.confidence import Confidence, load_confidence
 from training.models.ensemble import Ensemble
-from training.models.presence import PresenceHead, inputs_of, load_presence
+from training.models.presence import PresenceHead, inputs_of, joined_heads, load_presence
 from training.own_names import CONFIG, PRESENCE, PRESENCE_WORDS, VOCABULARY, WEIGHTS
 from training.scratch import scratch_directory
 from training.storage import content_hash, copy_file, copy_own, own_size, write_document
@@ -123,8 +123,7 @@ def load_captioner(path: str) -> Captioner:
                 )
     members = [first, *others]
     model = Ensemble([member.model for member in members])
-    heads = [member.presence for member in members if member.presence is not None]
-    presence = heads[0].joined(heads[1:]) if heads else None
+    presence = joined_heads([member.presence for member in members])
     model_id = _model_id(model, first.vocabulary, first.encoder, presence)
     max_words = min(member.max_words for member in members)
     min_words = min(member.min_words for member in members)

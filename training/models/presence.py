@@ -57,7 +57,7 @@ class PresenceHead:
       hidden_kernel [C, M*H], hidden_bias [M*H], output_kernel [M, 2*H, V], output_bias [M, 1, V]: float32.
       mean_inputs: float32 [Q, C], of the mean training picture: the reference point of grounding.
       pool_shift: float32 [V], of `opinion_pool`; None if head and decoder are not pooled.
-      parts: the heads of several captioners that are joined here; none for a head of one.
+      parts: for the head of an ensemble, those of its captioners that are asked; None for one that is not.
     """
 
     words: tuple[str, ...]
@@ -68,7 +68,7 @@ class PresenceHead:
     output_bias: np.ndarray
     mean_inputs: np.ndarray
     pool_shift: np.ndarray | None = None
-    parts: tuple[PresenceHead, ...] = ()
+    parts: tuple[PresenceHead | None, ...] = ()
 
     def presence(self, inputs: np.ndarray) -> np.ndarray:
         """Inputs float32 [B, Q, C] -> presence float32 [B, V], in NumPy; `PresenceGraph` computes the same."""
@@ -76,21 +76,6 @@ class PresenceHead:
         members, each = len(self.output_kernel), (hidden.mean(axis=1), hidden.max(axis=1))  # (B, M*H) each
         pooled = np.concatenate([np.split(values, members, axis=1) for values in each], axis=2)  # (M, B, 2*H)
         return expit(pooled @ self.output_kernel + self.output_bias).mean(axis=0)
-
-    def joined(self, others: Sequence[PresenceHead]) -> PresenceHead:
-        """One head with the members of all; others with another list of words are left out."""
-        heads = [self, *(other for other in others if other.words == self.words)]
-        each = {name: [getattr(head, name) for head in heads] for name in _ARRAYS}
-        shifts = [head.pool_shift for head in heads if head.pool_shift is not None]
-        return replace(
-            self,
-            hidden_kernel=np.concatenate(each["hidden_kernel"], axis=1),
-            hidden_bias=np.concatenate(each["hidden_bias"]),
-            output_kernel=np.concatenate(each["output_kernel"]),
-            output_bias=np.concatenate(each["output_bias"]),
-            pool_shift=np.mean(shifts, axis=0) if len(shifts) == len(heads) else None,
-            parts=tuple(heads),
-        )
 
     def fingerprint(self) -> bytes:
         """sha256 digest of everything that decides its output."""
@@ -118,6 +103,30 @@ class PresenceHead:
         document = {"schema_version": SCHEMA_VERSION, "words": self.words, "rare": dict(self.rare)}
         document["arrays_sha256"] = hashlib.sha256(file.getvalue()).hexdigest()
         write_document(posixpath.join(directory, PRESENCE_WORDS), document)
+
+
+def joined_heads(each: Sequence[PresenceHead | None]) -> PresenceHead | None:
+    """Heads of an ensemble's captioners, None for one without -> the head of the ensemble; None if none has one.
+
+    It has the words of the first head, and the members of all heads that have the same words.
+    """
+    first = next((head for head in each if head is not None), None)
+    if first is None:
+        return None
+    parts = tuple(head if head is not None and head.words == first.words else None for head in each)
+    heads = [head for head in parts if head is not None]
+    shifts = [head.pool_shift for head in heads if head.pool_shift is not None]
+    channels = max(len(head.hidden_kernel) for head in heads)  # of what the captioners look at
+    kernels = [np.pad(head.hidden_kernel, [(0, channels - len(head.hidden_kernel)), (0, 0)]) for head in heads]
+    return replace(
+        first,
+        hidden_kernel=np.concatenate(kernels, axis=1),
+        hidden_bias=np.concatenate([head.hidden_bias for head in heads]),
+        output_kernel=np.concatenate([head.output_kernel for head in heads]),
+        output_bias=np.concatenate([head.output_bias for head in heads]),
+        pool_shift=np.mean(shifts, axis=0) if len(shifts) == len(heads) else None,
+        parts=parts,
+    )
 
 
 def remove_presence(directory: str) -> None:
@@ -209,21 +218,24 @@ class PresenceGraph:
 
     def __init__(self, head: PresenceHead):
         parts = head.parts or (head,)
-        self._parts = [
+        self._asked = [part is not None for part in parts]
+        heads = [part for part in parts if part is not None]
+        self._arrays = [
             tuple(map(tf.Variable, (one.hidden_kernel, one.hidden_bias, one.output_kernel, one.output_bias)))
-            for one in parts
+            for one in heads
         ]
-        of_mean = [one.presence(one.mean_inputs[None]) for one in parts]
-        members = [len(one.output_kernel) for one in parts]
+        of_mean = [one.presence(one.mean_inputs[None]) for one in heads]
+        members = [len(one.output_kernel) for one in heads]
         mean = np.average(of_mean, axis=0, weights=members).astype(np.float32)
         self.log_of_mean = tf.Variable(np.log(np.maximum(mean, TINY)))  # (1, V)
 
     def __call__(self, seen: tf.Tensor | tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-        """What a model looks at, float [B, P, C] or [B, C], or each of several -> presence and grounding, float32
+        """What a model looks at, float [B, P, C] or [B, C], or each of an ensemble -> presence and grounding, float32
         [B, V] each.
         """
-        each = seen if isinstance(seen, tuple) else (seen,) * len(self._parts)
-        logits = tf.concat([_logits(one, *part) for one, part in zip(each, self._parts, strict=True)], axis=0)
+        each = seen if isinstance(seen, tuple) else (seen,) * len(self._asked)
+        asked = [one for one, is_asked in zip(each, self._asked, strict=True) if is_asked]
+        logits = tf.concat([_logits(one, *arrays) for one, arrays in zip(asked, self._arrays, strict=True)], axis=0)
         presence = tf.reduce_mean(tf.sigmoid(logits), axis=0)
         return presence, tf.math.log(tf.maximum(presence, TINY)) - self.log_of_mean
 

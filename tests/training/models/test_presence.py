@@ -11,6 +11,7 @@ from training.models.presence import (
     PresenceGraph,
     first_layer,
     head_inputs,
+    joined_heads,
     load_presence,
 )
 from training.own_names import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS
@@ -109,6 +110,6 @@ def test_a_head_for_another_kind_of_features_is_refused(tiny_captioner, give_hea
 def test_an_ensemble_pools_by_the_mean_shift_where_all_have_one(tiny_captioner, give_head):
     one, two = (give_head(tiny_captioner()).presence for _ in range(2))
     with_shift = [replace(head, pool_shift=np.full(4, shift, np.float32)) for head, shift in ((one, 1.0), (two, 2.0))]
-    assert with_shift[0].joined(with_shift[1:]).pool_shift.tolist() == [1.5] * 4
-    assert with_shift[0].joined([two]).pool_shift is None
+    assert joined_heads(with_shift).pool_shift.tolist() == [1.5] * 4
+    assert joined_heads([with_shift[0], two]).pool_shift is None
     assert with_shift[0].fingerprint() != one.fingerprint()
