@@ -175,6 +175,11 @@ def with_defaults(options: TrainOptions) -> TrainOptions:
     return replace(options, **missing)
 
 
+def tail_learns(model: str, tail: str | None) -> bool:
+    """Settings of a training -> whether the blocks of the encoder that the captioner holds learn with it."""
+    return model == "attention" if tail is None else tail != NO_TAIL
+
+
 captioner_option = partial(
     option,
     "directory that train made",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -21,8 +22,10 @@ from beam_pipeline.words.terms import WORD
 from training.data.feature_set import SCHEMA_VERSION, load_feature_set
 from training.data.strangers import unlisted_files
 from training.errors import UserError
-from training.models.captioner_files import CONFIG_SCHEMA_VERSION, read_config, read_metrics
-from training.own_names import CAPTIONER, CAPTIONS, FEATURES, METRICS
+from training.models.captioner_files import CONFIG_SCHEMA_VERSION, CaptionerConfig, read_config, read_metrics
+from training.models.operations import array_shapes
+from training.options import tail_learns
+from training.own_names import CAPTIONER, CAPTIONS, FEATURES, METRICS, OWN_NAMES, TAIL
 from training.text.plurals import counted
 
 TOP_WORDS = 10
@@ -93,6 +96,7 @@ def _features(directory: str) -> dict[str, Any]:
     features = load_feature_set(directory)
     require_ledgers(features)
     size = sum(shard.size_bytes for shard in features.shards)
+    tail = storage.list_directory(features.path).get(TAIL, 0)
     return {
         "schema_version": SCHEMA_VERSION,
         "encoder": {"id": features.encoder.id, **asdict(features.encoder)},
@@ -101,6 +105,7 @@ def _features(directory: str) -> dict[str, Any]:
         "augmented_views": features.augment,
         "size_bytes": size,
         "bytes_per_picture": size // features.records,
+        "encoder_tail_bytes": tail,
         "totals": features.totals,
         "notes": {kind: len(texts) for kind, texts in features.notes.items()},
         "shards": [asdict(shard) for shard in features.shards],
@@ -131,11 +136,14 @@ def _captioner(directory: str) -> dict[str, Any]:
 
     captioner = load_captioner(directory)
     metrics = read_metrics(directory) and storage.read_document(storage.join(directory, METRICS), dict[str, Any], "")
+    sizes = storage.list_directory(directory)
     trained_with = {name: value for name, value in config.trained_with.items() if name != "feature_shards"}
     return {
         "schema_version": CONFIG_SCHEMA_VERSION,
         "model_id": captioner.model_id,
-        "model": asdict(config.model),
+        "size_bytes": sum(size for name, size in sizes.items() if name in OWN_NAMES[CAPTIONER]),
+        "model": {name: value for name, value in asdict(config.model).items() if not name.startswith("tail")},
+        "encoder_blocks": _encoder_blocks(config),
         "parameters": int(sum(np.prod(variable.shape) for variable in captioner.model.trainable_variables)),
         "vocabulary": len(captioner.vocabulary),
         "min_words": captioner.min_words,
@@ -145,6 +153,17 @@ def _captioner(directory: str) -> dict[str, Any]:
         "trained_with": {name: value for name, value in trained_with.items() if value is not None},
         "feature_shards": len(config.trained_with.get("feature_shards", [])),
         "metrics": metrics,
+    }
+
+
+def _encoder_blocks(config: CaptionerConfig) -> dict[str, Any]:
+    """Settings of a captioner -> the blocks of the encoder that it holds, between the features and what it looks at."""
+    shapes = array_shapes(config.model.tail, config.encoder.feature_shape) if config.model.tail else {}
+    return {
+        "names": [operation.name for operation in config.model.tail if operation.name],
+        "trained": bool(shapes) and tail_learns(config.model.model, config.trained_with.get("tail")),
+        "parameters": sum(map(math.prod, shapes.values())),
+        "precision": config.model.tail_precision if shapes else None,
     }
 
 

@@ -10,13 +10,14 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.caption_images import caption
+from beam_pipeline.commands.inspect import inspect
 from beam_pipeline.commands.verify import verify
 from beam_pipeline.encoders import registry
 from beam_pipeline.encoders.architectures.inception_v3 import InceptionV3
 from beam_pipeline.encoders.registry import load_encoder
 from beam_pipeline.extract_features import extract
 from beam_pipeline.options.caption import CaptionOptions
-from beam_pipeline.options.directories import VerifyOptions
+from beam_pipeline.options.directories import InspectOptions, VerifyOptions
 from beam_pipeline.options.extract import ExtractOptions
 from training.errors import JobFailed
 from training.models.captioner import load_captioner
@@ -79,6 +80,10 @@ def test_captions_are_the_same_from_pictures_and_from_features(extract_grids, tm
     train(replace(options, min_count=1, tail_warm_up=0.0, presence=PresenceOptions(members=1, hidden_size=8, epochs=1)))
     model = load_captioner(output).model
     assert model.seen_shape == (64, 2048) and model.config.tail[-1].name == "mixed9"
+    shown = inspect(InspectOptions(output))
+    parameters = 1280 * 2048 + 2048
+    blocks = {"names": ["mixed9"], "trained": True, "parameters": parameters, "precision": "bfloat16"}
+    assert shown["encoder_blocks"] == blocks and shown["size_bytes"] > 4 * parameters
     said = {}
     for source in (
         {"features": features.path},
@@ -94,6 +99,7 @@ def test_captions_are_the_same_from_pictures_and_from_features(extract_grids, tm
 def test_the_tail_of_a_feature_set_is_made_again_where_it_is_not_what_was_written(extract_grids, tmp_path, capsys):
     features = extract_grids()
     path = Path(features.path, TAIL)
+    assert inspect(InspectOptions(features.path))["encoder_tail_bytes"] == path.stat().st_size
     tail, written = path.read_bytes(), path.stat().st_mtime_ns
     assert hashlib.sha256(tail).hexdigest() == features.tail_sha256
     assert extract_grids().tail_sha256 == features.tail_sha256 and path.stat().st_mtime_ns == written

@@ -14,7 +14,7 @@ from training.documents import Damaged
 from training.errors import UserError
 from training.models.operations import Operation
 from training.models.tail_file import parse_tail
-from training.options import NO_TAIL, TAIL_LAYER, TrainOptions
+from training.options import NO_TAIL, TAIL_LAYER, TrainOptions, tail_learns
 from training.own_names import TAIL
 from training.storage import read_own
 
@@ -76,8 +76,7 @@ def load_tail(options: TrainOptions, features: FeatureSet) -> EncoderTail:
     if features.tail_sha256 not in ("", hashlib.sha256(data).hexdigest()):
         raise Damaged(path, "changed since it was written", _EXTRACT)
     operations, arrays = parse_tail(data, path, _EXTRACT, features.encoder.feature_shape, layer)
-    learns = options.model == "attention" if options.tail is None else options.tail != NO_TAIL
-    return EncoderTail(operations, arrays, learns)
+    return EncoderTail(operations, arrays, tail_learns(options.model, options.tail))
 
 
 def _layers_behind(encoder: EncoderIdentity) -> tuple[str, ...]:

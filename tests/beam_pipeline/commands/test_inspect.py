@@ -26,6 +26,8 @@ def test_a_feature_set(made, capsys):
 def test_a_captioner_and_captions(made, capsys):
     captioner = inspect(InspectOptions(made.captioner))
     assert captioner["vocabulary"] == captioner["model"]["vocabulary_size"] and captioner["metrics"] is None
+    assert captioner["size_bytes"] == sum(path.stat().st_size for path in Path(made.captioner).iterdir())
+    assert captioner["encoder_blocks"] == {"names": [], "trained": False, "parameters": 0, "precision": None}
     captions = inspect(InspectOptions(str(made.root / "captions")))
     assert captions["made_with"]["model_id"] == captioner["model_id"]
     assert captions["captions"] == 20 and captions["top_words"]
