@@ -77,7 +77,7 @@ class Feature(NamedTuple):
     Attributes:
       uri: address of the element, as it came in.
       sha256: hex digest of its content; "" where it could not be read.
-      shape: of the feature, [64, 2048] or [2048]; empty where the element was rejected.
+      shape: of the feature, a grid [P, C] or pooled [C]; empty where the element was rejected.
       values: float16 in that shape, as `numpy.frombuffer(values, "float16").reshape(shape)` reads it.
       rejected: why there is no feature, else "".
     """
@@ -99,8 +99,9 @@ class ExtractFeatures(beam.PTransform):
     Args:
       weights: "imagenet" or the path of a weight file; with precision "int8" the path of the int8 encoder that
         `captionbeam extract` made.
-      feature_kind: "grid" for float16 [64, 2048], "pooled" for their mean, float16 [2048].
-      layer: block of InceptionV3 that gives the features, "mixed9" or "mixed10".
+      feature_kind: "grid" for a grid, float16 [P, C], "pooled" for its mean, float16 [C].
+      layer: block of InceptionV3 that gives the features: "mixed7" [289, 768], "mixed8" [64, 1280], "mixed9" or "mixed10"
+        [64, 2048].
       precision: "auto", "bfloat16", "float32" or, with engine "openvino", "int8".
       engine: "tensorflow", or "openvino" where the extra is installed.
       decode_limits: what decoding one picture may cost.
@@ -228,7 +229,7 @@ class EncodedElement(NamedTuple):
       uri: address of the element.
       sha256: hex digest of its content; "" where it could not be read.
       rejected: why there is no feature, else "".
-      feature: float16 [64, 2048] or [2048], or None.
+      feature: float16, a grid [P, C] or pooled [C], or None.
     """
 
     uri: str

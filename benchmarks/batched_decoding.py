@@ -58,9 +58,8 @@ def main() -> None:
         features = read_features(captioner, options.features, options.pictures)
     else:
         captioner = random_captioner()
-        features = (
-            np.random.default_rng(0).random((options.pictures, *GRID_SHAPES["mixed9"]), np.float32).astype(np.float16)
-        )
+        shape = (options.pictures, *captioner.feature_shape)
+        features = np.random.default_rng(0).random(shape, np.float32).astype(np.float16)
     run(captioner, features)
 
 
@@ -116,7 +115,7 @@ class WordByWord:
 
         @tf.function(autograph=False)
         def begin(feature):
-            memory = model.encode(tf.cast(feature, tf.float32)[None], NoDropout())
+            memory = model.encode(model.look(feature[None]), NoDropout())
             return memory, model.start(memory, width)
 
         @tf.function(autograph=False)

@@ -19,8 +19,6 @@ from batched_decoding import WordByWord
 
 from training.models.captioner import load_captioner
 
-_LAYER = "mixed9"  # what extract takes where no other is asked for
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,23 +33,24 @@ def main() -> None:
 
 def describer(weights: str, captioner: str) -> Callable[[str], str]:
     """-> function: path of a picture -> its caption."""
-    model, decoder = keras_model(weights), WordByWord(load_captioner(captioner))
+    loaded = load_captioner(captioner)
+    model, decoder = keras_model(weights, loaded.encoder.layer), WordByWord(loaded)
 
     def describe(path: str) -> str:
-        grid = model.predict(load_picture(path)[None], verbose=0).reshape(1, 64, -1)
+        grid = model.predict(load_picture(path)[None], verbose=0).reshape(1, *loaded.feature_shape)
         return decoder.decode(grid.astype(np.float16))[0].caption
 
     return describe
 
 
-def keras_model(weights: str):
+def keras_model(weights: str, layer: str):
     """InceptionV3 up to the layer that the features come from, as Keras builds it."""
     import keras
 
     model = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(299, 299, 3))
     if weights != "random":
         model.load_weights(weights)
-    return keras.Model(model.input, model.get_layer(_LAYER).output)
+    return keras.Model(model.input, model.get_layer(layer).output)
 
 
 def load_picture(path: str) -> np.ndarray:

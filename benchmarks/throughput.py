@@ -43,13 +43,14 @@ from beam_pipeline.extract_features import extract
 from beam_pipeline.images.decode import INPUT_SIZE, decode_image
 from beam_pipeline.inputs.sources import Listing, resolve_collection
 from beam_pipeline.options.caption import CaptionOptions
-from beam_pipeline.options.extract import ExtractOptions
+from beam_pipeline.options.extract import DEFAULT_LAYERS, ExtractOptions
 from beam_pipeline.options.limits import DecodeLimits
 from beam_pipeline.runtime.storage import read_bytes
 from beam_pipeline.shards.encoding import sample_pixels
 from training.models.captioner import load_captioner
 
 _ROUNDS = 20  # batches of the bare loop, each time
+_LAYER = DEFAULT_LAYERS["grid"]
 _KERAS_BATCH = 32  # Keras' own default
 _JPEG_QUALITY = 90
 _WARM = "encoder is warm"
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace, work: Path) -> None:
     images.write_text("".join(uri + "\n" for uri in uris))
     megabytes = sum(os.path.getsize(uri) for uri in uris[:100]) / len(uris[:100]) / 1e6
     source = resolve_collection(str(images))
-    request = EncoderRequest(options.weights, "grid", "mixed9", options.precision, options.engine)
+    request = EncoderRequest(options.weights, "grid", _LAYER, options.precision, options.engine)
     spec = resolve_encoder(request, str(work), lambda: sample_pixels(source, DecodeLimits()))
     began = time.monotonic()
     encoder = load_encoder(spec)
@@ -183,7 +184,7 @@ def caption_job(images: Path, output: Path, options: argparse.Namespace) -> tupl
 
 def keras_loop(uris: list[str], weights: str) -> tuple[int, float]:
     """-> pictures and seconds."""
-    model = keras_model(weights)
+    model = keras_model(weights, _LAYER)
     model.predict(np.zeros([_KERAS_BATCH, 299, 299, 3], np.float32), verbose=0)
     began = time.monotonic()
     for at in range(0, len(uris), _KERAS_BATCH):

@@ -80,7 +80,7 @@ def read_pixels(images: str | None, pictures: int) -> np.ndarray:
 
 def with_random_head(captioner: Captioner) -> Captioner:
     options, words = PresenceOptions(), captioner.vocabulary.words
-    generator, (cells, channels) = np.random.default_rng(0), inputs_of(captioner.feature_shape)
+    generator, (cells, channels) = np.random.default_rng(0), inputs_of(captioner.model.seen_shape)
     units = options.members * options.hidden_size
     # The share of pictures that people use the n-th commonest word of: about 1/n.
     rates = 0.5 / np.arange(1, len(words) + 1)

@@ -55,8 +55,8 @@ class EncodedPicture:
 
     Attributes:
       read: the picture after reading.
-      feature: float16 [64, 2048] or [2048]; None where `read.image` is None.
-      views: features of its V augmented views, float16 [V, 64, 2048] or [V, 2048]; None likewise.
+      feature: float16 [P, C] or [C]; None where `read.image` is None.
+      views: features of its V augmented views, float16 [V, P, C] or [V, C]; None likewise.
     """
 
     read: ReadPicture
@@ -109,7 +109,7 @@ def encode_batch(batch: list[ReadPicture], encoder: Callable[[], Encoder]) -> li
 
 
 def encode_pixels(pixels: Sequence[np.ndarray], encoder: Callable[[], Encoder]) -> Iterator[np.ndarray]:
-    """RGB uint8 [299, 299, 3] each -> float16 [64, 2048] or [2048] each, in order.
+    """RGB uint8 [299, 299, 3] each -> float16 [P, C] or [C] each, in order.
 
     Args:
       encoder: gives the encoder; not called where there are no pixels.

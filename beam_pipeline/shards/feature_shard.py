@@ -23,7 +23,7 @@ class PictureFeature(NamedTuple):
     Attributes:
       sha256: hex digest of its content.
       uri: address of the file that stands for it.
-      feature: float16 [64, 2048] or [2048].
+      feature: float16, a grid [P, C] or pooled [C].
     """
 
     sha256: str

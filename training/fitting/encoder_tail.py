@@ -69,9 +69,10 @@ def load_tail(options: TrainOptions, features: FeatureSet) -> EncoderTail:
     try:
         data = read_own(path)
     except FileNotFoundError:
+        old = "; if an earlier captionbeam made the int8 encoder, extract into another directory"
         raise UserError(
             f"{path}: is missing, and a captioner that looks at {layer} needs it; run the same `captionbeam extract` "
-            "command again, which adds it"
+            f"command again, which adds it{old if features.encoder.precision == 'int8' else ''}"
         ) from None
     if features.tail_sha256 not in ("", hashlib.sha256(data).hexdigest()):
         raise Damaged(path, "changed since it was written", _EXTRACT)
