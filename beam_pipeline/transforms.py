@@ -100,8 +100,8 @@ class ExtractFeatures(beam.PTransform):
       weights: "imagenet" or the path of a weight file; with precision "int8" the path of the int8 encoder that
         `captionbeam extract` made.
       feature_kind: "grid" for a grid, float16 [P, C], "pooled" for its mean, float16 [C].
-      layer: block of InceptionV3 that gives the features: "mixed7" [289, 768], "mixed8" [64, 1280], "mixed9" or "mixed10"
-        [64, 2048].
+      layer: block of InceptionV3 that gives the features: "mixed7" [289, 768], "mixed8" [64, 1280], "mixed9" or
+        "mixed10" [64, 2048].
       precision: "auto", "bfloat16", "float32" or, with engine "openvino", "int8".
       engine: "tensorflow", or "openvino" where the extra is installed.
       decode_limits: what decoding one picture may cost.

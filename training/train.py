@@ -101,6 +101,7 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     vocabulary = build_vocabulary(scanned.word_counts, options.min_count)
     require_same_words(options.output, vocabulary)
     _log_scan(scanned, vocabulary, options)
+    log_tail(tail)
     model = _make_model(options, features, tail, split, vocabulary, scanned)
     write_config(options.output, model.config, features.encoder, options.max_words, scanned.least_words(), settings)
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
@@ -254,6 +255,14 @@ def _log_scan(scanned: Scan, vocabulary: Vocabulary, options: TrainOptions) -> N
         counted(options.min_count, "time"),
         100 * vocabulary.unknown_share(scanned.word_counts),
     )
+
+
+def log_tail(tail: EncoderTail) -> None:
+    """Says which blocks of the encoder the captioner holds, if any."""
+    if names := [operation.name for operation in tail.operations if operation.name]:
+        state = "trained too" if tail.learns else "not trained"
+        blocks = counted(len(names), "block")
+        log.info("%s of the encoder in the captioner, %s: %s", blocks, state, ", ".join(names))
 
 
 def _make_model(

@@ -315,10 +315,12 @@ def grids_with_tail(tmp_path_factory, grid_features):
     return directory, kernel
 
 
-def test_a_tail_learns_with_the_captioner(tmp_path, grids_with_tail, pooled_options, recwarn):
+def test_a_tail_learns_with_the_captioner(tmp_path, grids_with_tail, pooled_options, recwarn, caplog):
     features, kernel = grids_with_tail
     options = grid_options(pooled_options, features, tmp_path / "out", tail="mixed10", tail_rate=1e-2)
-    train(options)
+    with caplog.at_level("INFO", logger="captionbeam"):
+        train(options)
+    assert "1 block of the encoder in the captioner, trained too: mixed10" in caplog.messages
     captioner = load_captioner(options.output)
     assert captioner.model.seen_shape == (64, 20) and captioner.presence.mean_inputs.shape == (16, 20)
     assert 0 < np.abs(captioner.model.tail.arrays["kernel_1"].numpy() - kernel).max() < 0.5

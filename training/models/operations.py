@@ -119,7 +119,7 @@ def _output_grid(operation: Operation, grids: Sequence[Grid]) -> Grid:
             raise ValueError("joins grids of different sizes")
         channels = sum(one[2] for one in inputs)
     elif others:
-        raise ValueError(f"takes {len(inputs)} inputs, not 1")
+        raise ValueError("takes several inputs")
     else:
         if operation.size[0] > height or operation.size[1] > width:
             raise ValueError(f"its window, {'x'.join(map(str, operation.size))}, is larger than {height}x{width}")
@@ -131,5 +131,5 @@ def _output_grid(operation: Operation, grids: Sequence[Grid]) -> Grid:
         if operation.kind == CONVOLUTION:
             channels = operation.channels
     if not 1 <= channels <= _MOST_CHANNELS:
-        raise ValueError(f"gives {channels:,} channels, not 1 to {_MOST_CHANNELS:,}")
+        raise ValueError(f"channels: {channels:,}, not 1 to {_MOST_CHANNELS:,}")
     return height, width, channels

@@ -1,5 +1,6 @@
 """The encoder in 8-bit whole numbers: quantized once for a collection, kept with features and captioner."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from beam_pipeline.encoders.base import EncoderRequest
 from beam_pipeline.encoders.int8 import int8_spec
 from beam_pipeline.encoders.registry import load_encoder, resolve_encoder, tail_of
 from beam_pipeline.options.directories import StatusOptions, VerifyOptions
+from beam_pipeline.shards.feature_encoder import keep_tail
 from beam_pipeline.transforms import ExtractFeatures
 from training.data.feature_set import load_feature_set
 from training.errors import UserError
@@ -63,6 +65,8 @@ def test_what_lies_behind_its_layer_is_in_its_file(spec, output, no_sample, tmp_
     whole = resolve_encoder(EncoderRequest("random", "grid", "mixed9", "float32", "openvino"), str(output), no_sample)
     tail = tail_of(spec)
     assert tail is not None and tail == tail_of(whole)
+    assert keep_tail(spec, str(tmp_path), None) == hashlib.sha256(tail).hexdigest()
+    assert (tmp_path / "encoder_tail.npz").read_bytes() == tail
     arrays = dict(np.load(spec.weights_path))
     path = str(tmp_path / FILE)
     np.savez(path, **arrays | {"tail": arrays["tail"][:-9]})
