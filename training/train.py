@@ -60,6 +60,7 @@ log = logging.getLogger("captionbeam")
 _DROPOUTS = ("feature_dropout", "word_dropout", "output_dropout", "position_dropout")
 _FILES = ("glove", "train_list", "dev_list")  # options that name a file
 STANDARDIZED_BY = 256  # training pictures whose channels are measured
+_LOOKED_AT = 16  # of them at once
 
 
 def train(options: TrainOptions) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     vocabulary = build_vocabulary(scanned.word_counts, options.min_count)
     require_same_words(options.output, vocabulary)
     _log_scan(scanned, vocabulary, options)
-    log_tail(tail)
+    _log_tail(tail)
     model = _make_model(options, features, tail, split, vocabulary, scanned)
     write_config(options.output, model.config, features.encoder, options.max_words, scanned.least_words(), settings)
     vocabulary.save(posixpath.join(options.output, VOCABULARY))
@@ -257,7 +258,7 @@ def _log_scan(scanned: Scan, vocabulary: Vocabulary, options: TrainOptions) -> N
     )
 
 
-def log_tail(tail: EncoderTail) -> None:
+def _log_tail(tail: EncoderTail) -> None:
     """Says which blocks of the encoder the captioner holds, if any."""
     if names := [operation.name for operation in tail.operations if operation.name]:
         state = "trained too" if tail.learns else "not trained"
@@ -290,9 +291,10 @@ def _make_model(
         model.tail.trainable = tail.learns
     if model.standardize:
         training = pictures_of(features, split.selects(TRAIN))
-        model.standardize.fit(
-            model.look(np.stack([feature for _, feature in islice(training, STANDARDIZED_BY)])).numpy()
-        )
+        measured = np.stack([feature for _, feature in islice(training, STANDARDIZED_BY)])
+        # A part at a time: what the operations of a tail give takes several megabytes a picture.
+        parts = (measured[begin : begin + _LOOKED_AT] for begin in range(0, len(measured), _LOOKED_AT))
+        model.standardize.fit(np.concatenate([model.look(part).numpy() for part in parts]))
     if options.glove:
         vectors, coverage = load_glove(options.glove, vocabulary, scanned.word_counts, options.seed)
         vectors = project(vectors, options.embedding_size, options.seed)

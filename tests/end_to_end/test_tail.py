@@ -76,7 +76,7 @@ def test_captions_are_the_same_from_pictures_and_from_features(extract_grids, tm
     features = extract_grids(precision="bfloat16")
     assert (features.encoder.layer, features.encoder.feature_shape) == ("mixed8", (64, 1280))
     output = str(tmp_path / "captioner")
-    options = TrainOptions(features.path, output, hidden_size=16, embedding_size=8, epochs=2, self_critical_epochs=0)
+    options = TrainOptions(features.path, output, hidden_size=16, embedding_size=8, epochs=1, self_critical_epochs=0)
     train(replace(options, min_count=1, tail_warm_up=0.0, presence=PresenceOptions(members=1, hidden_size=8, epochs=1)))
     model = load_captioner(output).model
     assert model.seen_shape == (64, 2048) and model.config.tail[-1].name == "mixed9"
