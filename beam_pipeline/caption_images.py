@@ -8,6 +8,8 @@ word statistics of every shard -> totals -> tables.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -45,6 +47,7 @@ from training.errors import JobFailed
 from training.models.captioner import no_confidence
 from training.models.captioner_files import member_paths
 from training.models.flags import LOW
+from training.options import NO_JUDGE
 from training.own_directories import require_output
 from training.own_names import CAPTIONS
 from training.text.plurals import counted
@@ -133,7 +136,8 @@ def resolve_options(options: CaptionOptions) -> tuple[Captioning, ResultWriter]:
       UserError: an option is wrong, or the output holds something else, or captions made with other settings.
     """
     require_output(options.output, CAPTIONS)
-    captioning = resolve_captioning(options)
+    earlier = read_earlier(storage.absolute(options.output))
+    captioning = resolve_captioning(_as_before(options, earlier["made_with"]) if earlier else options)
     reference = None if options.reference is None else storage.absolute(options.reference)
     first_member = member_paths(captioning.decoder.captioner)[0]
     made_with = captioning.made_with("images" if options.images else "features")
@@ -141,6 +145,13 @@ def resolve_options(options: CaptionOptions) -> tuple[Captioning, ResultWriter]:
     writer = ResultWriter(storage.absolute(options.output), first_member, reference, made_with, weights)
     writer.check()
     return captioning, writer
+
+
+def _as_before(options: CaptionOptions, made_with: Mapping[str, Any]) -> CaptionOptions:
+    """Options -> the same, with the settings of the captions that the output holds in place of what is left open."""
+    settings: dict[str, Any] = {name: made_with.get(name) for name in ("beam_width", "min_words", "guidance")}
+    settings["judge"] = None if made_with.get("judge") else NO_JUDGE
+    return replace(options, **{name: value for name, value in settings.items() if getattr(options, name) is None})
 
 
 def _print_summary(output: str, summary: dict[str, Any], min_confidence: float | None) -> None:

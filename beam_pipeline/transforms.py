@@ -41,8 +41,10 @@ from beam_pipeline.runtime.once_per_process import OncePerProcess
 from beam_pipeline.runtime.text import reason
 from beam_pipeline.shards.encoding import READING_THREADS, encode_pixels
 from beam_pipeline.shards.feature_shard import PictureFeature
+from training.decoding.settings import decoding_settings
 from training.errors import UserError
 from training.models.captioner import load_captioner
+from training.options import DecodingOptions
 from training.own_names import INT8_ENCODER
 
 Element = str | tuple[str, bytes]  # address, or address and content
@@ -149,9 +151,10 @@ class CaptionImages(beam.PTransform):
     Args:
       captioner: directory that `captionbeam train` made, or several separated by commas: an ensemble.
       weights: path of the encoder weights, where they are not where they were when the captioner was trained.
-      beam_width: hypotheses kept while decoding.
+      beam_width: hypotheses kept while decoding; None for 10 if a judge chooses among them, else 3.
       min_words: least number of words in a caption; None for the captioner's own.
       guidance: weight of the word-presence head, 0 to 10; None for the default.
+      judge: "none" to take the likeliest hypothesis as the caption; None for the captioner's judge, if it has one.
       decode_limits: what decoding one picture may cost.
       load: loads the encoder on a worker.
 
@@ -163,16 +166,18 @@ class CaptionImages(beam.PTransform):
         self,
         captioner: str,
         weights: str | None = None,
-        beam_width: int = 3,
+        beam_width: int | None = None,
         min_words: int | None = None,
         guidance: float | None = None,
+        judge: str | None = None,
         decode_limits: DecodeLimits = DEFAULT_DECODE_LIMITS,
         load: LoadEncoder = load_encoder,
     ):
         super().__init__()
         loaded = load_captioner(captioner)
         self._encoder = encoder_of_captioner(loaded, captioner, weights)
-        self._decoder = decoder_of_captioner(loaded, captioner, beam_width, min_words, guidance)
+        asked = DecodingOptions(beam_width=beam_width, judge=judge, min_words=min_words, guidance=guidance)
+        self._decoder = decoder_of_captioner(loaded, captioner, decoding_settings(loaded, asked))
         self._limits, self._load = decode_limits, load
 
     def expand(self, pictures: PCollection) -> PCollection:

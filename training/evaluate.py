@@ -6,7 +6,7 @@ import contextlib
 import logging
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from itertools import chain
 from typing import Any
@@ -16,11 +16,11 @@ from training.data.caption_files import normalized_name, read_image_list
 from training.data.feature_set import FeatureSet, load_feature_set
 from training.data.strangers import mention_strangers
 from training.decoding.decoder import CaptionDecoder
-from training.decoding.guidance import effective_guidance
+from training.decoding.settings import DecodingSettings, decoding_settings
 from training.errors import UserError
 from training.models.captioner import load_captioner
 from training.models.captioner_files import member_paths, read_config
-from training.options import BEAM_WIDTH, EvaluateOptions
+from training.options import EvaluateOptions
 from training.own_directories import require_output
 from training.own_names import GENERATED, SCORE_DOCUMENT, SCORES
 from training.scoring.baselines import (
@@ -62,6 +62,7 @@ from training.text.word_counts import load_word_counts
 log = logging.getLogger("captionbeam")
 
 _MODEL = "model"
+_SETTINGS = tuple(field.name for field in fields(DecodingSettings))
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     if len(generated) == 1:
         not_scored = {"CIDEr": ONE_PICTURE_HAS_NO_CIDER, **not_scored}
     document = {
-        "signature": signature(scored_references, origin["beam_width"], origin["min_words"], origin["guidance"]),
+        "signature": signature(scored_references, *(origin[name] for name in _SETTINGS)),
         **origin,
         "encoder": features.encoder.id,
         "pictures": len(generated),
@@ -151,11 +152,8 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
     """Captions the listed pictures with --captioner."""
     captioner = load_captioner(str(options.captioner))
     captioner.require_encoder(features.encoder)
-    beam_width, min_words = options.beam_width or BEAM_WIDTH, options.min_words or captioner.min_words
-    guidance = effective_guidance(captioner, options.guidance)
-    decoder = CaptionDecoder(
-        captioner, beam_width=beam_width, min_words=min_words, guidance=guidance, evidence=options.words
-    )
+    settings = decoding_settings(captioner, options)
+    decoder = CaptionDecoder(captioner, settings, evidence=options.words)
     estimates = None
     if decoder.knowledge:
         counts = load_word_counts(member_paths(str(options.captioner))[0])
@@ -178,9 +176,7 @@ def _caption(options: EvaluateOptions, features: FeatureSet, listed: Mapping[str
     origin = {
         "captioner": captioner.model_id,
         "captions": None,
-        "beam_width": beam_width,
-        "min_words": min_words,
-        "guidance": guidance,
+        **asdict(settings),
         "flagged": flagged,
         "captions_left_over": None,
         "unknown_share_of_references": round(captioner.vocabulary.unknown_share(words), 5),
@@ -207,9 +203,7 @@ def _read_captions(options: EvaluateOptions, features: FeatureSet, listed: Mappi
     origin = {
         "captioner": None,
         "captions": path,
-        "beam_width": None,
-        "min_words": None,
-        "guidance": None,
+        **dict.fromkeys(_SETTINGS),
         "flagged": None,
         "captions_left_over": len(left_over),
         "unknown_share_of_references": None,
@@ -294,12 +288,13 @@ def signature(
     beam_width: int | None = None,
     min_words: int | None = None,
     guidance: float | None = None,
+    judge: str | None = None,
 ) -> str:
     """One line with everything that scores depend on beside the captions: protocol, tokenizer, references, versions.
 
     Args:
       references: captions by people.
-      beam_width, min_words, guidance: of decoding; None if captions are made elsewhere.
+      beam_width, min_words, guidance, judge: of decoding; None if captions are made elsewhere.
     """
     parts = ["coco", "tok:captionbeam-ptb", f"refs:{reference_counts(references)}", f"pictures:{len(references)}"]
     if beam_width is not None:
@@ -308,6 +303,8 @@ def signature(
         parts.append(f"min:{min_words}")
     if guidance:
         parts.append(f"guidance:{guidance:g}")
+    if judge is not None:
+        parts.append(f"judge:{judge}")
     parts += [f"pycocoevalcap:{version('pycocoevalcap')}", f"captionbeam:{__version__}"]
     return "|".join(parts)
 

@@ -10,6 +10,8 @@ from training.errors import UserError
 from training.option_fields import Alias, above_zero, folder, natural, option, positive, share_below_one, weight, whole
 
 BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
+JUDGED_BEAM_WIDTH = 10  # the same where a judge chooses among them (docs/explanation/caption-quality.md)
+NO_JUDGE = "none"
 GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/explanation/caption-quality.md)
 
 TAIL_LAYERS, NO_TAIL = ("mixed8", "mixed9", "mixed10"), "none"
@@ -157,11 +159,11 @@ class TrainOptions:
         default_text=_by_model("self_critical_epochs"),
     )
     self_critical_rate: float = 5e-5
-    tail: str | None = _training_option(
+    tail: str = _training_option(
         "last block of the encoder to train with the captioner, after the block that gave the features; none: train no "
         "block",
         choices=(*TAIL_LAYERS, NO_TAIL),
-        default_text=f"{TAIL_LAYER}; none for merge and for features of {TAIL_LAYER} or mixed10",
+        default=NO_TAIL,
     )
     tail_rate: float = 1e-4
     tail_warm_up: float = 0.15
@@ -175,9 +177,9 @@ def with_defaults(options: TrainOptions) -> TrainOptions:
     return replace(options, **missing)
 
 
-def tail_learns(model: str, tail: str | None) -> bool:
-    """Settings of a training -> whether the blocks of the encoder that the captioner holds learn with it."""
-    return model == "attention" if tail is None else tail != NO_TAIL
+def tail_learns(tail: str) -> bool:
+    """Value of --tail -> whether the blocks of the encoder that the captioner holds learn with it."""
+    return tail != NO_TAIL
 
 
 captioner_option = partial(
@@ -191,20 +193,25 @@ captioner_option = partial(
         "A,B,...",
     ),
 )
-beam_width_option = partial(
-    option,
-    "number of hypotheses that the beam search keeps",
-    "N",
-    positive,
-    default_text=str(BEAM_WIDTH),
-    group="captions",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingOptions:
     """What `evaluate` and `caption` alike let a user say of the search for captions."""
 
+    beam_width: int | None = option(
+        "number of hypotheses that the beam search keeps",
+        "N",
+        positive,
+        default_text=f"{JUDGED_BEAM_WIDTH} if a judge chooses among them, else {BEAM_WIDTH}",
+        group="captions",
+    )
+    judge: str | None = option(
+        "what chooses the caption among the hypotheses of the beam search; none: take the likeliest one",
+        choices=(NO_JUDGE,),
+        default_text="the captioner's judge, if it has one",
+        group="captions",
+    )
     min_words: int | None = option(
         "minimum number of words in a caption",
         "N",
@@ -246,15 +253,15 @@ class EvaluateOptions(DecodingOptions):
         "writes estimates*.jsonl and word_fidelity.json",
         default=False,
     )
-    beam_width: int | None = beam_width_option(default=None)
 
     def __post_init__(self) -> None:
         """Raises UserError if options contradict each other."""
         if (self.captioner is None) == (self.captions is None):
             raise UserError("evaluate: give either --captioner, to score its captions, or --captions made elsewhere")
-        if self.captions and (self.beam_width, self.min_words, self.guidance) != (None, None, None):
+        if self.captions and (self.beam_width, self.judge, self.min_words, self.guidance) != (None,) * 4:
             raise UserError(
-                "--beam-width, --min-words and --guidance go with --captioner; the captions of --captions exist already"
+                "--beam-width, --judge, --min-words and --guidance go with --captioner; the captions of --captions "
+                "exist already"
             )
         if self.words and not self.captioner:
             raise UserError("--words goes with --captioner; the captions of --captions say nothing of other words")

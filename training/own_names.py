@@ -21,6 +21,7 @@ WORD_COUNTS = "word_counts.json"
 PRESENCE = "presence.npz"
 PRESENCE_WORDS = "presence.json"
 PRESENCE_TAIL = "presence_tail.json"
+JUDGE = "judge.json"
 CONFIDENCE = "confidence.json"
 CONFIDENCE_ARRAYS = "confidence.npz"
 METRICS = "metrics.json"
@@ -63,7 +64,8 @@ OWN_NAMES: dict[str, frozenset[str]] = {
     CAPTIONER: frozenset(
         (
             *(WEIGHTS, VOCABULARY, CONFIG, WORD_COUNTS, METRICS, PROGRESS, CHECKPOINTS, LOG),
-            *(PRESENCE, PRESENCE_WORDS, PRESENCE_TAIL, CONFIDENCE, CONFIDENCE_ARRAYS, INT8_ENCODER, RANDOM_STATISTICS),
+            *(PRESENCE, PRESENCE_WORDS, PRESENCE_TAIL, JUDGE, CONFIDENCE, CONFIDENCE_ARRAYS),
+            *(INT8_ENCODER, RANDOM_STATISTICS),
         )
     ),
     CAPTIONS: frozenset(

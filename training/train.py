@@ -10,7 +10,7 @@ import contextlib
 import logging
 import posixpath
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
@@ -18,23 +18,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.data.dataset import Scan, pictures_of, scan
+from training.data.dataset import Scan, pictures_of, scan, training_references
 from training.data.feature_set import FeatureSet, load_feature_set
 from training.data.splits import DEV, TRAIN, Split, make_split
 from training.data.strangers import mention_strangers
 from training.errors import UserError
 from training.files import is_local, locked, refuse_links, remove_temporary_files, writing
-from training.fitting.confidence import fit_confidence
+from training.fitting.confidence import fit_confidence, word_weights
 from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at
+from training.fitting.judge import LEAST_PICTURES, fit_judge
 from training.fitting.loop import EpochLoop, StagePlan, TrainingData
 from training.fitting.presence import fit_opinion_pool, fit_presence
 from training.fitting.self_critical import CiderReward, SelfCritical
 from training.fitting.state import Stage
 from training.fitting.trainer import Trainer
 from training.models.caption_models import WORD_SPREAD, CaptionModel, ModelConfig, build_model
-from training.models.captioner import load_captioner, load_weights, write_config
+from training.models.captioner import Captioner, judged_id, load_captioner, load_weights, write_config
 from training.models.captioner_files import read_config, read_metrics
 from training.models.confidence import remove_confidence
+from training.models.judge import Judge, remove_judge
 from training.models.presence import load_presence, remove_presence
 from training.options import TrainOptions, with_defaults
 from training.own_directories import require_output
@@ -90,7 +92,7 @@ def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
     finished = _finished_metrics(options.output, settings)
     split = make_split(options.train_list, options.dev_list, features.records)
     if finished is not None:
-        _fit_missing_heads(options, features, split)
+        _fit_missing_heads(options, features, split, finished["dev_pictures"])
         print(f"{options.output}: training is finished already; CIDEr on dev {100 * finished['dev_cider']:.1f}")
         return finished
     tail = load_tail(options, features)
@@ -304,11 +306,22 @@ def _make_model(
     return model
 
 
-def _fit_missing_heads(options: TrainOptions, features: FeatureSet, split: Split) -> None:
+def _fit_missing_heads(options: TrainOptions, features: FeatureSet, split: Split, validation_pictures: int) -> None:
     """Adds to a finished captioner what an earlier captionbeam did not fit, or fitted in another way."""
-    if not _has_sound_presence(options.output):
+    output = options.output
+    if not _has_sound_presence(output):
         _fit_presence(options, features, split, scan(features, split))
-    if not _has_sound_confidence(options.output):  # also where the presence head was just renewed
+    try:
+        captioner = load_captioner(output)
+    except UserError:  # of one of these two the file is damaged
+        remove_judge(output)
+        remove_confidence(output)
+        captioner = load_captioner(output)
+    if captioner.presence is not None and captioner.judge is None and validation_pictures >= LEAST_PICTURES:
+        # The pool of the head stays as it is, and with it the id of the captioner.
+        _fit_judge(options, features, split, scan(features, split), captioner)
+        captioner = load_captioner(output)
+    if captioner.confidence is None:  # also where the head or the judge was just renewed
         _fit_confidence(options, features, split, scan(features, split))
 
 
@@ -319,30 +332,38 @@ def _has_sound_presence(captioner: str) -> bool:
         return False
 
 
-def _has_sound_confidence(captioner: str) -> bool:
-    try:
-        return load_captioner(captioner).confidence is not None
-    except UserError:
-        return False
-
-
 def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, scanned: Scan) -> None:
-    """Fits the word-presence head to the training pictures, and pools it with what the captioner expects."""
+    """Fits the word-presence head and the judge, and pools the head with what the decoder expects."""
     remove_presence(options.output)  # the captioner is asked without any head
     captioner = load_captioner(options.output)
     head, tail = fit_presence(features, split, scanned.words, captioner.model, options.seed, options.presence)
-    dev = (feature for _, feature in pictures_of(features, split.selects(DEV)))
-    pooled = fit_opinion_pool(captioner, head, dev)
+    captioner = replace(captioner, presence=head)
+    captioner = replace(captioner, judge=_fit_judge(options, features, split, scanned, captioner))
+    pooled = fit_opinion_pool(captioner, pictures_of(features, split.selects(DEV)))
     if pooled:
         head, tail = pooled[0], {**tail, **pooled[1]}
     head.save(options.output, tail)
+
+
+def _fit_judge(
+    options: TrainOptions, features: FeatureSet, split: Split, scanned: Scan, captioner: Captioner
+) -> Judge | None:
+    """Fits the judge of a captioner with a word-presence head, and writes it; None where there are too few pictures."""
+    assert captioner.presence is not None
+    remove_judge(options.output)
+    reward = CiderReward(training_references(features, split, captioner.vocabulary, captioner.max_words))
+    rarity = word_weights(captioner.presence.words, scanned.words)
+    judge = fit_judge(captioner, pictures_of(features, split.selects(DEV)), reward, rarity)
+    if judge is not None:
+        judge.save(options.output, judged_id(captioner))
+    return judge
 
 
 def _fit_confidence(options: TrainOptions, features: FeatureSet, split: Split, scanned: Scan) -> None:
     """Fits the confidence of the finished captioner, its word-presence head included."""
     remove_confidence(options.output)
     captioner = load_captioner(options.output)
-    fit_confidence(captioner, features, split, scanned.words).save(options.output, captioner.model_id)
+    fit_confidence(captioner, features, split, scanned.words).save(options.output, captioner.rated_id)
 
 
 def _copy_encoder(options: TrainOptions) -> None:

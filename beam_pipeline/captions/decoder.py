@@ -5,17 +5,17 @@ A spec is made once, where the job starts, and travels to the workers; they load
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
 from beam_pipeline.captions.shard import DECODER_BATCH
 from beam_pipeline.encoders.base import EncoderSpec
 from beam_pipeline.encoders.registry import resolve_identity
-from beam_pipeline.options.caption import CaptionOptions
+from beam_pipeline.options.caption import CaptionOptions, require_alternatives
 from beam_pipeline.runtime import storage
 from training.decoding.decoder import CaptionDecoder
-from training.decoding.guidance import effective_guidance
+from training.decoding.settings import DecodingSettings, decoding_settings
 from training.errors import UserError
 from training.models.captioner import Captioner, load_captioner, no_confidence
 from training.models.captioner_files import member_paths
@@ -31,18 +31,14 @@ class DecoderSpec:
 
     Attributes:
       captioner: absolute path of the captioner, or several separated by commas: an ensemble.
-      beam_width: hypotheses kept while decoding.
-      min_words: least number of words in a caption.
-      guidance: weight of the word-presence head.
-      alternatives: captions beside the best one, fewer than `beam_width`.
+      settings: of the search for captions.
+      alternatives: captions beside the best one, fewer than the beam is wide.
       min_confidence: captions below it are flagged; None to flag none.
     """
 
     captioner: str
-    beam_width: int
-    min_words: int
-    guidance: float
-    alternatives: int
+    settings: DecodingSettings
+    alternatives: int = 0
     min_confidence: float | None = None
 
     def load(self) -> CaptionDecoder:
@@ -55,16 +51,7 @@ class DecoderSpec:
         if captioner is None:
             captioner = load_captioner(self.captioner)
         evidence = captioner.presence is not None  # without the head, the evidence of a picture is its caption
-        return CaptionDecoder(
-            captioner,
-            self.beam_width,
-            DECODER_BATCH,
-            self.alternatives,
-            self.min_words,
-            self.guidance,
-            evidence,
-            self.min_confidence,
-        )
+        return CaptionDecoder(captioner, self.settings, DECODER_BATCH, self.alternatives, evidence, self.min_confidence)
 
 
 @dataclass(frozen=True)
@@ -79,9 +66,7 @@ class Captioning:
         return {
             "model_id": self.captioner.model_id,
             "encoder_id": self.captioner.encoder.id,
-            "beam_width": self.decoder.beam_width,
-            "min_words": self.decoder.min_words,
-            "guidance": self.decoder.guidance,
+            **asdict(self.decoder.settings),
             "alternatives": self.decoder.alternatives,
             "confidence": self.captioner.confidence and self.captioner.confidence.id,
             "min_confidence": self.decoder.min_confidence,
@@ -99,44 +84,25 @@ def resolve_captioning(options: CaptionOptions) -> Captioning:
     why_none = no_confidence(captioner)
     if why_none and options.min_confidence is not None:
         raise UserError(f"--min-confidence {options.min_confidence:g}: {why_none}")
-    decoder = decoder_of_captioner(
-        captioner,
-        options.captioner,
-        options.beam_width,
-        options.min_words,
-        options.guidance,
-        options.alternatives,
-        options.min_confidence,
+    settings = decoding_settings(captioner, options)
+    require_alternatives(options.alternatives, settings.beam_width)
+    decoder = decoder_of_captioner(captioner, options.captioner, settings)
+    return Captioning(
+        captioner, replace(decoder, alternatives=options.alternatives, min_confidence=options.min_confidence)
     )
-    return Captioning(captioner, decoder)
 
 
-def decoder_of_captioner(
-    captioner: Captioner,
-    path: str,
-    beam_width: int,
-    min_words: int | None,
-    guidance: float | None,
-    alternatives: int = 0,
-    min_confidence: float | None = None,
-) -> DecoderSpec:
-    """Captioner and settings -> DecoderSpec, with absolute paths and the captioner's own settings in place of None.
+def decoder_of_captioner(captioner: Captioner, path: str, settings: DecodingSettings) -> DecoderSpec:
+    """Captioner and settings -> DecoderSpec, with absolute paths.
 
     Args:
       captioner: loaded; workers in this process use it as long as the caller holds it.
       path: directory of the captioner, or several separated by commas.
-      beam_width, min_words, guidance, alternatives, min_confidence: as in DecoderSpec.
+      settings: of the search for captions.
     """
     absolute = ",".join(map(storage.absolute, member_paths(path)))
     _loaded[absolute] = captioner
-    return DecoderSpec(
-        absolute,
-        beam_width,
-        min_words or captioner.min_words,
-        effective_guidance(captioner, guidance),
-        alternatives,
-        min_confidence,
-    )
+    return DecoderSpec(absolute, settings)
 
 
 def encoder_of_captioner(captioner: Captioner, path: str, weights: str | None) -> EncoderSpec:

@@ -60,7 +60,7 @@ def write_captions(
 
 def caption_features(features: Sequence[PictureFeature], decoder: CaptionDecoder) -> list[CaptionedPicture]:
     """Features of at least one picture -> the captioned pictures, in order."""
-    hypotheses = decoder.decode(np.stack([feature for _, _, feature in features]))
+    hypotheses = decoder.decode(np.stack([one.feature for one in features]), [one.sha256 for one in features])
     return [captioned_picture(sha256, uri, best) for (sha256, uri, _), best in zip(features, hypotheses, strict=True)]
 
 

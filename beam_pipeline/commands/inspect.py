@@ -24,7 +24,7 @@ from training.data.strangers import unlisted_files
 from training.errors import UserError
 from training.models.captioner_files import CONFIG_SCHEMA_VERSION, CaptionerConfig, read_config, read_metrics
 from training.models.operations import array_shapes
-from training.options import tail_learns
+from training.options import NO_TAIL, tail_learns
 from training.own_names import CAPTIONER, CAPTIONS, FEATURES, METRICS, OWN_NAMES, TAIL
 from training.text.plurals import counted
 
@@ -150,6 +150,7 @@ def _captioner(directory: str) -> dict[str, Any]:
         "max_words": captioner.max_words,
         "encoder": {"id": captioner.encoder.id, **asdict(captioner.encoder)},
         "word_presence_head": captioner.presence is not None,
+        "judge": captioner.judge and captioner.judge.id,
         "trained_with": {name: value for name, value in trained_with.items() if value is not None},
         "feature_shards": len(config.trained_with.get("feature_shards", [])),
         "metrics": metrics,
@@ -161,7 +162,7 @@ def _encoder_blocks(config: CaptionerConfig) -> dict[str, Any]:
     shapes = array_shapes(config.model.tail, config.encoder.feature_shape) if config.model.tail else {}
     return {
         "names": [operation.name for operation in config.model.tail if operation.name],
-        "trained": bool(shapes) and tail_learns(config.model.model, config.trained_with.get("tail")),
+        "trained": bool(shapes) and tail_learns(config.trained_with.get("tail", NO_TAIL)),
         "parameters": sum(map(math.prod, shapes.values())),
         "precision": config.model.tail_precision if shapes else None,
     }

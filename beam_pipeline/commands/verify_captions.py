@@ -24,6 +24,7 @@ from beam_pipeline.shards.shard_id import ShardId
 from beam_pipeline.words.shard_statistics import read_words
 from beam_pipeline.words.summary import require_ledgers, shards_of_summary, sound_shards
 from training.data.feature_set import FEATURE_DTYPE
+from training.decoding.settings import DecodingSettings
 from training.errors import UserError
 from training.models.captioner import load_captioner
 from training.text.plurals import counted
@@ -102,9 +103,17 @@ class _Recaption:
             raise UserError(
                 f"--captioner {path}: is {captioner.model_id}, but {made_with['model_id']} made the captions"
             )
-        settings = (made_with["beam_width"], made_with["min_words"], made_with["guidance"], made_with["alternatives"])
-        spec = decoder_of_captioner(captioner, path, *settings)
-        self._decoder = replace(spec, min_confidence=made_with.get("min_confidence")).load()
+        judge = made_with.get("judge")
+        if judge is not None and (captioner.judge is None or captioner.judge.id != judge):
+            raise UserError(
+                f"--captioner {path}: its judge is not {judge}, which chose the captions; give the captioner as it "
+                "was, or caption into another directory"
+            )
+        settings = DecodingSettings(made_with["beam_width"], made_with["min_words"], made_with["guidance"], judge)
+        spec = decoder_of_captioner(captioner, path, settings)
+        self._decoder = replace(
+            spec, alternatives=made_with["alternatives"], min_confidence=made_with.get("min_confidence")
+        ).load()
         self._encoder = None
         if made_with["source"] != "features":
             self._encoder = load(encoder_of_captioner(captioner, path, options.weights))
@@ -112,7 +121,8 @@ class _Recaption:
     def compare(self, shard: ShardId, rows: list[CaptionedPicture], findings: Findings) -> None:
         """Captions the pictures of stored rows again, and adds to the findings which captions differ."""
         for batch in batched(self._features(shard, rows, findings), DECODER_BATCH):
-            hypotheses = self._decoder.decode(np.stack([feature for _, feature in batch]).astype(FEATURE_DTYPE))
+            features = np.stack([feature for _, feature in batch]).astype(FEATURE_DTYPE)
+            hypotheses = self._decoder.decode(features, [row.sha256 for row, _ in batch])
             for (row, _), hypothesis in zip(batch, hypotheses, strict=True):
                 now = captioned_picture(row.sha256, row.uri, hypothesis)
                 findings.compared += 1

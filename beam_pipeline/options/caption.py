@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from beam_pipeline.options.collection import CollectionOptions, images_option
 from training.errors import UserError
 from training.option_fields import folder, natural, option, share
-from training.options import BEAM_WIDTH, DecodingOptions, beam_width_option, captioner_option
+from training.options import JUDGED_BEAM_WIDTH, DecodingOptions, captioner_option
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
     features: str | None = option(
         "feature set that extract made, instead of pictures", "FEATURES", one_of="source", default=None
     )
-    beam_width: int = beam_width_option(default=BEAM_WIDTH)
     alternatives: int = option(
         "number of next best captions to write beside each caption, less than the beam width",
         "K",
@@ -58,8 +57,13 @@ class CaptionOptions(DecodingOptions, CollectionOptions):
             raise UserError("caption: give either --images or --features")
         if self.features and self.exclude:
             raise UserError("--exclude: goes with --images; of a feature set, every picture is captioned")
-        if self.alternatives >= self.beam_width:
-            raise UserError(
-                f"--alternatives {self.alternatives}: --beam-width {self.beam_width} gives at most "
-                f"{self.beam_width - 1} beside the best caption; raise --beam-width"
-            )
+        require_alternatives(self.alternatives, self.beam_width or JUDGED_BEAM_WIDTH)
+
+
+def require_alternatives(alternatives: int, beam_width: int) -> None:
+    """Raises UserError if a search of this width does not end with so many captions beside the best one."""
+    if alternatives >= beam_width:
+        raise UserError(
+            f"--alternatives {alternatives}: --beam-width {beam_width} gives at most {beam_width - 1} beside the best "
+            "caption; raise --beam-width"
+        )

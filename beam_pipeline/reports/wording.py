@@ -17,6 +17,7 @@ _SETTINGS = {
     "beam_width": "Beam width",
     "min_words": "Minimum words per caption",
     "guidance": "Guidance by the word-presence head",
+    "judge": "Judge of captions",
     "alternatives": "Alternative captions per picture",
     "confidence": "Confidence model",
     "min_confidence": "Minimum confidence",

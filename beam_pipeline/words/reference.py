@@ -15,7 +15,7 @@ from training.own_names import PRESENCE_TAIL
 from training.text.word_counts import load_word_counts
 
 TRAINING_CAPTIONS = "training captions"  # name of the reference that a captioner carries
-_SAME = ("model_id", "encoder_id", "beam_width", "min_words", "guidance")
+_SAME = ("model_id", "encoder_id", "beam_width", "min_words", "guidance", "judge")
 
 
 @dataclass(frozen=True)

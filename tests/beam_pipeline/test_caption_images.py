@@ -282,6 +282,13 @@ def test_another_beam_width_is_refused_in_the_same_output(again):
         again(beam_width=2)
 
 
+def test_settings_that_are_left_open_are_those_of_the_captions_that_are_there(run, good, tmp_path):
+    run("narrow", images=str(good), beam_width=2, min_words=2)
+    summary = run("narrow", images=str(good))
+    assert (summary["made_with"]["beam_width"], summary["made_with"]["min_words"]) == (2, 2)
+    assert summary["made_with"]["judge"] is None
+
+
 def test_alternatives_come_beside_the_same_captions(run, captioned, tmp_path):
     images, output = captioned[0].images, captioned[0].output
     run("more", images=images, alternatives=2)

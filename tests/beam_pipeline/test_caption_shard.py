@@ -22,12 +22,12 @@ SHARD = ShardId(1, 0, 1)
 class Red:
     """A caption decoder that tells red pictures from dark ones."""
 
-    def decode(self, features):
+    def decode(self, features, contents):
         return [Hypothesis("a red picture" if feature[0] > 128 else "a dark picture", -0.5) for feature in features]
 
 
 class Broken:
-    def decode(self, features):
+    def decode(self, features, contents):
         raise ValueError("no captions")
 
 

@@ -77,7 +77,8 @@ SPLIT = ("--features", "x", "--list", "l", "--output", "o")
         ),
         (
             ["evaluate", *SPLIT, "--captions", "y", "--beam-width", "2"],
-            "--beam-width, --min-words and --guidance go with --captioner; the captions of --captions exist already",
+            "--beam-width, --judge, --min-words and --guidance go with --captioner; the captions of --captions exist "
+            "already",
         ),
         (["evaluate", *SPLIT, "--captions", "y"], "x: no manifest.json here"),
         (["extract", "--images", "no_such_folder", "--output", "y"], "--images no_such_folder: no such file or folder"),

@@ -77,7 +77,8 @@ def test_captions_are_the_same_from_pictures_and_from_features(extract_grids, tm
     assert (features.encoder.layer, features.encoder.feature_shape) == ("mixed8", (64, 1280))
     output = str(tmp_path / "captioner")
     options = TrainOptions(features.path, output, hidden_size=16, embedding_size=8, epochs=1, self_critical_epochs=0)
-    train(replace(options, min_count=1, tail_warm_up=0.0, presence=PresenceOptions(members=1, hidden_size=8, epochs=1)))
+    presence = PresenceOptions(members=1, hidden_size=8, epochs=1)
+    train(replace(options, min_count=1, tail="mixed9", tail_warm_up=0.0, presence=presence))
     model = load_captioner(output).model
     assert model.seen_shape == (64, 2048) and model.config.tail[-1].name == "mixed9"
     shown = inspect(InspectOptions(output))

@@ -1,6 +1,7 @@
 """Small synthetic feature sets whose captions the features determine, and what is needed to make others."""
 
 import hashlib
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 
@@ -11,14 +12,17 @@ import tensorflow as tf
 from training.data.feature_records import FeatureRecord, serialize
 from training.data.feature_set import GRID_SHAPES, EncoderIdentity, FeatureSet, Shard
 from training.decoding.decoder import CaptionDecoder
+from training.decoding.settings import decoding_settings
 from training.documents import to_document
 from training.models import captioner as store
 from training.models.calibration import Calibration
 from training.models.caption_models import ModelConfig, build_model
-from training.models.captioner import load_captioner
-from training.models.confidence import Confidence, fingerprints
+from training.models.captioner import judged_id, load_captioner
+from training.models.confidence import Confidence, content_number, fingerprints
 from training.models.familiarity import Familiarity
+from training.models.judge import SIGNALS, Judge
 from training.models.presence import PresenceHead, inputs_of
+from training.options import DecodingOptions
 from training.own_names import VOCABULARY
 from training.text.vocabulary import Vocabulary
 
@@ -183,7 +187,23 @@ def give_confidence():
             (fitted,),
             ((fitted, fitted),),
         )
-        confidence.save(captioner.path, captioner.model_id)
+        confidence.save(captioner.path, captioner.rated_id)
+        return load_captioner(captioner.path)
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def give_judge():
+    """Function (captioner with a head, signal, fitted) -> the same captioner on disk with a judge: it prefers more
+    of a signal, and less of it in pictures that it was fitted to.
+    """
+
+    def give(captioner, signal="words", fitted=()):
+        more, less = (tuple(sign * (name == signal) for name in SIGNALS) for sign in (1.0, -1.0))
+        contents = frozenset(map(content_number, fitted))
+        rarity = tuple(np.linspace(1.0, 3.0, len(captioner.presence.words)).tolist())
+        Judge(more, (less, less), contents, rarity).save(captioner.path, judged_id(captioner))
         return load_captioner(captioner.path)
 
     return give
@@ -202,11 +222,13 @@ def random_features():
 
 @pytest.fixture
 def decoder():
-    """Function (captioner, ...) -> CaptionDecoder, closed after the test."""
+    """Function (captioner, ...) -> CaptionDecoder with these options and settings, closed after the test."""
     made = []
+    names = [field.name for field in fields(DecodingOptions)]
 
     def make(captioner, **options):
-        made.append(CaptionDecoder(captioner, **options))
+        asked = DecodingOptions(**{name: options.pop(name) for name in names if name in options})
+        made.append(CaptionDecoder(captioner, decoding_settings(captioner, asked), **options))
         return made[-1]
 
     yield make

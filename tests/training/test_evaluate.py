@@ -128,6 +128,7 @@ def test_a_listed_split_is_captioned_scored_and_written_in_coco_form(
         "beam_width": 2,
         "min_words": 1,
         "guidance": 0.0,
+        "judge": None,
         "pictures": 4,
         "pictures_without_features": 2,
         "captions_without_words": [],
@@ -309,5 +310,5 @@ def test_captioner_and_captions_exclude_each_other_and_one_is_needed(call, tiny_
         call(["street.jpg"])
     with pytest.raises(UserError, match="give either --captioner"):
         call(["street.jpg"], tiny_captioner(), results=coco({"street": "a cat"}))
-    with pytest.raises(UserError, match="--beam-width, --min-words and --guidance go with --captioner"):
+    with pytest.raises(UserError, match="--beam-width, --judge, --min-words and --guidance go with --captioner"):
         call(["street.jpg"], results=coco({"street": "a cat"}), beam_width=3)

@@ -346,8 +346,8 @@ def test_a_captioner_that_an_earlier_version_trained_is_finished_and_goes_on(
     assert train(replace(options, output=str(output))) == metrics
     (output / METRICS).unlink()  # as if it had been interrupted after its last epoch
     assert train(replace(options, output=str(output))) == metrics
-    edit_document(output / CONFIG, trained_with={**trained_with, "tail": "none"})
-    with pytest.raises(UserError, match="trained with --tail none; choose another --output"):
+    edit_document(output / CONFIG, trained_with={**trained_with, "tail": "mixed10"})
+    with pytest.raises(UserError, match="trained with --tail mixed10; choose another --output"):
         train(replace(options, output=str(output)))
 
 

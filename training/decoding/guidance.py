@@ -13,14 +13,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from training.errors import UserError
 from training.models.captioner import Captioner
 from training.models.presence import TINY
-from training.options import GUIDANCE
-from training.text.vocabulary import SPECIALS
 
 _FLOOR = 1e-3  # presence below this counts as this: differences between absent words mean nothing
 
@@ -40,10 +36,8 @@ class GuidedModel:
         assert head is not None
         self.model = captioner.model
         self.weight = weight
-        place = {word: number for number, word in enumerate(head.words)}
         # Words that the head does not know, and marks, have the last place and gain nothing.
-        self._places = np.full(len(captioner.vocabulary), len(head.words), np.int32)
-        self._places[SPECIALS:] = [place.get(word, len(head.words)) for word in captioner.vocabulary.words]
+        self._places = captioner.head_places()
 
     def guide(self, memory: Any, presence: tf.Tensor, grounding: tf.Tensor) -> tuple[Any, tf.Tensor]:
         """Extends the model's memory by the gain of each word.
@@ -76,20 +70,3 @@ class GuidedModel:
         # A word gains once: that a dog is in the picture is no reason to mention it again.
         gain = tf.where(unused, gain[:, None], tf.minimum(gain, 0.0)[:, None])  # (B, R, V)
         return (pre_logits, gain), (after, unused)
-
-
-def effective_guidance(captioner: Captioner, asked: float | None) -> float:
-    """The weight of guidance to decode with: 0 without a word-presence head, `GUIDANCE` if nothing else is asked for.
-
-    Args:
-      captioner: which is to be guided.
-      asked: the value of --guidance; None for the default.
-
-    Raises:
-      UserError: guidance was asked for and there is no head.
-    """
-    if captioner.presence is not None:
-        return GUIDANCE if asked is None else asked
-    if asked:
-        raise UserError(f"--guidance {asked:g}: {captioner.path} has no word-presence head to guide it; train it again")
-    return 0.0

@@ -16,7 +16,6 @@ from training.models.calibration import figures, fit_calibration, in_words, rank
 from training.models.captioner import Captioner
 from training.models.confidence import FAMILIARITY, SIGNALS, Confidence, content_number, fingerprints, half_of
 from training.models.familiarity import fit_familiarity, pooled_features_of, with_limit
-from training.options import BEAM_WIDTH
 from training.scoring.acceptance import acceptance
 from training.text.plurals import counted
 from training.text.word_counts import WordCounts
@@ -57,7 +56,7 @@ def fit_confidence(captioner: Captioner, features: FeatureSet, split: Split, cou
         log.info("confidence: not calibrated, %s", why)
         held_out = map(familiarity.distance, pooled_features_of(feature for _, feature in dev))
         return replace(confidence, familiarity=with_limit(familiarity, held_out), report={"why_not": why})
-    decoder = CaptionDecoder(replace(captioner, confidence=confidence), beam_width=BEAM_WIDTH)
+    decoder = CaptionDecoder(replace(captioner, confidence=confidence))
     captioned = [(picture, hypothesis) for picture, hypothesis, *_ in decoder.decode_pictures(dev)]
     decoder.close()
     distances = (-hypothesis.signals[FAMILIARITY] for _, hypothesis in captioned)

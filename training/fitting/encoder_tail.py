@@ -43,7 +43,7 @@ def looked_at(options: TrainOptions, encoder: EncoderIdentity) -> str:
       UserError: `options.tail` names a layer that does not lie behind the features.
     """
     behind = _layers_behind(encoder)
-    if options.tail not in (None, NO_TAIL, *behind):
+    if options.tail not in (NO_TAIL, *behind):
         if encoder.feature_kind != "grid":
             why = "these features are pooled; extract with --feature-kind grid"
         elif behind:
@@ -77,7 +77,7 @@ def load_tail(options: TrainOptions, features: FeatureSet) -> EncoderTail:
     if features.tail_sha256 not in ("", hashlib.sha256(data).hexdigest()):
         raise Damaged(path, "changed since it was written", _EXTRACT)
     operations, arrays = parse_tail(data, path, _EXTRACT, features.encoder.feature_shape, layer)
-    return EncoderTail(operations, arrays, tail_learns(options.model, options.tail))
+    return EncoderTail(operations, arrays, tail_learns(options.tail))
 
 
 def _layers_behind(encoder: EncoderIdentity) -> tuple[str, ...]:

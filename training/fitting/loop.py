@@ -16,12 +16,13 @@ from training.data.feature_set import FeatureSet
 from training.data.splits import DEV, Split
 from training.data.tfrecords import checked
 from training.decoding.decoder import CaptionDecoder
+from training.decoding.settings import decoding_settings
 from training.fitting.checkpoints import Checkpoints
 from training.fitting.progress_bar import progress_bar
 from training.fitting.state import Stage
 from training.fitting.trainer import Trainer
 from training.models.captioner import Captioner, save_weights
-from training.options import TrainOptions
+from training.options import DecodingOptions, TrainOptions
 from training.own_names import LOG
 from training.scoring.scores import cider
 from training.text.vocabulary import Vocabulary
@@ -107,7 +108,8 @@ class EpochLoop:
         captioner = Captioner(
             options.output, trainer.model, data.vocabulary, data.features.encoder, data.max_words, model_id=""
         )
-        self._decoder = CaptionDecoder(captioner, beam_width=1)  # reads the model's variables as they are
+        greedy = decoding_settings(captioner, DecodingOptions(beam_width=1))
+        self._decoder = CaptionDecoder(captioner, greedy)  # reads the model's variables as they are
         self._writer = tf.summary.create_file_writer(posixpath.join(options.output, LOG))
 
     def begin(self, stage: Stage) -> None:

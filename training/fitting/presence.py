@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import expit
 
-from training.data.dataset import records_of
+from training.data.dataset import DescribedPicture, records_of
 from training.data.feature_set import FeatureSet
 from training.data.splits import TRAIN, Split
 from training.decoding.decoder import CaptionDecoder
@@ -174,30 +174,31 @@ def pool_pictures(
 
 
 def fit_opinion_pool(
-    captioner: Captioner, head: PresenceHead, features: Iterable[np.ndarray]
+    captioner: Captioner, pictures: Iterable[tuple[DescribedPicture, np.ndarray]]
 ) -> tuple[PresenceHead, dict[str, float]] | None:
-    """Fits the opinion pool of a head and a captioner's decoder.
+    """Fits the opinion pool of a captioner's head and decoder.
 
     Args:
-      captioner: trained; its own head does not matter.
-      head: fitted and calibrated.
-      features: float16 [P, C] or [C] each, of pictures that the captioner was not trained on, since it knows those by
-        heart.
+      captioner: trained, with a head that is fitted and calibrated, and its judge.
+      pictures: with their features, float16 [P, C] or [C] each. The captioner was not trained on them, since it knows
+        those by heart.
 
     Returns:
       the head with its pool, and its tail; None if there are too few pictures.
     """
-    chosen = list(islice(features, OPINION_PICTURES))
+    chosen = list(islice(pictures, OPINION_PICTURES))
     if len(chosen) < LEAST_OPINION_PICTURES:
         return None
-    decoder = CaptionDecoder(replace(captioner, presence=head), evidence=True)
+    head = captioner.presence
+    assert head is not None
+    decoder = CaptionDecoder(captioner, evidence=True)
     parts = [
-        (arrays.head[:, : len(head.words)], arrays.expected[:, : len(head.words)])
-        for _, arrays in decoder.decode_batches(np.stack(chosen))
+        (arrays.head[row, : len(head.words)], arrays.expected[row, : len(head.words)])
+        for _, _, arrays, row in decoder.decode_pictures(chosen)
         if arrays is not None and arrays.head is not None
     ]
     decoder.close()
-    presence, expected = (np.concatenate(values) for values in zip(*parts, strict=True))
+    presence, expected = (np.stack(values) for values in zip(*parts, strict=True))
     scores, means = pooled_scores(presence, expected), presence.mean(axis=0, dtype=np.float64)
     shift = mean_shift(scores, means)
     return replace(head, pool_shift=shift.astype(np.float32)), presence_tail(head.words, expit(scores + shift), means)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from training.array_files import require_plain_hdf5
 from training.data.feature_set import EncoderIdentity
@@ -18,6 +19,7 @@ from training.models.caption_models import ModelConfig, build_model
 from training.models.captioner_files import CONFIG_SCHEMA_VERSION, MEND, member_paths, read_config, require_as_trained
 from training.models.confidence import Confidence, load_confidence
 from training.models.ensemble import Ensemble
+from training.models.judge import Judge, load_judge
 from training.models.presence import PresenceHead, inputs_of, joined_heads, load_presence
 from training.own_names import CONFIG, PRESENCE, PRESENCE_WORDS, VOCABULARY, WEIGHTS
 from training.scratch import scratch_directory
@@ -39,6 +41,7 @@ class Captioner:
       min_words: words of a caption at least, by default.
       model_id: 12 hex digits of weights, vocabulary, encoder and, where there is one, word-presence head.
       presence: its word-presence head, an ensemble's joined into one; None without one.
+      judge: chooses its captions; None if an earlier captionbeam trained it, or its weights or head were replaced.
       confidence: of its captions; None if an earlier captionbeam trained it, or its weights or head were replaced.
     """
 
@@ -51,11 +54,26 @@ class Captioner:
     presence: PresenceHead | None = None
     min_words: int = 1
     confidence: Confidence | None = None
+    judge: Judge | None = None
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
         """Shape of a picture's feature, (P, C) or (C,)."""
         return self.encoder.feature_shape
+
+    @property
+    def rated_id(self) -> str:
+        """What a confidence is fitted to: the captioner together with the judge that chooses its captions."""
+        return self.model_id if self.judge is None else f"{self.model_id}-{self.judge.id}"
+
+    def head_places(self) -> np.ndarray:
+        """Place of each id of the vocabulary among the words of the word-presence head, int32 [V]; behind its last one
+        for marks and for words that it does not know.
+        """
+        words = self.presence.words if self.presence else ()
+        place = {word: number for number, word in enumerate(words)}
+        known = [place.get(word, len(words)) for word in self.vocabulary.words]
+        return np.array([len(words)] * SPECIALS + known, np.int32)
 
     def require_encoder(self, identity: EncoderIdentity) -> None:
         """Raises UserError unless `identity` is the encoder whose features the captioner was trained on."""
@@ -130,7 +148,11 @@ def load_captioner(path: str) -> Captioner:
     confidences = [member.confidence for member in members if member.confidence is not None]
     # Without one of them, the others would rate captions that are not theirs alone.
     confidence = confidences[0].joined(confidences[1:]) if len(confidences) == len(members) else None
-    return Captioner(path, model, first.vocabulary, first.encoder, max_words, model_id, presence, min_words, confidence)
+    judges = [member.judge for member in members if member.judge is not None]
+    judge = judges[0].joined(judges[1:]) if len(judges) == len(members) else None
+    return Captioner(
+        path, model, first.vocabulary, first.encoder, max_words, model_id, presence, min_words, confidence, judge
+    )
 
 
 def no_confidence(captioner: Captioner) -> str | None:
@@ -157,11 +179,12 @@ def _load_member(path: str) -> Captioner:
     load_weights(model, path)
     presence = _load_presence(path, model.seen_shape)
     model_id = _model_id(model, vocabulary, encoder, presence)
-    confidence = None
-    if presence is not None:
-        confidence = load_confidence(path, presence.words, encoder.feature_shape[-1], model_id)
-    max_words, min_words = settings.max_words, settings.min_words
-    return Captioner(path, model, vocabulary, encoder, max_words, model_id, presence, min_words, confidence)
+    captioner = Captioner(path, model, vocabulary, encoder, settings.max_words, model_id, presence, settings.min_words)
+    if presence is None:
+        return captioner
+    captioner = replace(captioner, judge=load_judge(path, len(presence.words), judged_id(captioner)))
+    confidence = load_confidence(path, presence.words, encoder.feature_shape[-1], captioner.rated_id)
+    return replace(captioner, confidence=confidence)
 
 
 def _require_room(config: ModelConfig, encoder: EncoderIdentity, directory: str) -> None:
@@ -209,6 +232,15 @@ def load_weights(model: keras.Model, directory: str) -> None:
             raise UserError(
                 f"{weights}: does not fit {CONFIG} ({str(error).strip().partition(chr(10))[0]}); {MEND}"
             ) from error
+
+
+def judged_id(captioner: Captioner) -> str:
+    """What a judge is fitted to: the id of its captioner before word-presence head and decoder are pooled, since the
+    pool is fitted to the captions that the judge chooses.
+    """
+    head = captioner.presence
+    alone = None if head is None else replace(head, pool_shift=None)
+    return _model_id(captioner.model, captioner.vocabulary, captioner.encoder, alone)
 
 
 def _model_id(

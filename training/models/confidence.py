@@ -199,7 +199,7 @@ class Confidence:
 
         Args:
           directory: of the captioner.
-          fitted_to: model id of the captioner whose captions it rates.
+          fitted_to: `rated_id` of the captioner whose captions it rates.
         """
         file = io.BytesIO()
         np.savez(file, **self._arrays())
@@ -270,21 +270,21 @@ def remove_confidence(directory: str) -> None:
     remove(posixpath.join(directory, CONFIDENCE))
 
 
-def load_confidence(directory: str, words: tuple[str, ...], channels: int, model_id: str) -> Confidence | None:
+def load_confidence(directory: str, words: tuple[str, ...], channels: int, rated_id: str) -> Confidence | None:
     """Reads the confidence of a captioner; None if it has none, or one that was fitted to another model.
 
     Args:
       directory: of the captioner.
       words: V of its word-presence head.
       channels: C.
-      model_id: of the captioner as it was loaded.
+      rated_id: of the captioner as it was loaded, see `Captioner`.
 
     Raises:
       UserError: a file is damaged, missing beside the other, or of another schema version.
     """
     path = posixpath.join(directory, CONFIDENCE)
     document = read_document(path, _Document, _RENEW, SCHEMA_VERSION)
-    if document is None or document.fitted_to != model_id:
+    if document is None or document.fitted_to != rated_id:
         return None
     if document.signals != SIGNALS:
         raise Damaged(path, f"damaged (signals {', '.join(document.signals)})", _RENEW)
@@ -303,7 +303,7 @@ def load_confidence(directory: str, words: tuple[str, ...], channels: int, model
         if arrays["directions"].ndim != 2 or arrays["directions"].shape[1] != channels:
             raise ValueError(f"does not fit {counted(channels, 'channel')}")
     whole = read_document(posixpath.join(directory, CONFIDENCE), dict[str, Any], _RENEW) or {}
-    decisive = json.dumps([words, spread, whole["calibration"], model_id], sort_keys=True).encode()
+    decisive = json.dumps([words, spread, whole["calibration"], rated_id], sort_keys=True).encode()
     digest = hashlib.sha256(decisive + b"".join(arrays[name].tobytes() for name in sorted(arrays)))
     familiarity = Familiarity(arrays["mean"], arrays["directions"], **spread)
     return Confidence(

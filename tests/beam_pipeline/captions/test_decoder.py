@@ -7,41 +7,35 @@ import pytest
 
 from beam_pipeline.captions.decoder import (
     Captioning,
-    DecoderSpec,
     _loaded,
     decoder_of_captioner,
     encoder_of_captioner,
     resolve_captioning,
 )
 from beam_pipeline.options.caption import CaptionOptions
+from training.decoding.settings import DecodingSettings
 from training.errors import UserError
 from training.models.captioner import load_captioner
+
+SETTINGS = DecodingSettings(beam_width=3, min_words=2, guidance=0.5)
 
 
 def test_a_worker_in_the_same_process_takes_the_captioner_that_is_there(captioner):
     loaded = load_captioner(captioner)
-    spec = pickle.loads(pickle.dumps(decoder_of_captioner(loaded, captioner, 3, None, None)))
+    spec = pickle.loads(pickle.dumps(decoder_of_captioner(loaded, captioner, SETTINGS)))
     decoder = spec.load()
     assert decoder.vocabulary is loaded.vocabulary
     again = load_captioner(captioner)  # as the next job does, perhaps after another training
-    decoder_of_captioner(again, captioner, 3, None, None)
+    decoder_of_captioner(again, captioner, SETTINGS)
     assert spec.load().vocabulary is again.vocabulary
 
 
 def test_no_captioner_is_kept_for_workers_alone(captioner):
     vocabulary = load_captioner(captioner).vocabulary
-    spec = decoder_of_captioner(load_captioner(captioner), captioner, 3, None, None)
+    spec = decoder_of_captioner(load_captioner(captioner), captioner, SETTINGS)
     gc.collect()
     assert captioner not in _loaded
     assert spec.load().vocabulary == vocabulary
-
-
-def test_settings_that_are_not_given_are_the_captioners(captioner):
-    loaded = load_captioner(captioner)
-    assert decoder_of_captioner(loaded, captioner, 3, None, None) == DecoderSpec(
-        captioner, beam_width=3, min_words=loaded.min_words, guidance=0, alternatives=0, min_confidence=None
-    )
-    assert decoder_of_captioner(loaded, captioner, 2, 5, None, 1, 0.5) == DecoderSpec(captioner, 2, 5, 0, 1, 0.5)
 
 
 def test_the_encoder_is_the_one_that_the_captioner_was_trained_with(captioner, weights, stand_in_weights):
@@ -56,13 +50,14 @@ def test_the_encoder_is_the_one_that_the_captioner_was_trained_with(captioner, w
 
 def test_captions_of_one_directory_share_their_settings(captioner):
     loaded = load_captioner(captioner)
-    captioning = Captioning(loaded, decoder_of_captioner(loaded, captioner, 3, None, None))
+    captioning = Captioning(loaded, decoder_of_captioner(loaded, captioner, SETTINGS))
     assert captioning.made_with("images") == {
         "model_id": loaded.model_id,
         "encoder_id": loaded.encoder.id,
         "beam_width": 3,
-        "min_words": loaded.min_words,
-        "guidance": 0,
+        "min_words": 2,
+        "guidance": 0.5,
+        "judge": None,
         "alternatives": 0,
         "confidence": None,
         "min_confidence": None,

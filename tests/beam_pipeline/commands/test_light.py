@@ -78,10 +78,10 @@ def test_looking_at_results_loads_no_model_and_no_pipeline(made, tmp_path, argum
         (f"{EVALUATE} --captioner captioner", "list.txt: no such file"),
         (
             f"{EVALUATE} --captions x.json --beam-width 2",
-            "--beam-width, --min-words and --guidance go with --captioner",
+            "--beam-width, --judge, --min-words and --guidance go with --captioner",
         ),
         (f"{CAPTION} --engine openvino", "--engine: caption uses the encoder that its captioner was trained with"),
-        (f"{CAPTION} --alternatives 3", "--alternatives 3: "),
+        (f"{CAPTION} --alternatives 10", "--alternatives 10: "),
         (f"{CAPTION} --reference none", "--reference none: no summary.json here"),
         ("caption --images none --captioner captioner --output new", "--images none: no such file or folder"),
         ("caption --images photos --captioner none --output new", "--captioner none: no config.json here"),

@@ -132,3 +132,82 @@ def test_a_captioner_that_ends_gives_no_flag_and_a_caption_to_read(tiny_captione
     captions = decoder(captioner, batch_size=2).decode(random_features(2))
     assert [one.flags for one in captions] == [(), ()]
     assert all(len(one.caption.split()) == 1 for one in captions)  # ends as soon as it may
+
+
+FEW_REPEAT = ("a", "dog", "cat", "hat", "on", "top", "of", "red", "blue", "sea")  # hypotheses without a repetition
+
+
+def hypotheses_of(hypothesis):
+    """The captions of a hypothesis and its alternatives."""
+    return [one.caption for one in (hypothesis, *hypothesis.alternatives)]
+
+
+def length(caption):
+    return len(caption.split())
+
+
+@pytest.fixture
+def judged(tiny_captioner, give_head, give_judge, give_confidence):
+    """Captioner with head, confidence, and a judge that prefers long captions."""
+    return give_confidence(give_judge(give_head(tiny_captioner(words=FEW_REPEAT, end_bias=3.0))))
+
+
+def test_a_judge_chooses_among_the_same_hypotheses_and_keeps_what_they_say(judged, random_features, decoder):
+    features = random_features(6)
+    alone = decoder(judged, beam_width=4, judge="none", batch_size=4, alternatives=3).decode(features)
+    chosen = decoder(judged, beam_width=4, batch_size=4, alternatives=3).decode(features)
+    assert [sorted(hypotheses_of(one)) for one in alone] == [sorted(hypotheses_of(one)) for one in chosen]
+    assert [one.caption for one in alone] != [one.caption for one in chosen]
+    for before, after in zip(alone, chosen, strict=True):
+        whole = [one for one in (after, *after.alternatives) if not {"unfinished", "repeats"} & set(one.flags)]
+        lengths = [length(one.caption) for one in whole]
+        assert lengths == sorted(lengths, reverse=True)
+        every = {one.caption: one for one in (before, *before.alternatives)}
+        for one in (after, *after.alternatives):
+            same = every[one.caption]
+            assert (one.score, one.confidence, one.flags) == (same.score, same.confidence, same.flags)
+
+
+def test_a_caption_that_repeats_itself_or_has_no_end_comes_after_all_others(
+    tiny_captioner, give_head, give_judge, give_confidence, random_features, decoder
+):
+    captioner = give_confidence(give_judge(give_head(tiny_captioner(words=FEW_REPEAT, end_bias=3.0)), "repeated"))
+    seen = set()
+    for one in decoder(captioner, beam_width=6, batch_size=8, alternatives=5).decode(random_features(8)):
+        odd = [bool({"repeats"} & set(each.flags)) for each in (one, *one.alternatives)]
+        assert odd == sorted(odd)
+        seen.update(odd)
+    assert seen == {False, True}
+
+
+def test_the_choice_depends_on_the_picture_alone(judged, random_features, decoder):
+    captions = decoder(judged, batch_size=16)
+    features = random_features(13)
+    together = captions.decode(features)
+    assert [captions.decode(features[number : number + 1])[0] for number in range(13)] == together
+
+
+def test_evidence_is_that_of_the_chosen_hypothesis(judged, random_features, decoder):
+    features = random_features(5)
+    judging = decoder(judged, beam_width=4, batch_size=8, evidence=True)
+    ((chosen, arrays),) = judging.decode_batches(features)
+    likeliest = decoder(judged, beam_width=4, judge="none", batch_size=8, evidence=True)
+    ((_, others),) = likeliest.decode_batches(features)
+    places = [one.place for one in chosen]
+    assert set(places) != {0}
+    for row, place in enumerate(places):
+        same = np.array_equal(arrays.expected[row], others.expected[row])
+        assert same == (place == 0)
+
+
+def test_a_picture_that_the_judge_was_fitted_to_is_judged_by_the_other_half(
+    judged, give_judge, give_confidence, random_features, decoder
+):
+    contents = [f"{number:064x}" for number in range(6)]
+    captioner = give_confidence(give_judge(judged, fitted=contents[:3]))
+    features = random_features(6)
+    judging = decoder(captioner, beam_width=4, batch_size=8)
+    new, known = judging.decode(features), judging.decode(features, contents)
+    assert [one.caption for one in new[3:]] == [one.caption for one in known[3:]]
+    assert all(length(a.caption) >= length(b.caption) for a, b in zip(new[:3], known[:3], strict=True))
+    assert [one.caption for one in new[:3]] != [one.caption for one in known[:3]]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.decoding.guidance import GuidedModel, effective_guidance
-from training.errors import UserError
+from training.decoding.guidance import GuidedModel
 from training.models.captioner import load_captioner
 from training.models.layers import NoDropout
 from training.models.presence import PresenceGraph, head_inputs, load_presence
@@ -78,16 +77,8 @@ def test_guidance_brings_the_words_of_the_picture(captioner, random_features, de
 def test_without_weight_or_head_captions_are_the_models_own(tiny_captioner, captioner, random_features, decoder):
     bare = tiny_captioner(words=WORDS, end_bias=1.0)
     features = random_features(4)
-    unguided, plain = decoder(captioner, guidance=0.0), decoder(bare, guidance=1.0)
+    unguided, plain = decoder(captioner, guidance=0.0), decoder(bare)
     assert [one.caption for one in unguided.decode(features)] == [one.caption for one in plain.decode(features)]
-
-
-def test_guidance_that_cannot_be_had_is_refused_only_where_it_was_asked_for(tiny_captioner, captioner):
-    bare = tiny_captioner(words=WORDS)
-    assert (effective_guidance(captioner, None), effective_guidance(captioner, 0.0)) == (GUIDANCE, 0.0)
-    assert (effective_guidance(bare, None), effective_guidance(bare, 0.0)) == (0.0, 0.0)
-    with pytest.raises(UserError, match=r"--guidance 0.5: .* has no word-presence head"):
-        effective_guidance(bare, 0.5)
 
 
 def test_an_ensemble_is_guided_by_the_mean_of_its_heads(tiny_captioner, give_head, random_features):

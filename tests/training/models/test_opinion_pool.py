@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit, logit
 
+from training.data.dataset import DescribedPicture
 from training.fitting.presence import LEAST_OPINION_PICTURES, fit_opinion_pool
 from training.fitting.presence_calibration import mean_shift
 from training.models.captioner import load_captioner
@@ -37,12 +38,17 @@ def test_what_a_decoder_cannot_say_it_has_no_part_in():
 WORDS = ("a", "dog", "cat", "runs")
 
 
+def described(features):
+    """Features, each with a picture that it is of."""
+    return ((DescribedPicture(f"{number:064x}", (), (), 0), feature) for number, feature in enumerate(features))
+
+
 def test_a_trained_captioner_gets_its_pool_from_pictures_it_does_not_know(
     tiny_captioner, give_head, random_features, decoder
 ):
     captioner = give_head(tiny_captioner(words=WORDS, end_bias=2.0))
     features = np.abs(random_features(LEAST_OPINION_PICTURES))
-    head, tail = fit_opinion_pool(captioner, captioner.presence, iter(features))
+    head, tail = fit_opinion_pool(captioner, described(features))
     assert set(tail) == set(head.words)
     head.save(captioner.path, tail)
     (_, first), *_ = decoder(load_captioner(captioner.path), batch_size=len(features), evidence=True).decode_batches(
@@ -58,4 +64,4 @@ def test_a_trained_captioner_gets_its_pool_from_pictures_it_does_not_know(
 
 def test_too_few_pictures_make_no_pool(tiny_captioner, give_head, random_features):
     captioner = give_head(tiny_captioner(words=WORDS))
-    assert fit_opinion_pool(captioner, captioner.presence, iter(random_features(LEAST_OPINION_PICTURES - 1))) is None
+    assert fit_opinion_pool(captioner, described(random_features(LEAST_OPINION_PICTURES - 1))) is None
