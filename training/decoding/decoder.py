@@ -123,13 +123,13 @@ class CaptionDecoder:
         min_words = min(settings.min_words, captioner.max_words)
         self.knowledge = WordKnowledge(captioner) if evidence else None
         self.confidence, self.min_confidence = captioner.confidence, min_confidence
-        needed = settings.guidance or evidence or self.confidence is not None
+        judge = captioner.judge if settings.judge is not None else None
+        needed = settings.guidance or evidence or self.confidence is not None or judge is not None
         head = PresenceGraph(captioner.presence) if captioner.presence and needed else None
         guide = GuidedModel(captioner, settings.guidance) if head and settings.guidance else None
         model: Any = captioner.model
         step = _step(model, guide, evidence)
         keep = (lambda state: state[1]) if evidence else (lambda state: ())
-        judge = captioner.judge if settings.judge is not None else None
         self._judge = (judge, JudgedWords(captioner.head_places(), np.array(judge.rarity))) if judge else None
         n_best = settings.beam_width if judge else 1 + alternatives
         beam_search = BeamSearch(step, settings.beam_width, max_words, n_best, min_words, keep)

@@ -180,6 +180,15 @@ def test_a_caption_that_repeats_itself_or_has_no_end_comes_after_all_others(
     assert seen == {False, True}
 
 
+def test_a_judge_asks_the_head_where_nothing_else_does(tiny_captioner, give_head, give_judge, random_features, decoder):
+    captioner = give_judge(give_head(tiny_captioner(words=FEW_REPEAT, end_bias=3.0)))
+    assert captioner.confidence is None
+    features = random_features(6)
+    chosen = decoder(captioner, beam_width=4, guidance=0.0, batch_size=8).decode(features)
+    likeliest = decoder(captioner, beam_width=4, guidance=0.0, judge="none", batch_size=8).decode(features)
+    assert [one.caption for one in chosen] != [one.caption for one in likeliest]
+
+
 def test_the_choice_depends_on_the_picture_alone(judged, random_features, decoder):
     captions = decoder(judged, batch_size=16)
     features = random_features(13)
