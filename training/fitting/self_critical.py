@@ -90,38 +90,38 @@ class SelfCritical:
     def __init__(self, trainer: Trainer, reward: CiderReward):
         self._reward = reward
         steps = trainer.options.max_words + 1
+        grids = tf.TensorSpec([None, *trainer.model.seen_shape], tf.float32)
         captions = tf.TensorSpec([None, None, steps], tf.int32)
 
         @tf.function(input_signature=[trainer.feature_spec], autograph=False)
-        def sample(features: tf.Tensor) -> tf.Tensor:
+        def sample(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             seed = tf.random.experimental.stateless_fold_in(trainer.seed(), _SAMPLING)
-            return sample_captions(trainer.model, features, SAMPLES, steps, seed)
+            seen = trainer.model.look(features)
+            return seen, sample_captions(trainer.model, seen, SAMPLES, steps, seed)
 
-        @tf.function(
-            input_signature=[trainer.feature_spec, captions, tf.TensorSpec([None, None], tf.float32)], autograph=False
-        )
-        def learn(features: tf.Tensor, sampled: tf.Tensor, advantage: tf.Tensor) -> tf.Tensor:
+        @tf.function(input_signature=[grids, captions, tf.TensorSpec([None, None], tf.float32)], autograph=False)
+        def learn(seen: tf.Tensor, sampled: tf.Tensor, advantage: tf.Tensor) -> tf.Tensor:
             # The tail stays as it is: rewards are too noisy for it.
             return trainer.update(
-                lambda dropout: policy_loss(trainer.model, features, sampled, advantage, dropout), trainer.groups[:1]
+                lambda dropout: policy_loss(trainer.model, seen, sampled, advantage, dropout), trainer.groups[:1]
             )
 
         self._sample, self._learn = sample, learn
 
     def step(self, features: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """One self-critical step: features float16 [B, ...] and references int32 [B, R, T] -> mean reward, a scalar."""
-        sampled = self._sample(features)
+        seen, sampled = self._sample(features)
         advantage, reward = advantages(self._reward, sampled.numpy(), ids.numpy())
-        self._learn(features, sampled, tf.constant(advantage))
+        self._learn(seen, sampled, tf.constant(advantage))
         return tf.constant(reward)
 
 
-def sample_captions(model: CaptionModel, features: tf.Tensor, captions: int, steps: int, seed: tf.Tensor) -> tf.Tensor:
+def sample_captions(model: CaptionModel, seen: tf.Tensor, captions: int, steps: int, seed: tf.Tensor) -> tf.Tensor:
     """Samples captions from the model's distribution, without dropout.
 
     Args:
       model: which is sampled.
-      features: float16 [B, ...].
+      seen: what it looks at in B pictures, float32 [B, ...].
       captions: R.
       steps: T, the end mark included.
       seed: int32 [2], unique to the training step.
@@ -129,9 +129,9 @@ def sample_captions(model: CaptionModel, features: tf.Tensor, captions: int, ste
     Returns:
       ids int32 [B, R, T], filled up with PAD after the end mark.
     """
-    memory = model.encode(model.look(features), NoDropout())
+    memory = model.encode(seen, NoDropout())
     state = model.start(memory, captions)
-    ids = tf.fill([tf.shape(features)[0], captions], START)
+    ids = tf.fill([tf.shape(seen)[0], captions], START)
     ended = tf.zeros_like(ids, tf.bool)
     words = []
     for t in range(steps):
@@ -169,20 +169,20 @@ def advantages(reward: CiderReward, sampled: np.ndarray, references: np.ndarray)
 
 
 def policy_loss(
-    model: CaptionModel, features: tf.Tensor, sampled: tf.Tensor, advantage: tf.Tensor, dropout: Dropout
+    model: CaptionModel, seen: tf.Tensor, sampled: tf.Tensor, advantage: tf.Tensor, dropout: Dropout
 ) -> tf.Tensor:
     """REINFORCE loss (Williams 1992, "Simple statistical gradient-following algorithms for connectionist reinforcement
     learning"): mean negative log-probability of the samples' words, weighted by advantage; a scalar.
 
     Args:
       model: whose loss it is.
-      features: float16 [B, ...].
+      seen: what it looks at in B pictures, float32 [B, ...].
       sampled: ids int32 [B, R, T], filled up with PAD.
       advantage: of each sample, float32 [B, R].
       dropout: StatelessDropout in training.
     """
     real = sampled != PAD
-    logits = next_word_logits(model, model.look(features), sampled, dropout)
+    logits = next_word_logits(model, seen, sampled, dropout)
     logits += forbidden(model.config.vocabulary_size, too_short=False)
     chosen = tf.gather(tf.nn.log_softmax(logits), tf.boolean_mask(sampled, real), batch_dims=1)
     weights = tf.boolean_mask(tf.broadcast_to(advantage[..., None], tf.shape(sampled)), real)
