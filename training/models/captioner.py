@@ -142,7 +142,7 @@ def load_captioner(path: str) -> Captioner:
     members = [first, *others]
     model = Ensemble([member.model for member in members])
     presence = joined_heads([member.presence for member in members])
-    model_id = _model_id(model, first.vocabulary, first.encoder, presence)
+    model_id = _model_id(_digest(model, first.vocabulary, first.encoder), presence)
     max_words = min(member.max_words for member in members)
     min_words = min(member.min_words for member in members)
     confidences = [member.confidence for member in members if member.confidence is not None]
@@ -178,11 +178,13 @@ def _load_member(path: str) -> Captioner:
     model = build_model(config, encoder.feature_shape)
     load_weights(model, path)
     presence = _load_presence(path, model.seen_shape)
-    model_id = _model_id(model, vocabulary, encoder, presence)
+    digest = _digest(model, vocabulary, encoder)
+    model_id = _model_id(digest, presence)
     captioner = Captioner(path, model, vocabulary, encoder, settings.max_words, model_id, presence, settings.min_words)
     if presence is None:
         return captioner
-    captioner = replace(captioner, judge=load_judge(path, len(presence.words), judged_id(captioner)))
+    before_pool = _model_id(digest, replace(presence, pool_shift=None))
+    captioner = replace(captioner, judge=load_judge(path, len(presence.words), before_pool))
     confidence = load_confidence(path, presence.words, encoder.feature_shape[-1], captioner.rated_id)
     return replace(captioner, confidence=confidence)
 
@@ -239,18 +241,23 @@ def judged_id(captioner: Captioner) -> str:
     pool is fitted to the captions that the judge chooses.
     """
     head = captioner.presence
-    alone = None if head is None else replace(head, pool_shift=None)
-    return _model_id(captioner.model, captioner.vocabulary, captioner.encoder, alone)
+    digest = _digest(captioner.model, captioner.vocabulary, captioner.encoder)
+    return _model_id(digest, head and replace(head, pool_shift=None))
 
 
-def _model_id(
-    model: keras.Model | Ensemble, vocabulary: Vocabulary, encoder: EncoderIdentity, presence: PresenceHead | None
-) -> str:
+def _digest(model: keras.Model | Ensemble, vocabulary: Vocabulary, encoder: EncoderIdentity) -> Any:
+    """hashlib's sha256 of a captioner without its word-presence head."""
     # Of the values and not of the file: HDF5 stores times and layout too.
     digest = hashlib.sha256(encoder.id.encode())
     for variable in model.variables:
         digest.update(variable.path.encode() + variable.numpy().tobytes())
     digest.update("\n".join(vocabulary.words).encode())
+    return digest
+
+
+def _model_id(digest: Any, presence: PresenceHead | None) -> str:
+    """What `_digest` gives, and the head beside it -> id of the captioner."""
+    digest = digest.copy()
     if presence is not None:
         digest.update(presence.fingerprint())
-    return digest.hexdigest()[:12]
+    return str(digest.hexdigest()[:12])
