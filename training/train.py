@@ -7,6 +7,7 @@ checkpoint, as if nothing had happened.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import posixpath
 import time
@@ -308,9 +309,9 @@ def _make_model(
 
 def _fit_missing_heads(options: TrainOptions, features: FeatureSet, split: Split, validation_pictures: int) -> None:
     """Adds to a finished captioner what an earlier captionbeam did not fit, or fitted in another way."""
-    output = options.output
+    output, scanned = options.output, functools.cache(lambda: scan(features, split))
     if not _has_sound_presence(output):
-        _fit_presence(options, features, split, scan(features, split))
+        _fit_presence(options, features, split, scanned())
     try:
         captioner = load_captioner(output)
     except UserError:  # of one of these two the file is damaged
@@ -319,10 +320,10 @@ def _fit_missing_heads(options: TrainOptions, features: FeatureSet, split: Split
         captioner = load_captioner(output)
     if captioner.presence is not None and captioner.judge is None and validation_pictures >= LEAST_PICTURES:
         # The pool of the head stays as it is, and with it the id of the captioner.
-        _fit_judge(options, features, split, scan(features, split), captioner)
+        _fit_judge(options, features, split, scanned(), captioner)
         captioner = load_captioner(output)
     if captioner.confidence is None:  # also where the head or the judge was just renewed
-        _fit_confidence(options, features, split, scan(features, split))
+        _fit_confidence(options, features, split, scanned())
 
 
 def _has_sound_presence(captioner: str) -> bool:
