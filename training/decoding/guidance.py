@@ -16,9 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from training.models.captioner import Captioner
-from training.models.presence import TINY
-
-_FLOOR = 1e-3  # presence below this counts as this: differences between absent words mean nothing
+from training.models.presence import ABSENT, TINY
 
 State = tuple[Any, tf.Tensor]  # the model's own, and the words not used yet: bool [B, R, V]
 
@@ -50,7 +48,7 @@ class GuidedModel:
           the memory, and what each word gains in each picture, float32 [B, V].
         """
         log_presence = tf.math.log(tf.maximum(presence, TINY))
-        floor = math.log(_FLOOR)
+        floor = math.log(ABSENT)
         gain = self.weight * (tf.maximum(log_presence, floor) - tf.maximum(log_presence - grounding, floor))
         return memory, tf.gather(tf.pad(gain, [[0, 0], [0, 1]]), self._places, axis=1)
 

@@ -24,7 +24,7 @@ from msgspec import Meta
 
 from training.documents import Damaged, Number
 from training.models.confidence import content_number, half_of
-from training.models.presence import TINY
+from training.models.presence import ABSENT, TINY
 from training.own_names import JUDGE
 from training.storage import read_document, remove, write_document
 from training.text.plurals import counted
@@ -43,7 +43,6 @@ SIGNALS = (
     "consensus",
     "repeated",
 )
-_FLOOR = 1e-3  # presence below this counts as this, as in guidance
 _FOREMOST = 5  # words that a picture's people most likely use; the signal "unsaid" looks at these
 _ORDERS = 4  # n-grams of 1 to 4 words
 # What `judge.json` holds beside the report.
@@ -207,7 +206,7 @@ class JudgedWords:
         length = np.sqrt((said * said).sum(axis=2)) * np.linalg.norm(weighted, axis=1)[:, None]
         agreement = (said * said * likely).sum(axis=2) / np.maximum(length, TINY)
         coverage = (said * likely).sum(axis=2) / np.maximum(weighted.sum(axis=1)[:, None], TINY)
-        logs = np.where(known, np.log(np.maximum(likely, _FLOOR)), 0.0)
+        logs = np.where(known, np.log(np.maximum(likely, ABSENT)), 0.0)
         foremost = np.argsort(-weighted, axis=1, kind="stable")[:, :_FOREMOST]  # (B, 5)
         is_said = (places[..., None] == foremost[:, None, None]).any(axis=2)  # (B, K, 5)
         unsaid = (np.take_along_axis(weighted, foremost, axis=1)[:, None] * ~is_said).sum(axis=2)

@@ -33,6 +33,7 @@ from training.text.plurals import counted
 SCHEMA_VERSION = 2
 _CELL = 2  # positions of the grid that a cell is wide and high
 TINY = 1e-12  # presence below this is the same to a logarithm
+ABSENT = 1e-3  # presence below this counts as this: differences between absent words mean nothing
 _ARRAYS = ("hidden_kernel", "hidden_bias", "output_kernel", "output_bias", "mean_inputs")
 _POOL = "pool_shift"
 _RENEW = f"run the same train command again, which renews the head alone, or remove {PRESENCE_WORDS} to do without"
