@@ -30,7 +30,7 @@ def decoding_settings(captioner: Captioner, asked: DecodingOptions) -> DecodingS
     """Captioner and options -> settings to decode with.
 
     Raises:
-      UserError: guidance or a judge was asked for that the captioner has not.
+      UserError: guidance was asked for and there is no word-presence head.
     """
     judge = captioner.judge.id if captioner.judge is not None and asked.judge != NO_JUDGE else None
     return DecodingSettings(

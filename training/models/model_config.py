@@ -28,7 +28,7 @@ class ModelConfig:
         of the pre-logits.
       position_dropout: share of the grid's positions that the attention model does not see at all.
       standardize: whether every channel of the features gets mean 0 and variance 1 first.
-      tail: the encoder's last operations, which learn with the model; empty if the features are looked at as they are.
+      tail: the encoder's operations between the features and what the model looks at; empty if that is the features.
       tail_precision: that these compute in.
     """
 

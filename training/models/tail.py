@@ -1,4 +1,4 @@
-"""The encoder's last blocks as the first layer of a captioner: they learn with it, from cached features.
+"""The encoder's last blocks as the first layer of a captioner, which may learn with it, from cached features.
 
 `extract` writes the rest of the encoder behind the cached layer as a graph of folded convolutions, `encoder_tail.npz`.
 Batch normalisation is folded into kernels and biases, so nothing of it is left to learn or to keep still.
