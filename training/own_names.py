@@ -22,6 +22,7 @@ PRESENCE = "presence.npz"
 PRESENCE_WORDS = "presence.json"
 PRESENCE_TAIL = "presence_tail.json"
 JUDGE = "judge.json"
+JUDGE_ARRAYS = "judge.npz"
 CONFIDENCE = "confidence.json"
 CONFIDENCE_ARRAYS = "confidence.npz"
 METRICS = "metrics.json"
@@ -64,7 +65,7 @@ OWN_NAMES: dict[str, frozenset[str]] = {
     CAPTIONER: frozenset(
         (
             *(WEIGHTS, VOCABULARY, CONFIG, WORD_COUNTS, METRICS, PROGRESS, CHECKPOINTS, LOG),
-            *(PRESENCE, PRESENCE_WORDS, PRESENCE_TAIL, JUDGE, CONFIDENCE, CONFIDENCE_ARRAYS),
+            *(PRESENCE, PRESENCE_WORDS, PRESENCE_TAIL, JUDGE, JUDGE_ARRAYS, CONFIDENCE, CONFIDENCE_ARRAYS),
             *(INT8_ENCODER, RANDOM_STATISTICS),
         )
     ),

@@ -27,8 +27,10 @@ from training.errors import UserError
 from training.files import is_local, locked, refuse_links, remove_temporary_files, writing
 from training.fitting.confidence import fit_confidence, word_weights
 from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at
-from training.fitting.judge import LEAST_PICTURES, fit_judge
+from training.fitting.judge import LEAST_PICTURES, fit_judge, log_too_few
 from training.fitting.loop import EpochLoop, StagePlan, TrainingData
+from training.fitting.phrases import fit_phrases
+from training.fitting.pooled_pictures import PooledPictures, pooled_pictures
 from training.fitting.presence import fit_opinion_pool, fit_presence
 from training.fitting.self_critical import CiderReward, SelfCritical
 from training.fitting.state import Stage
@@ -320,7 +322,8 @@ def _fit_missing_heads(options: TrainOptions, features: FeatureSet, split: Split
         captioner = load_captioner(output)
     if captioner.presence is not None and captioner.judge is None and validation_pictures >= LEAST_PICTURES:
         # The pool of the head stays as it is, and with it the id of the captioner.
-        _fit_judge(options, features, split, scanned(), captioner)
+        with pooled_pictures(features, split, captioner.model) as pictures:
+            _fit_judge(options, features, split, scanned(), captioner, pictures)
         captioner = load_captioner(output)
     if captioner.confidence is None:  # also where the head or the judge was just renewed
         _fit_confidence(options, features, split, scanned())
@@ -337,9 +340,10 @@ def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, sca
     """Fits the word-presence head and the judge, and pools the head with what the decoder expects."""
     remove_presence(options.output)  # the captioner is asked without any head
     captioner = load_captioner(options.output)
-    head, tail = fit_presence(features, split, scanned.words, captioner.model, options.seed, options.presence)
-    captioner = replace(captioner, presence=head)
-    captioner = replace(captioner, judge=_fit_judge(options, features, split, scanned, captioner))
+    with pooled_pictures(features, split, captioner.model) as pictures:
+        head, tail = fit_presence(pictures, scanned.words, options.seed, options.presence)
+        captioner = replace(captioner, presence=head)
+        captioner = replace(captioner, judge=_fit_judge(options, features, split, scanned, captioner, pictures))
     pooled = fit_opinion_pool(captioner, pictures_of(features, split.selects(DEV)))
     if pooled:
         head, tail = pooled[0], {**tail, **pooled[1]}
@@ -347,14 +351,24 @@ def _fit_presence(options: TrainOptions, features: FeatureSet, split: Split, sca
 
 
 def _fit_judge(
-    options: TrainOptions, features: FeatureSet, split: Split, scanned: Scan, captioner: Captioner
+    options: TrainOptions,
+    features: FeatureSet,
+    split: Split,
+    scanned: Scan,
+    captioner: Captioner,
+    pictures: PooledPictures,
 ) -> Judge | None:
     """Fits the judge of a captioner with a word-presence head, and writes it; None where there are too few pictures."""
     assert captioner.presence is not None
     remove_judge(options.output)
-    reward = CiderReward(training_references(features, split, captioner.vocabulary, captioner.max_words))
+    if scanned.dev_pictures < LEAST_PICTURES:
+        log_too_few(scanned.dev_pictures)
+        return None
+    vocabulary, max_words = captioner.vocabulary, captioner.max_words
+    phrases = fit_phrases(pictures, vocabulary, max_words, options.seed, options.presence)
+    reward = CiderReward(training_references(features, split, vocabulary, max_words))
     rarity = word_weights(captioner.presence.words, scanned.words)
-    judge = fit_judge(captioner, pictures_of(features, split.selects(DEV)), reward, rarity)
+    judge = fit_judge(captioner, pictures_of(features, split.selects(DEV)), reward, rarity, phrases)
     if judge is not None:
         judge.save(options.output, judged_id(captioner))
     return judge

@@ -21,6 +21,7 @@ from training.models.captioner import judged_id, load_captioner
 from training.models.confidence import Confidence, content_number, fingerprints
 from training.models.familiarity import Familiarity
 from training.models.judge import SIGNALS, Judge
+from training.models.phrases import PhraseHead
 from training.models.presence import PresenceHead, inputs_of
 from training.options import DecodingOptions
 from training.own_names import VOCABULARY
@@ -148,13 +149,12 @@ def tiny_captioner(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def give_head():
-    """Function (captioner, words, rare) -> the same captioner on disk with an untrained word-presence head."""
+def untrained_head():
+    """Function (cells [Q, C], words, rare, members) -> a word-presence head."""
 
-    def give(captioner, words=("dog", "cat", "beach", "t-shirt"), rare=None):
-        cells, members, hidden = inputs_of(captioner.model.seen_shape), 2, 4
-        generator = np.random.default_rng(3)
-        head = PresenceHead(
+    def make(cells, words, rare=None, members=2):
+        hidden, generator = 4, np.random.default_rng(3)
+        return PresenceHead(
             words=tuple(words),
             rare=rare or {},
             hidden_kernel=generator.normal(size=(cells[1], members * hidden)).astype(np.float32) / 16,
@@ -163,6 +163,16 @@ def give_head():
             output_bias=np.full((members, 1, len(words)), -1.0, np.float32),
             mean_inputs=np.full(cells, 0.25, np.float32),
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def give_head(untrained_head):
+    """Function (captioner, words, rare) -> the same captioner on disk with an untrained word-presence head."""
+
+    def give(captioner, words=("dog", "cat", "beach", "t-shirt"), rare=None):
+        head = untrained_head(inputs_of(captioner.model.seen_shape), words, rare)
         head.save(captioner.path, dict.fromkeys(words, 0.001))
         return load_captioner(captioner.path)
 
@@ -194,7 +204,7 @@ def give_confidence():
 
 
 @pytest.fixture(scope="session")
-def give_judge():
+def give_judge(untrained_head):
     """Function (captioner with a head, signal, fitted) -> the same captioner on disk with a judge: it prefers more
     of a signal, and less of it in pictures that it was fitted to.
     """
@@ -203,7 +213,11 @@ def give_judge():
         more, less = (tuple(sign * (name == signal) for name in SIGNALS) for sign in (1.0, -1.0))
         contents = frozenset(map(content_number, fitted))
         rarity = tuple(np.linspace(1.0, 3.0, len(captioner.presence.words)).tolist())
-        Judge(more, (less, less), contents, rarity).save(captioner.path, judged_id(captioner))
+        words = captioner.vocabulary.words
+        phrases = (*words, f"{words[0]} {words[1]}", f"{words[-1]} .")
+        head = untrained_head(inputs_of(captioner.model.seen_shape), phrases, members=1)
+        known = PhraseHead(head, np.linspace(1.0, 2.0, len(phrases)).astype(np.float32))
+        Judge(more, (less, less), contents, rarity, known).save(captioner.path, judged_id(captioner))
         return load_captioner(captioner.path)
 
     return give

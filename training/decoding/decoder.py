@@ -25,6 +25,7 @@ from training.models.familiarity import pooled_features
 from training.models.flags import LOW, REPEATS, UNFINISHED
 from training.models.judge import JudgedWords
 from training.models.layers import NoDropout
+from training.models.phrases import PhraseAgreement
 from training.models.presence import PresenceGraph
 from training.options import DecodingOptions
 from training.text.tokenizer import detokenize
@@ -130,7 +131,11 @@ class CaptionDecoder:
         model: Any = captioner.model
         step = _step(model, guide, evidence)
         keep = (lambda state: state[1]) if evidence else (lambda state: ())
-        self._judge = (judge, JudgedWords(captioner.head_places(), np.array(judge.rarity))) if judge else None
+        self._judge = None
+        if judge is not None:
+            agreement = PhraseAgreement(judge.phrases, captioner.vocabulary)
+            self._judge = judge, JudgedWords(captioner.head_places(), np.array(judge.rarity), agreement)
+        phrases = PresenceGraph(judge.phrases.head) if judge else None
         n_best = settings.beam_width if judge else 1 + alternatives
         beam_search = BeamSearch(step, settings.beam_width, max_words, n_best, min_words, keep)
         self._alternatives = alternatives
@@ -147,7 +152,8 @@ class CaptionDecoder:
             result = beam_search.search(memory, state)
             for_evidence = (result.kept, *opinion) if evidence else ()
             for_confidence = (opinion[0], pooled_features(features)) if self.confidence is not None else ()
-            return result[:3], for_evidence, for_confidence, opinion[:1]
+            for_judge = (opinion[0], phrases(seen)[0]) if phrases else ()
+            return result[:3], for_evidence, for_confidence, for_judge
 
         self._search = search
         # A TensorFlow function that outlives the interpreter's modules prints a stack trace when it is torn down.
@@ -191,8 +197,8 @@ class CaptionDecoder:
           for each batch in order: one Hypothesis per picture, and the batch's WordArrays, None without evidence.
         """
         known = iter(contents) if contents is not None else repeat(None)
-        for captions, for_evidence, for_confidence, presence in self._batches(features):
-            ranked = self._rank(list(islice(known, len(captions[0]))), *captions, *presence)
+        for captions, for_evidence, for_confidence, for_judge in self._batches(features):
+            ranked = self._rank(list(islice(known, len(captions[0]))), captions, for_judge)
             pictures: Sequence[PictureSignals | None] = [None] * len(ranked)
             if self.confidence is not None:
                 pictures = self.confidence.picture_signals(*for_confidence)
@@ -205,18 +211,19 @@ class CaptionDecoder:
             yield hypotheses, arrays
 
     def hypotheses(self, features: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        """Searches captions a batch at a time, and chooses none.
+        """Searches what a judge chooses from, a batch at a time, and chooses none; the captioner has a judge.
 
         Args:
           features: float16 [n, P, C] or [n, C].
 
         Returns:
-          for each batch of B pictures, of all A = 1 + `alternatives` hypotheses: ids int32 [B, A, T], filled up with
-          PAD after the end mark, mean log-probabilities float32 [B, A] and whether they ended, bool [B, A]; and the
-          presence of the head's words float32 [B, U], if there is one.
+          for each batch of B pictures, of all K hypotheses: ids int32 [B, K, T], filled up with PAD after the end mark,
+          whether they ended, bool [B, K], and their F signals, float64 [B, K, F].
         """
-        for captions, _, _, presence in self._batches(features):
-            yield *captions, *presence
+        assert self._judge is not None
+        _, words = self._judge
+        for (ids, scores, ended), _, _, for_judge in self._batches(features):
+            yield ids, ended, words.signals(ids, scores, *for_judge)
 
     def _batches(self, features: np.ndarray) -> Iterator[list[list[np.ndarray]]]:
         """Outputs of the graph for each batch of the pictures."""
@@ -246,18 +253,23 @@ class CaptionDecoder:
                     yield picture, hypothesis, arrays, row
 
     def _rank(
-        self,
-        contents: Sequence[str | None],
-        ids: np.ndarray,
-        scores: np.ndarray,
-        ended: np.ndarray,
-        *presence: np.ndarray,
+        self, contents: Sequence[str | None], captions: Sequence[np.ndarray], for_judge: Sequence[np.ndarray]
     ) -> np.ndarray:
-        """Hypotheses of a batch, [B, A, ...] each -> the places of each picture's, from the best on, int64 [B, A]."""
+        """Ranks the hypotheses of a batch.
+
+        Args:
+          contents: sha256 of each picture, None where it is not known.
+          captions: ids, scores and whether they ended, [B, A, ...] each.
+          for_judge: presence of words and phrases; empty without a judge.
+
+        Returns:
+          the places of each picture's hypotheses from the best on, int64 [B, A].
+        """
+        ids, scores, ended = captions
         if self._judge is None:
             return np.tile(np.arange(ids.shape[1]), [len(ids), 1])
         judge, words = self._judge
-        signals = words.signals(ids, scores, *presence)
+        signals = words.signals(ids, scores, *for_judge)
         ranked = np.stack([judge.rank(*one) for one in zip(signals, contents, strict=True)])
         # One without the end mark is the caption only where no other has one, as in the search.
         last = np.argsort(~np.take_along_axis(ended, ranked, axis=1), axis=1, kind="stable")

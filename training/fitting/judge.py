@@ -18,13 +18,12 @@ import numpy as np
 
 from training.data.dataset import DescribedPicture, encode_caption
 from training.decoding.decoder import CaptionDecoder
-from training.decoding.settings import decoding_settings
 from training.fitting.self_critical import CiderReward
 from training.models.captioner import Captioner
 from training.models.confidence import content_number, half_of
-from training.models.judge import Judge, JudgedWords
+from training.models.judge import SIGNALS, Judge
+from training.models.phrases import PhraseHead
 from training.models.presence import TINY
-from training.options import JUDGED_BEAM_WIDTH, DecodingOptions
 from training.text.plurals import counted
 from training.text.vocabulary import PAD
 
@@ -40,6 +39,7 @@ def fit_judge(
     pictures: Iterable[tuple[DescribedPicture, np.ndarray]],
     reward: CiderReward,
     rarity: np.ndarray,
+    phrases: PhraseHead,
 ) -> Judge | None:
     """Fits the judge of a trained captioner at the default settings of decoding.
 
@@ -48,6 +48,7 @@ def fit_judge(
       pictures: validation pictures and their features, float16 [P, C] or [C]; those without a caption do not count.
       reward: of hypotheses.
       rarity: inverse document frequency of the head's words, float32 [U].
+      phrases: that people likely use of a picture.
 
     Returns:
       the judge; None with fewer than `LEAST_PICTURES` pictures to fit it to.
@@ -56,10 +57,12 @@ def fit_judge(
       JobFailed: a shard is damaged.
     """
     described = islice(((picture, feature) for picture, feature in pictures if picture.captions), PICTURES)
-    judged = list(_hypotheses(captioner, described, reward, rarity.astype(np.float64)))
+    nothing = (0.0,) * len(SIGNALS)
+    judge = Judge(nothing, (nothing, nothing), frozenset(), _numbers(rarity), phrases)
+    judged = list(_hypotheses(replace(captioner, confidence=None, judge=judge), described, reward))
     half = np.array([half_of(sha256) for sha256, *_ in judged])
     if len(judged) < LEAST_PICTURES or len(set(half.tolist())) < 2:
-        log.info("judge: none, %s, %s needed", counted(len(judged), "validation picture"), LEAST_PICTURES)
+        log_too_few(len(judged))
         return None
     parts = [(signals, rewards) for _, signals, rewards in judged]
     first, second = (_fitted([part for part, its in zip(parts, half, strict=True) if its == side]) for side in (0, 1))
@@ -76,13 +79,18 @@ def fit_judge(
         counted(len(parts), "validation picture"),
         *(100 * value for value in measured.values()),
     )
-    return Judge(
-        _numbers(_fitted(parts)),
-        (_numbers(first), _numbers(second)),
-        frozenset(content_number(sha256) for sha256, *_ in judged),
-        _numbers(rarity),
-        {"pictures": len(parts), "cross_validated": {name: round(value, 4) for name, value in measured.items()}},
+    return replace(
+        judge,
+        weights=_numbers(_fitted(parts)),
+        halves=(_numbers(first), _numbers(second)),
+        fitted=frozenset(content_number(sha256) for sha256, *_ in judged),
+        report={"pictures": len(parts), "cross_validated": {name: round(value, 4) for name, value in measured.items()}},
     )
+
+
+def log_too_few(pictures: int) -> None:
+    """Says that there is no judge, for want of validation pictures."""
+    log.info("judge: none, %s, %s needed", counted(pictures, "validation picture"), LEAST_PICTURES)
 
 
 def _numbers(values: np.ndarray) -> tuple[float, ...]:
@@ -90,26 +98,19 @@ def _numbers(values: np.ndarray) -> tuple[float, ...]:
 
 
 def _hypotheses(
-    captioner: Captioner,
-    described: Iterator[tuple[DescribedPicture, np.ndarray]],
-    reward: CiderReward,
-    rarity: np.ndarray,
+    captioner: Captioner, described: Iterator[tuple[DescribedPicture, np.ndarray]], reward: CiderReward
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """sha256 of each picture, and signals float64 [K, F] and rewards float64 [K] of its hypotheses."""
-    alone = replace(captioner, confidence=None, judge=None)
-    settings = decoding_settings(alone, DecodingOptions(beam_width=JUDGED_BEAM_WIDTH))
-    decoder = CaptionDecoder(alone, settings, alternatives=settings.beam_width - 1)
-    words = JudgedWords(alone.head_places(), rarity)
+    decoder = CaptionDecoder(captioner)
     while batch := list(islice(described, decoder.batch_size)):
-        for ids, scores, ended, presence in decoder.hypotheses(np.stack([feature for _, feature in batch])):
-            signals = words.signals(ids, scores, presence)
-            for (picture, _), its_ids, its_signals, whole in zip(batch, ids, signals, ended, strict=True):
-                if whole.any():
+        for hypotheses in decoder.hypotheses(np.stack([feature for _, feature in batch])):
+            for (picture, _), ids, ended, signals in zip(batch, *hypotheses, strict=True):
+                if ended.any():
                     references = [
                         encode_caption(text, captioner.vocabulary, captioner.max_words) for text in picture.captions
                     ]
-                    rewards = reward.of([row[row != PAD].tolist() for row in its_ids[whole]], references)
-                    yield picture.sha256, its_signals[whole], np.array(rewards)
+                    rewards = reward.of([row[row != PAD].tolist() for row in ids[ended]], references)
+                    yield picture.sha256, signals[ended], np.array(rewards)
     decoder.close()
 
 

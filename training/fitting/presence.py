@@ -12,27 +12,23 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
-from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
 from scipy.special import expit
 
-from training.data.dataset import DescribedPicture, records_of
-from training.data.feature_set import FeatureSet
-from training.data.splits import TRAIN, Split
+from training.data.dataset import DescribedPicture
 from training.decoding.decoder import CaptionDecoder
+from training.fitting.pooled_pictures import READ_AT_ONCE, PooledPictures, Targets, targets_of
 from training.fitting.presence_calibration import PresenceCalibration, calibrate, mean_shift, presence_tail
 from training.fitting.progress_bar import progress_bar
-from training.models.caption_models import CaptionModel
 from training.models.captioner import Captioner
 from training.models.layers import StatelessDropout
 from training.models.opinion_pool import pooled_scores
-from training.models.presence import PresenceHead, first_layer, head_inputs, inputs_of
+from training.models.presence import PresenceHead, first_layer
 from training.options import PresenceOptions
 from training.text.word_counts import WordCounts
 from training.text.words import caption_words
@@ -41,136 +37,30 @@ log = logging.getLogger("captionbeam")
 
 OPINION_PICTURES = 1024  # whose totals the opinion pool keeps, at most
 LEAST_OPINION_PICTURES = 100  # with fewer, the totals of words are too uncertain
-_READ_AT_ONCE = 256  # pictures pooled together
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
 
 
-@dataclass
-class PooledPictures:
-    """Training pictures as inputs of the head, which lie in a file on disk: 64 KiB for a view of grid features.
-
-    Attributes:
-      inputs: float16 [views, Q, C], each picture followed by its augmented views.
-      first: where each picture's views begin, int64 [N + 1].
-      fold: of each picture, by its content, int64 [N].
-      words: places of the words of all pictures, one picture after the other, int32.
-      share: share of the picture's captions that use each of them, float16.
-      begins: where each picture's words begin, int64 [N + 1].
-    """
-
-    inputs: np.ndarray
-    first: np.ndarray
-    fold: np.ndarray
-    words: np.ndarray
-    share: np.ndarray
-    begins: np.ndarray
-
-    def targets(self, pictures: np.ndarray, size: int) -> np.ndarray:
-        """Share of the captions that use each word, float32 [n, V].
-
-        Args:
-          pictures: places of n pictures, int64 [n].
-          size: V.
-        """
-        targets = np.zeros([len(pictures), size], np.float32)
-        for row, picture in enumerate(pictures):
-            where = slice(self.begins[picture], self.begins[picture + 1])
-            targets[row, self.words[where]] = self.share[where]
-        return targets
-
-
 def fit_presence(
-    features: FeatureSet,
-    split: Split,
-    counts: WordCounts,
-    model: CaptionModel,
-    seed: int,
-    options: PresenceOptions | None = None,
+    pictures: PooledPictures, counts: WordCounts, seed: int, options: PresenceOptions
 ) -> tuple[PresenceHead, dict[str, float]]:
     """Fits and calibrates a head; the same seed gives the same head.
 
     Args:
-      features: feature set with captions.
-      split: which of its pictures train.
+      pictures: training pictures.
       counts: words of the training captions.
-      model: whose grid the head looks at.
       seed: of initial weights, order, views and dropout.
-      options: None for the defaults.
+      options: settings of the head.
 
     Returns:
       the head and its tail; see `presence_tail`.
-
-    Raises:
-      JobFailed: a shard is damaged.
     """
-    options = options or PresenceOptions()
     ranked = sorted(counts.in_captions, key=lambda word: (-counts.in_captions[word], word))
     learnt = [word for word in ranked if counts.in_captions[word] >= options.min_count][: options.max_words]
     # In a collection so small that no word is frequent enough, all words are learnt.
     words = tuple(learnt or ranked[: options.max_words])
     total = counts.captions + 2 * options.prior_captions
     rate = {word: (counts.in_captions[word] + options.prior_captions) / total for word in ranked}
-    with tempfile.TemporaryFile(prefix="captionbeam-") as file:
-        pictures = pool_pictures(features, split, words, model, options.folds, file, counts.pictures)
-        return fit_head(pictures, words, rate, seed, options)
-
-
-def pool_pictures(
-    features: FeatureSet,
-    split: Split,
-    words: Sequence[str],
-    model: CaptionModel,
-    folds: int,
-    file: BinaryIO,
-    size: int,
-) -> PooledPictures:
-    """Reads the training pictures once, with their augmented views.
-
-    Args:
-      features: feature set with captions.
-      split: which of its pictures train.
-      words: V that are learnt.
-      model: whose grid the head looks at.
-      folds: parts that the pictures are divided into.
-      file: takes the inputs; binary, open for reading and writing.
-      size: N.
-    """
-    place = {word: number for number, word in enumerate(words)}
-    shape = features.encoder.feature_shape
-    pool = tf.function(
-        lambda given: head_inputs(model.look(given)),
-        input_signature=[tf.TensorSpec([None, *shape], tf.float16)],
-        autograph=False,
-    )
-    fold, first, begins = np.zeros(size, np.int64), np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64)
-    used: list[np.ndarray] = []
-    shares: list[np.ndarray] = []
-    waiting: list[np.ndarray] = []
-    done = 0
-
-    def write() -> None:
-        file.write(pool(np.stack(waiting)).numpy().astype(np.float16).tobytes())
-        waiting.clear()
-
-    for record in records_of(features, split.selects(TRAIN)):
-        if not record.captions:
-            continue
-        for view in (record.feature, *(() if record.views is None else record.views)):
-            waiting.append(view)
-            if len(waiting) == _READ_AT_ONCE:
-                write()
-        shared = _shares(record.captions, place)
-        fold[done] = int(record.sha256[-8:], 16) % folds
-        first[done + 1] = first[done] + 1 + (0 if record.views is None else len(record.views))
-        begins[done + 1] = begins[done] + len(shared)
-        used.append(np.fromiter(shared, np.int32, len(shared)))
-        shares.append(np.fromiter(shared.values(), np.float16, len(shared)))
-        done += 1
-    if waiting:
-        write()
-    file.flush()
-    inputs = np.memmap(file, np.float16, "r", shape=(int(first[-1]), *inputs_of(model.seen_shape)))
-    return PooledPictures(inputs, first, fold, np.concatenate(used), np.concatenate(shares), begins)
+    return fit_head(pictures, targets_of(pictures.captions, words, caption_words), words, rate, seed, options)
 
 
 def fit_opinion_pool(
@@ -204,46 +94,45 @@ def fit_opinion_pool(
     return replace(head, pool_shift=shift.astype(np.float32)), presence_tail(head.words, expit(scores + shift), means)
 
 
-def _shares(captions: Sequence[str], place: dict[str, int]) -> dict[int, float]:
-    """Captions of a picture -> {place of a word: share of the captions that use it}, by place."""
-    shares: dict[int, float] = {}
-    for text in captions:
-        for word in set(caption_words(text)):
-            if word in place:
-                shares[place[word]] = shares.get(place[word], 0.0) + 1 / len(captions)
-    return dict(sorted(shares.items()))
-
-
 def fit_head(
-    pictures: PooledPictures, words: tuple[str, ...], rate: dict[str, float], seed: int, options: PresenceOptions
+    pictures: PooledPictures,
+    targets: Targets,
+    words: tuple[str, ...],
+    rate: dict[str, float],
+    seed: int,
+    options: PresenceOptions,
+    title: str = "word presence",
 ) -> tuple[PresenceHead, dict[str, float]]:
     """Fits the members of a head, and calibrates them on the pictures that each of them held out.
 
     Args:
       pictures: training pictures.
+      targets: of these pictures and words.
       words: V that the head learns.
       rate: word -> share of the training captions that use it; also of rarer words.
       seed: of initial weights, order, views and dropout.
       options: settings of the head.
+      title: of the progress bar.
 
     Returns:
       the head and its tail; see `presence_tail`.
     """
     mean_inputs, scale = _moments(pictures.inputs)
     rates = np.array([rate[word] for word in words])
-    fitter = _Fitter(mean_inputs.mean(axis=0), scale, rates, options)
+    fitter = _Fitter(mean_inputs.mean(axis=0), scale, rates, options, title)
+    fold = pictures.folds(options.folds)
     members, predictions = [], []
     for member in range(options.members):
-        held_out = np.flatnonzero(pictures.fold == member % options.folds)
-        kept = np.flatnonzero(pictures.fold != member % options.folds)
+        held_out = np.flatnonzero(fold == member % options.folds)
+        kept = np.flatnonzero(fold != member % options.folds)
         if not len(kept):  # a handful of pictures, all of one part
             held_out, kept = kept, held_out
-        members.append(fitter.fit(pictures, kept, [seed, member]))
+        members.append(fitter.fit(pictures, targets, kept, [seed, member]))
         held_out = held_out[: options.held_out]
         logits = fitter.logits(pictures.inputs[pictures.first[held_out]])
-        predictions.append((logits, pictures.targets(held_out, len(words))))
-    logits, targets = (np.concatenate(parts) for parts in zip(*predictions, strict=True))
-    calibration = calibrate(logits, targets, rates)
+        predictions.append((logits, targets.of(held_out)))
+    logits, shares = (np.concatenate(parts) for parts in zip(*predictions, strict=True))
+    calibration = calibrate(logits, shares, rates)
     tail = presence_tail(words, calibration.apply(logits), rates)
     learnt = set(words)
     rare = {word: share for word, share in rate.items() if word not in learnt}
@@ -260,8 +149,8 @@ def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       mean float32 [Q, C], and 1 / (standard deviation + 0.1) of each channel, float32 [C].
     """
     total, squares = np.zeros(inputs.shape[1:]), np.zeros(inputs.shape[2])
-    for begin in range(0, len(inputs), _READ_AT_ONCE):
-        block = inputs[begin : begin + _READ_AT_ONCE].astype(np.float32)
+    for begin in range(0, len(inputs), READ_AT_ONCE):
+        block = inputs[begin : begin + READ_AT_ONCE].astype(np.float32)
         total += block.sum(axis=0, dtype=np.float64)
         squares += np.square(block).sum(axis=(0, 1), dtype=np.float64)
     picture = total / len(inputs)
@@ -304,10 +193,11 @@ class _Fitter:
       scale: of each channel, float32 [C].
       rates: of each word in the training captions, float64 [V].
       options: settings of the head.
+      title: of the progress bar.
     """
 
-    def __init__(self, mean: np.ndarray, scale: np.ndarray, rates: np.ndarray, options: PresenceOptions):
-        self.options, self.rates = options, rates
+    def __init__(self, mean: np.ndarray, scale: np.ndarray, rates: np.ndarray, options: PresenceOptions, title: str):
+        self.options, self.rates, self.title = options, rates, title
         channels, hidden, words = len(mean), options.hidden_size, len(rates)
         shapes = ([channels, hidden], [hidden], [2 * hidden, words], [words])
         self._weights = [tf.Variable(tf.zeros(shape)) for shape in shapes]
@@ -362,11 +252,14 @@ class _Fitter:
 
         self._step, self._logits = step, logits
 
-    def fit(self, pictures: PooledPictures, kept: np.ndarray, seed: list[int]) -> tuple[np.ndarray, ...]:
+    def fit(
+        self, pictures: PooledPictures, targets: Targets, kept: np.ndarray, seed: list[int]
+    ) -> tuple[np.ndarray, ...]:
         """Trains a member from new weights.
 
         Args:
           pictures: training pictures.
+          targets: of these pictures.
           kept: places of those that it learns from, int64.
           seed: two numbers, unique to the member.
 
@@ -385,16 +278,15 @@ class _Fitter:
                 slot.assign(tf.zeros_like(slot))
         steps = options.epochs * math.ceil(len(kept) / options.batch_size)
         done = 0
-        with progress_bar(steps, f"word presence {seed[-1] + 1}/{options.members}", "step") as shown:
+        with progress_bar(steps, f"{self.title} {seed[-1] + 1}/{options.members}", "step") as shown:
             for _ in range(options.epochs):
                 order = generator.permutation(kept)
                 for begin in range(0, len(order), options.batch_size):
                     batch = np.sort(order[begin : begin + options.batch_size])  # in the file's order
                     rate = options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done / steps))
-                    targets = pictures.targets(batch, len(self.rates))
                     views = pictures.first[batch + 1] - pictures.first[batch]
                     chosen = pictures.first[batch] + generator.integers(views)
-                    self._step(pictures.inputs[chosen], targets, tf.constant(seed, tf.int32), done, rate)
+                    self._step(pictures.inputs[chosen], targets.of(batch), tf.constant(seed, tf.int32), done, rate)
                     done += 1
                     shown.update()
         return tuple(weight.numpy() for weight in self._weights)
@@ -402,7 +294,6 @@ class _Fitter:
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """Inputs float16 [n, Q, C] -> logits of the member that was trained last, float32 [n, V]."""
         parts = [
-            self._logits(inputs[begin : begin + _READ_AT_ONCE]).numpy()
-            for begin in range(0, len(inputs), _READ_AT_ONCE)
+            self._logits(inputs[begin : begin + READ_AT_ONCE]).numpy() for begin in range(0, len(inputs), READ_AT_ONCE)
         ]
         return np.concatenate(parts) if parts else np.zeros([0, len(self.rates)], np.float32)

@@ -7,7 +7,7 @@ how far the hypotheses agree with each other (Kumar and Byrne 2004, "Minimum Bay
 translation").
 
 Letters: B pictures, K hypotheses of a picture, T words, U words of the word-presence head, V the decoder's vocabulary,
-F signals.
+G phrases, F signals.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
 
-from training.documents import Damaged, Number
+from training.documents import Damaged, Number, Sha256
 from training.models.confidence import content_number, half_of
+from training.models.phrases import ORDERS, PhraseAgreement, PhraseHead, is_repeated, load_phrases
 from training.models.presence import ABSENT, TINY
 from training.own_names import JUDGE
 from training.storage import read_document, remove, write_document
 from training.text.plurals import counted
 from training.text.vocabulary import END, PAD
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ContentNumber = Annotated[int, Meta(ge=0)]
 SIGNALS = (
     "score",
@@ -42,11 +43,21 @@ SIGNALS = (
     "unsaid",
     "consensus",
     "repeated",
+    "phrases",
 )
 _FOREMOST = 5  # words that a picture's people most likely use; the signal "unsaid" looks at these
-_ORDERS = 4  # n-grams of 1 to 4 words
 # What `judge.json` holds beside the report.
-_NOT_REPORT = {"schema_version", "fitted_to", "signals", "weights", "halves", "fitted", "rarity"}
+_NOT_REPORT = {
+    "schema_version",
+    "fitted_to",
+    "signals",
+    "weights",
+    "halves",
+    "fitted",
+    "rarity",
+    "phrases",
+    "arrays_sha256",
+}
 _RENEW = "run the same train command again, which makes it anew"
 
 
@@ -60,6 +71,11 @@ class _Document:
     halves: tuple[tuple[Number, ...], tuple[Number, ...]]
     fitted: tuple[ContentNumber, ...]
     rarity: tuple[Number, ...]
+    phrases: tuple[str, ...]
+    arrays_sha256: Sha256
+
+
+_NOT_REPORT = {"schema_version", *(one.name for one in fields(_Document))}
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,7 @@ class Judge:
       halves: weights fitted to one half of the pictures each; see `half_of`.
       fitted: `content_number` of the pictures that they were fitted to.
       rarity: inverse document frequency in training of each word of the word-presence head, U of them.
+      phrases: that people likely use of a picture.
       report: figures of the fit for people, as in `judge.json`.
     """
 
@@ -81,14 +98,14 @@ class Judge:
     halves: tuple[tuple[float, ...], tuple[float, ...]]
     fitted: frozenset[int]
     rarity: tuple[float, ...]
+    phrases: PhraseHead = field(compare=False)
     report: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
         """12 hex digits of everything that decides its output."""
-        return hashlib.sha256(
-            json.dumps([SIGNALS, self.weights, self.halves, sorted(self.fitted), self.rarity]).encode()
-        ).hexdigest()[:12]
+        numbers = json.dumps([SIGNALS, self.weights, self.halves, sorted(self.fitted), self.rarity])
+        return hashlib.sha256(numbers.encode() + self.phrases.fingerprint()).hexdigest()[:12]
 
     def rank(self, signals: np.ndarray, sha256: str | None = None) -> np.ndarray:
         """Ranks the hypotheses of a picture; among equals the likelier one comes first.
@@ -114,10 +131,11 @@ class Judge:
             weights=_mean([one.weights for one in every]),
             halves=(first, second),
             fitted=frozenset().union(*(one.fitted for one in every)),
+            phrases=self.phrases.joined([other.phrases for other in others]),
         )
 
     def save(self, directory: str, fitted_to: str) -> None:
-        """Writes `judge.json` into a captioner directory.
+        """Writes `judge.npz` and `judge.json` into a captioner directory, the judge's document last.
 
         Args:
           directory: of the captioner.
@@ -125,7 +143,8 @@ class Judge:
         """
         document = {"schema_version": SCHEMA_VERSION, "fitted_to": fitted_to, "signals": SIGNALS}
         document |= {"weights": self.weights, "halves": self.halves, "fitted": sorted(self.fitted)}
-        document |= {"rarity": self.rarity, **self.report}
+        document |= {"rarity": self.rarity, "phrases": self.phrases.phrases}
+        document |= {"arrays_sha256": self.phrases.save(directory), **self.report}
         write_document(posixpath.join(directory, JUDGE), document)
 
 
@@ -156,7 +175,8 @@ def load_judge(directory: str, words: int, fitted_to: str) -> Judge | None:
         raise Damaged(path, f"damaged (does not fit {counted(words, 'word')})", _RENEW)
     whole = read_document(path, dict[str, Any], _RENEW) or {}
     report = {name: value for name, value in whole.items() if name not in _NOT_REPORT}
-    return Judge(document.weights, document.halves, frozenset(document.fitted), document.rarity, report)
+    phrases = load_phrases(directory, document.phrases, document.arrays_sha256, _RENEW)
+    return Judge(document.weights, document.halves, frozenset(document.fitted), document.rarity, phrases, report)
 
 
 def _mean(weights: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
@@ -170,18 +190,21 @@ class JudgedWords:
     Attributes:
       places: of each in the word-presence head, int64 [V]; U for marks and for words that the head does not know.
       rarity: inverse document frequency of the head's words in training, float64 [U].
+      phrases: that count.
     """
 
     places: np.ndarray
     rarity: np.ndarray
+    phrases: PhraseAgreement
 
-    def signals(self, ids: np.ndarray, scores: np.ndarray, presence: np.ndarray) -> np.ndarray:
+    def signals(self, ids: np.ndarray, scores: np.ndarray, presence: np.ndarray, phrases: np.ndarray) -> np.ndarray:
         """Computes the F signals of every hypothesis, in the order of `SIGNALS`.
 
         Args:
           ids: of the words, int32 [B, K, T], filled up with PAD after the end mark.
           scores: mean log-probability of the words, float32 [B, K].
           presence: of the head's words, float32 [B, U].
+          phrases: presence of the phrases, float32 [B, G].
 
         Returns:
           float64 [B, K, F]:
@@ -192,10 +215,11 @@ class JudgedWords:
           unsaid: presence, weighted by rarity, of the likeliest words that it leaves unsaid.
           consensus: share of its n-grams that the other hypotheses have, on average.
           repeated: words that it says more than once, weighted by rarity.
+          phrases: as in `PhraseAgreement`.
         """
         words = (ids != PAD) & (ids != END)
         places = np.where(words, self.places[ids], len(self.rarity))
-        again = _is_repeated(ids)
+        again = is_repeated(ids)
         known = (places < len(self.rarity)) & ~again
         rarity = np.append(self.rarity, 0.0)
         padded = np.pad(presence.astype(np.float64), [(0, 0), (0, 1)])
@@ -220,14 +244,9 @@ class JudgedWords:
             unsaid,
             _consensus(ids),
             np.where(again & words, weights, 0.0).sum(axis=2),
+            self.phrases(ids, phrases),
         )
         return np.stack(each, axis=2).astype(np.float64)
-
-
-def _is_repeated(ids: np.ndarray) -> np.ndarray:
-    """Whether a word stands earlier in its hypothesis too: ids [B, K, T] -> bool [B, K, T]."""
-    same = ids[..., :, None] == ids[..., None, :]
-    return np.tril(same, -1).any(axis=3)
 
 
 def _consensus(ids: np.ndarray) -> np.ndarray:
@@ -239,10 +258,10 @@ def _consensus(ids: np.ndarray) -> np.ndarray:
     others = ~np.eye(hypotheses, dtype=bool)
     total = np.zeros(ids.shape[:2])
     grams = same
-    for order in range(1, _ORDERS + 1):
+    for order in range(1, ORDERS + 1):
         if order > 1:  # grams that end one word later on both sides
             grams = grams[..., :-1, :-1] & same[..., order - 1 :, order - 1 :]
         shared = grams.any(axis=4).sum(axis=3)  # (B, K, K)
         possible = np.maximum(real[..., order - 1 :].sum(axis=2), 1)
         total += (shared * others).sum(axis=2) / possible
-    return total / (_ORDERS * max(hypotheses - 1, 1))
+    return total / (ORDERS * max(hypotheses - 1, 1))

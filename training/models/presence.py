@@ -81,11 +81,12 @@ class PresenceHead:
     def fingerprint(self) -> bytes:
         """sha256 digest of everything that decides its output."""
         digest = hashlib.sha256(json.dumps([self.words, sorted(self.rare.items())]).encode())
-        for array in self._stored().values():
+        for array in self.stored().values():
             digest.update(array.tobytes())
         return digest.digest()
 
-    def _stored(self) -> dict[str, np.ndarray]:
+    def stored(self) -> dict[str, np.ndarray]:
+        """Its arrays by name as they are written to a file."""
         # Half precision: a kernel's rounding is far below what two trainings differ by.
         arrays = {name: getattr(self, name).astype(np.float16) for name in _ARRAYS}
         return arrays if self.pool_shift is None else arrays | {_POOL: self.pool_shift.astype(np.float16)}
@@ -97,7 +98,7 @@ class PresenceHead:
           tail: word -> its mean presence in the pictures where it is below `word_evidence.FLOOR`.
         """
         file = io.BytesIO()
-        np.savez(file, **self._stored())
+        np.savez(file, **self.stored())
         write_bytes(posixpath.join(directory, PRESENCE), file.getvalue())
         document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "words": dict(tail)}
         write_document(posixpath.join(directory, PRESENCE_TAIL), document)
@@ -149,20 +150,24 @@ def load_presence(directory: str) -> PresenceHead | None:
     path = posixpath.join(directory, PRESENCE)
     stored = read_arrays(path, document.arrays_sha256, _RENEW)
     with damage_reported(path, _RENEW):
-        arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
-        shift = stored[_POOL].astype(np.float32) if _POOL in stored else None
-        (channels, hidden), (members, pooled, _) = arrays["hidden_kernel"].shape, arrays["output_kernel"].shape
-        cells = arrays["mean_inputs"].shape[0]
-        shapes = [
-            (channels, hidden),
-            (hidden,),
-            (members, pooled, len(words)),
-            (members, 1, len(words)),
-            (cells, channels),
-        ]
-        fits = [array.shape for array in arrays.values()] == shapes and (shift is None or shift.shape == (len(words),))
-        if 2 * hidden != members * pooled or not fits:
-            raise ValueError(f"does not fit the {counted(len(words), 'word')} of {PRESENCE_WORDS}")
+        return head_of(stored, words, rare)
+
+
+def head_of(stored: Mapping[str, np.ndarray], words: tuple[str, ...], rare: Mapping[str, float]) -> PresenceHead:
+    """What `PresenceHead.stored` gave, the words, and the rate of rarer ones -> the head.
+
+    Raises:
+      KeyError: an array is missing.
+      ValueError: an array does not fit the others, or the words.
+    """
+    arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
+    shift = stored[_POOL].astype(np.float32) if _POOL in stored else None
+    (channels, hidden), (members, pooled, _) = arrays["hidden_kernel"].shape, arrays["output_kernel"].shape
+    cells = arrays["mean_inputs"].shape[0]
+    shapes = [(channels, hidden), (hidden,), (members, pooled, len(words)), (members, 1, len(words)), (cells, channels)]
+    fits = [array.shape for array in arrays.values()] == shapes and (shift is None or shift.shape == (len(words),))
+    if 2 * hidden != members * pooled or not fits:
+        raise ValueError(f"does not fit {counted(len(words), 'word')}")
     hidden_kernel, hidden_bias, output_kernel, output_bias, mean_inputs = (arrays[name] for name in _ARRAYS)
     return PresenceHead(words, rare, hidden_kernel, hidden_bias, output_kernel, output_bias, mean_inputs, shift)
 

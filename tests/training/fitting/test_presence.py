@@ -1,24 +1,20 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from training.data.dataset import pictures_of, scan
-from training.data.splits import DEV, TRAIN, make_split
-from training.fitting.presence import PooledPictures, fit_presence, pool_pictures
+from training.data.splits import DEV, make_split
+from training.fitting.phrases import fit_phrases
+from training.fitting.pooled_pictures import pooled_pictures
+from training.fitting.presence import fit_presence
 from training.models.caption_models import build_model
 from training.models.model_config import ModelConfig
 from training.models.presence import head_inputs
 from training.options import PresenceOptions
+from training.text.vocabulary import Vocabulary
 
 MODEL = build_model(ModelConfig("merge", 10, embedding_size=4, hidden_size=8), (2048,))
 SMALL = PresenceOptions(members=2, hidden_size=32, epochs=30, batch_size=8, folds=4, learning_rate=1e-2, min_count=2)
-
-
-def test_targets_are_shares_of_captions():
-    words, share = np.array([0, 2, 1], np.int32), np.array([1, 0.5, 0.25], np.float16)
-    pictures = PooledPictures(np.zeros([2, 1]), np.arange(3), np.zeros(2, int), words, share, np.array([0, 2, 3]))
-    np.testing.assert_array_equal(pictures.targets(np.array([1, 0]), 3), [[0, 0.25, 0], [1, 0, 0.5]])
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +29,16 @@ def split_of():
 
 
 @pytest.fixture(scope="module")
-def fitted(pooled_features, split_of):
+def training(pooled_features, split_of):
+    """The pooled training pictures, and the words of their captions."""
     split = split_of(pooled_features)
-    return fit_presence(pooled_features, split, scan(pooled_features, split).words, MODEL, 0, SMALL)
+    with pooled_pictures(pooled_features, split, MODEL) as pictures:
+        yield pictures, scan(pooled_features, split).words
+
+
+@pytest.fixture(scope="module")
+def fitted(training):
+    return fit_presence(*training, 0, SMALL)
 
 
 def test_it_learns_which_words_people_use(pooled_features, split_of, fitted):
@@ -53,36 +56,31 @@ def test_it_learns_which_words_people_use(pooled_features, split_of, fitted):
     assert judged == 6
 
 
-def test_the_same_seed_gives_the_same_head(pooled_features, split_of, fitted):
-    split = split_of(pooled_features)
-    counts = scan(pooled_features, split).words
-    assert fit_presence(pooled_features, split, counts, MODEL, 0, SMALL)[0].fingerprint() == fitted[0].fingerprint()
-    assert fit_presence(pooled_features, split, counts, MODEL, 1, SMALL)[0].fingerprint() != fitted[0].fingerprint()
+def test_the_same_seed_gives_the_same_head(training, fitted):
+    assert fit_presence(*training, 0, SMALL)[0].fingerprint() == fitted[0].fingerprint()
+    assert fit_presence(*training, 1, SMALL)[0].fingerprint() != fitted[0].fingerprint()
 
 
-def test_words_too_rare_to_learn_keep_their_rate(pooled_features, split_of):
-    split = split_of(pooled_features)
-    counts = scan(pooled_features, split).words
+def test_words_too_rare_to_learn_keep_their_rate(training):
     options = PresenceOptions(members=1, hidden_size=4, epochs=1, min_count=84)
-    head, tail = fit_presence(pooled_features, split, counts, MODEL, 0, options)
+    head, tail = fit_presence(*training, 0, options)
     assert set(head.words) == {"a", "runs", "on", "the"}  # of every caption of 42 pictures
     assert head.rare["dog"] == pytest.approx(28.5 / 85) and tail["dog"] == head.rare["dog"]
 
 
-def test_a_head_learns_from_views_and_is_judged_by_pictures(tmp_path, record, write_features):
-    feature, views = np.full(2048, 0.125, np.float16), np.zeros([2, 2048], np.float16)
-    seen = record("seen", feature, ("a dog", "a cat"))
-    viewed = record("viewed", 2 * feature, ("a dog",))
-    object.__setattr__(viewed, "views", views)
-    silent = record("silent", feature, ())
-    features = write_features(tmp_path, [[seen, viewed, silent]])
-    split = make_split(None, None, 3)
-    chosen = type(split)(None, frozenset(), 0.0)
-    assert chosen.of(seen.sha256, seen.uris) == TRAIN
-    with open(tmp_path / "pooled", "w+b") as file:
-        found = pool_pictures(features, chosen, ("dog", "cat"), MODEL, 10, file, 2)
-        assert found.first.tolist() == [0, 1, 4]
-        assert found.inputs.shape == (4, 1, 2048)
-        np.testing.assert_allclose(found.inputs[:, 0, 0], np.log([2, 3, 1, 1]), rtol=1e-3)
-        np.testing.assert_array_equal(found.targets(np.arange(2), 2), [[0.5, 0.5], [1, 0]])
-        assert found.fold.tolist() == [int(one.sha256[-8:], 16) % 10 for one in (seen, viewed)]
+def test_phrases_are_learnt_as_words_are(training, pooled_features, split_of):
+    words = ("a", "runs", "on", "the", "dog", "cat", "horse", "beach")
+    options = PresenceOptions(hidden_size=32, epochs=30, batch_size=8, learning_rate=1e-2)
+    phrases = fit_phrases(training[0], Vocabulary(words), 8, 0, options)
+    assert {"a", ".", "a dog", "a dog runs", "on the beach .", "beach ."} <= set(phrases.phrases)
+    assert not any("street" in phrase for phrase in phrases.phrases)  # not in the vocabulary
+    place = {phrase: number for number, phrase in enumerate(phrases.phrases)}
+    assert phrases.rarity[place["a"]] == 0 < phrases.rarity[place["a dog"]]
+    assert len(phrases.head.output_kernel) == 1
+    split = split_of(pooled_features)
+    for picture, feature in pictures_of(pooled_features, lambda *content: split.of(*content) == DEV):
+        presence = phrases.head.presence(head_inputs(feature[None]).numpy())[0]
+        likeliest = max(("a dog runs", "a cat runs", "a horse runs"), key=lambda phrase: presence[place[phrase]])
+        assert likeliest in picture.captions[0]
+    again = fit_phrases(training[0], Vocabulary(words), 8, 0, options)
+    assert again.fingerprint() == phrases.fingerprint()

@@ -12,6 +12,8 @@ from training.errors import UserError
 from training.models.confidence import Confidence, content_number
 from training.models.familiarity import Familiarity
 from training.models.judge import SIGNALS, Judge, JudgedWords, load_judge, remove_judge
+from training.models.phrases import PhraseHead
+from training.models.presence import joined_heads
 from training.own_names import JUDGE
 from training.text.vocabulary import END, PAD, SPECIALS
 
@@ -32,17 +34,21 @@ def signals(*captions, presence=(0.9, 0.1, 0.5), length=5):
     """Signals of hypotheses of one picture by name: float64 [K] each."""
     ids = hypotheses(*captions, length=length)
     scores = np.full(ids.shape[:2], -1.0, np.float32)
-    found = JudgedWords(PLACES, RARITY).signals(ids, scores, np.array([presence], np.float32))
+    words = JudgedWords(PLACES, RARITY, lambda ids, phrases: np.full(ids.shape[:2], phrases[0, 0]))
+    found = words.signals(ids, scores, np.array([presence], np.float32), np.array([[0.25]], np.float32))
+    assert (found[..., SIGNALS.index("phrases")] == 0.25).all()
     assert found.shape == (1, len(captions), len(SIGNALS)) and np.isfinite(found).all()
     return dict(zip(SIGNALS, found[0].T, strict=True))
 
 
 @pytest.fixture
-def judge():
+def judge(untrained_head):
     """Prefers long captions; of the halves, one prefers short ones."""
     weights = tuple(float(name == "words") for name in SIGNALS)
     shorter = tuple(-weight for weight in weights)
-    return Judge(weights, (weights, shorter), frozenset([content_number(FITTED)]), (1.0, 2.0, 3.0), {"pictures": 1})
+    phrases = PhraseHead(untrained_head((1, 4), ("dog", "dog ."), members=1), np.array([1.0, 2.0], np.float32))
+    contents = frozenset([content_number(FITTED)])
+    return Judge(weights, (weights, shorter), contents, (1.0, 2.0, 3.0), phrases, {"pictures": 1})
 
 
 def test_agreement_and_coverage_are_those_of_the_confidence():
@@ -99,15 +105,18 @@ def test_a_picture_that_it_was_fitted_to_is_judged_by_the_other_half(judge):
 
 
 def test_an_ensemble_is_judged_by_the_mean_of_its_judges(judge):
+    members = joined_heads([judge.phrases.head] * 2)
     other = replace(judge, weights=(1.0,) * len(SIGNALS), fitted=frozenset([7]))
     joined = judge.joined([other])
     assert joined.weights[SIGNALS.index("words")] == 1 and joined.weights[SIGNALS.index("score")] == 0.5
     assert joined.fitted == judge.fitted | {7} and joined.id not in (judge.id, other.id)
+    assert joined.phrases.head.fingerprint() == members.fingerprint()
 
 
 def test_a_judge_is_read_as_it_was_written_and_for_its_captioner_only(judge, tmp_path):
     judge.save(str(tmp_path), "model")
-    assert load_judge(str(tmp_path), 3, "model") == judge
+    found = load_judge(str(tmp_path), 3, "model")
+    assert found == judge and found.id == judge.id
     assert load_judge(str(tmp_path), 3, "another model") is None
     remove_judge(str(tmp_path))
     assert load_judge(str(tmp_path), 3, "model") is None
@@ -121,6 +130,8 @@ def test_a_judge_is_read_as_it_was_written_and_for_its_captioner_only(judge, tmp
         {"halves": [[1.0], [1.0]]},
         {"rarity": [1.0]},
         {"fitted": [-1]},
+        {"phrases": ["dog"]},
+        {"arrays_sha256": "aa" * 32},
         {"weights": None},
         {"weights": [float("nan")] * len(SIGNALS)},
     ],

@@ -83,7 +83,7 @@ def test_the_head_is_part_of_the_captioner(tiny_captioner, give_head):
         (PRESENCE_WORDS, b"{", "presence.json: not JSON"),
         (PRESENCE_WORDS, b"[]", "presence.json: expected an object"),
         (PRESENCE_WORDS, b'{"schema_version": 9}', "schema version 9, which a newer captionbeam wrote"),
-        (PRESENCE_WORDS, b'{"schema_version": 2, "words": ["dog"], "rare": {}}', "does not fit the 1 word"),
+        (PRESENCE_WORDS, b'{"schema_version": 2, "words": ["dog"], "rare": {}}', "does not fit 1 word"),
         (PRESENCE, b"PK", r"presence.npz: damaged \(changed since it was written\)"),
         (PRESENCE, None, "presence.npz: damaged"),
     ],
