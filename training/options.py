@@ -159,15 +159,15 @@ class TrainOptions:
         default_text=_by_model("self_critical_epochs"),
     )
     self_critical_rate: float = 5e-5
-    tail: str = _training_option(
+    tail: str | None = _training_option(
         "last block of the encoder to train with the captioner, after the block that gave the features; none: train no "
         "block",
         choices=(*TAIL_LAYERS, NO_TAIL),
-        default=NO_TAIL,
+        default_text=f"{TAIL_LAYER} for attention, if the features are of an earlier block; else {NO_TAIL}",
     )
-    tail_rate: float = 1e-4
+    tail_rate: float = 3e-4
     tail_warm_up: float = 0.15
-    word_loss: float = 0.1
+    word_loss: float = 0.2
     presence: PresenceOptions = field(default_factory=PresenceOptions)
 
 
@@ -175,11 +175,6 @@ def with_defaults(options: TrainOptions) -> TrainOptions:
     """Fills in what is None with what the model learns best with."""
     missing = {name: value for name, value in DEFAULTS[options.model].items() if getattr(options, name) is None}
     return replace(options, **missing)
-
-
-def tail_learns(tail: str) -> bool:
-    """Value of --tail -> whether the blocks of the encoder that the captioner holds learn with it."""
-    return tail != NO_TAIL
 
 
 captioner_option = partial(

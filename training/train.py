@@ -26,7 +26,7 @@ from training.data.strangers import mention_strangers
 from training.errors import UserError
 from training.files import is_local, locked, refuse_links, remove_temporary_files, writing
 from training.fitting.confidence import fit_confidence, word_weights
-from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at
+from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at, with_usual_tail
 from training.fitting.judge import LEAST_PICTURES, fit_judge, log_too_few
 from training.fitting.loop import EpochLoop, StagePlan, TrainingData
 from training.fitting.phrases import fit_phrases
@@ -41,7 +41,7 @@ from training.models.captioner_files import read_config, read_metrics
 from training.models.confidence import remove_confidence
 from training.models.judge import Judge, remove_judge
 from training.models.presence import load_presence, remove_presence
-from training.options import TrainOptions, with_defaults
+from training.options import NO_TAIL, TrainOptions, with_defaults
 from training.own_directories import require_output
 from training.own_names import (
     CAPTIONER,
@@ -77,6 +77,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     """
     require_output(options.output, CAPTIONER)
     features = load_feature_set(options.features)  # a wrong call is better found before anything is written
+    options = with_usual_tail(with_defaults(options), features.encoder)
     looked_at(options, features.encoder)
     mention_strangers(features)
     with writing(f"--output {options.output}", "training goes on from its last checkpoint"):
@@ -85,7 +86,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
             if is_local(options.output):
                 remove_temporary_files(options.output)
                 refuse_links(options.output, (CHECKPOINTS, LOG))
-            return _train(with_defaults(options), features)
+            return _train(options, features)
 
 
 def _train(options: TrainOptions, features: FeatureSet) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def _first_difference(earlier: dict[str, Any], now: dict[str, Any]) -> str | Non
 
     An option that the earlier captionbeam did not have counts as left out.
     """
-    defaults = asdict(with_defaults(TrainOptions("", "", now["model"])))
+    defaults = asdict(with_defaults(TrainOptions("", "", now["model"], tail=NO_TAIL)))
     for name, value in now.items():
         option, before = f"--{name.replace('_', '-')}", earlier.get(name, defaults.get(name))
         if name == "feature_shards":

@@ -24,7 +24,7 @@ from training.data.strangers import unlisted_files
 from training.errors import UserError
 from training.models.captioner_files import CONFIG_SCHEMA_VERSION, CaptionerConfig, read_config, read_metrics
 from training.models.operations import array_shapes
-from training.options import NO_TAIL, tail_learns
+from training.options import NO_TAIL
 from training.own_names import CAPTIONER, CAPTIONS, FEATURES, METRICS, OWN_NAMES, TAIL
 from training.text.plurals import counted
 
@@ -162,7 +162,7 @@ def _encoder_blocks(config: CaptionerConfig) -> dict[str, Any]:
     shapes = array_shapes(config.model.tail, config.encoder.feature_shape) if config.model.tail else {}
     return {
         "names": [operation.name for operation in config.model.tail if operation.name],
-        "trained": bool(shapes) and tail_learns(config.trained_with.get("tail", NO_TAIL)),
+        "trained": bool(shapes) and config.trained_with.get("tail", NO_TAIL) != NO_TAIL,
         "parameters": sum(map(math.prod, shapes.values())),
         "precision": config.model.tail_precision if shapes else None,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from training.documents import Damaged
 from training.errors import UserError
 from training.models.operations import Operation
 from training.models.tail_file import parse_tail
-from training.options import NO_TAIL, TAIL_LAYER, TrainOptions, tail_learns
+from training.options import NO_TAIL, TAIL_LAYER, TrainOptions
 from training.own_names import TAIL
 from training.storage import read_own
 
@@ -36,8 +36,18 @@ class EncoderTail:
     learns: bool = False
 
 
+def with_usual_tail(options: TrainOptions, encoder: EncoderIdentity) -> TrainOptions:
+    """Fills in `options.tail` where it is None: the block that is looked at, but none for the merge model, which stays the
+    classical baseline.
+    """
+    if options.tail is not None:
+        return options
+    learns = options.model == "attention" and TAIL_LAYER in _layers_behind(encoder)
+    return replace(options, tail=TAIL_LAYER if learns else NO_TAIL)
+
+
 def looked_at(options: TrainOptions, encoder: EncoderIdentity) -> str:
-    """Options and the encoder of the features -> the layer that the captioner looks at.
+    """Options of `with_usual_tail` and the encoder of the features -> the layer that the captioner looks at.
 
     Raises:
       UserError: `options.tail` names a layer that does not lie behind the features.
@@ -52,12 +62,12 @@ def looked_at(options: TrainOptions, encoder: EncoderIdentity) -> str:
             why = f"no layer lies behind these features, of {encoder.layer}; extract with an earlier --layer"
         raise UserError(f"--tail {options.tail}: {why}, or leave the option out")
     if options.tail in behind:
-        return str(options.tail)
+        return options.tail
     return TAIL_LAYER if TAIL_LAYER in behind else encoder.layer
 
 
 def load_tail(options: TrainOptions, features: FeatureSet) -> EncoderTail:
-    """Options and feature set -> the blocks that its encoder has between the features and the layer looked at.
+    """Options of `with_usual_tail` and feature set -> the blocks between its features and the layer that is looked at.
 
     Raises:
       UserError: their weights are missing, damaged, or those of another feature set.
@@ -77,7 +87,7 @@ def load_tail(options: TrainOptions, features: FeatureSet) -> EncoderTail:
     if features.tail_sha256 not in ("", hashlib.sha256(data).hexdigest()):
         raise Damaged(path, "changed since it was written", _EXTRACT)
     operations, arrays = parse_tail(data, path, _EXTRACT, features.encoder.feature_shape, layer)
-    return EncoderTail(operations, arrays, tail_learns(options.tail))
+    return EncoderTail(operations, arrays, options.tail != NO_TAIL)
 
 
 def _layers_behind(encoder: EncoderIdentity) -> tuple[str, ...]:
