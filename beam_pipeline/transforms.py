@@ -151,7 +151,7 @@ class CaptionImages(beam.PTransform):
     Args:
       captioner: directory that `captionbeam train` made, or several separated by commas: an ensemble.
       weights: path of the encoder weights, where they are not where they were when the captioner was trained.
-      beam_width: hypotheses kept while decoding; None for 10 if a judge chooses among them, else 3.
+      beam_width: hypotheses kept while decoding; None for 7 if a judge chooses among them, else 3.
       min_words: least number of words in a caption; None for the captioner's own.
       guidance: weight of the word-presence head, 0 to 10; None for the default.
       judge: "none" to take the likeliest hypothesis as the caption; None for the captioner's judge, if it has one.

@@ -10,7 +10,7 @@ from training.errors import UserError
 from training.option_fields import Alias, above_zero, folder, natural, option, positive, share_below_one, weight, whole
 
 BEAM_WIDTH = 3  # hypotheses kept, where nothing else is asked for
-JUDGED_BEAM_WIDTH = 10  # the same where a judge chooses among them (docs/explanation/caption-quality.md)
+JUDGED_BEAM_WIDTH = 7  # the same where a judge chooses among them (docs/explanation/caption-quality.md)
 NO_JUDGE = "none"
 GUIDANCE = 0.6  # weight; the best of 0.2 to 0.8 on Flickr8k's dev pictures (docs/explanation/caption-quality.md)
 

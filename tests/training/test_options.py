@@ -11,6 +11,6 @@ def test_defaults_fill_in_what_is_not_given_and_nothing_else(model):
     filled = with_defaults(given)
     assert (filled.epochs, filled.word_dropout) == (2, 0.0)
     assert filled.batch_size == DEFAULTS[model]["batch_size"]
-    optional = {"glove", "train_list", "dev_list"}
+    optional = {"glove", "train_list", "dev_list", "tail"}
     assert {field.name for field in fields(filled) if getattr(filled, field.name) is None} == optional
     assert with_defaults(filled) == filled
