@@ -32,6 +32,7 @@ from training.data.dataset import pictures_of
 from training.data.feature_set import GRID_SHAPES, EncoderIdentity, load_feature_set
 from training.decoding.beam_search import LENGTH_POWER, NEVER
 from training.decoding.decoder import CaptionDecoder, Hypothesis
+from training.decoding.settings import DecodingSettings
 from training.models.caption_models import ModelConfig, build_model
 from training.models.captioner import Captioner, load_captioner
 from training.models.layers import NoDropout
@@ -81,9 +82,10 @@ def read_features(captioner: Captioner, path: str, pictures: int) -> np.ndarray:
 def run(captioner: Captioner, features: np.ndarray) -> None:
     # The model alone, as the script has it: no word-presence head, no confidence, no least length.
     captioner = replace(captioner, presence=None, confidence=None)
+    settings = DecodingSettings(_BEAM_WIDTH, min_words=1, guidance=0.0, judge=None)
     ways = {
-        f"{_BATCH} at once": Clocked(CaptionDecoder(captioner, _BEAM_WIDTH, _BATCH, min_words=1).decode),
-        "one at a time": Clocked(CaptionDecoder(captioner, _BEAM_WIDTH, batch_size=1, min_words=1).decode),
+        f"{_BATCH} at once": Clocked(CaptionDecoder(captioner, settings, _BATCH).decode),
+        "one at a time": Clocked(CaptionDecoder(captioner, settings, batch_size=1).decode),
         "one at a time, word by word": Clocked(WordByWord(captioner).decode),
     }
     for clocked in ways.values():

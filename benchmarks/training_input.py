@@ -24,7 +24,7 @@ import tensorflow as tf
 from training.data.dataset import scan, training_batches
 from training.data.feature_set import FeatureSet, load_feature_set
 from training.data.splits import make_split
-from training.fitting.encoder_tail import load_tail
+from training.fitting.encoder_tail import load_tail, with_default_tail
 from training.fitting.trainer import Trainer
 from training.models.caption_models import ModelConfig, build_model
 from training.options import TrainOptions, with_defaults
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def compare_steps(arguments: argparse.Namespace, features: FeatureSet) -> None:
-    options = with_defaults(TrainOptions(features=arguments.features, output=""))
+    options = with_default_tail(with_defaults(TrainOptions(features=arguments.features, output="")), features.encoder)
     split = make_split(arguments.train_list, arguments.dev_list, features.records)
     vocabulary = build_vocabulary(scan(features, split).word_counts, options.min_count)
     shape = features.encoder.feature_shape
@@ -55,6 +55,7 @@ def compare_steps(arguments: argparse.Namespace, features: FeatureSet) -> None:
     model = build_model(ModelConfig("attention", len(vocabulary), tail=tail.operations), shape)
     if model.tail:
         model.tail.set_arrays(tail.arrays)
+        model.tail.trainable = tail.learns
     trainer = Trainer(model, shape, options, steps=1000)
     assert options.batch_size
     batches = training_batches(features, split, vocabulary, options.batch_size, options.max_words, seed=0, epoch=0)

@@ -92,7 +92,8 @@ def _dropout(name: str, of: str) -> Any:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Settings of `captionbeam train`; where one is None, what `DEFAULTS` has for the model.
+    """Settings of `captionbeam train`; where one is None, what `DEFAULTS` has for the model, or what
+    `training.fitting.encoder_tail.with_default_tail` says.
 
     Attributes that are no options of the command:
       embedding_size, hidden_size: of the model.
@@ -108,7 +109,8 @@ class TrainOptions:
       presence: of the word-presence head.
     """
 
-    # The order of the keys in `config.json`; a key that an earlier captionbeam did not write counts as its default.
+    # The order of the keys in `config.json`; a key that an earlier captionbeam did not write counts as its
+    # default, and a missing tail as none.
     features: str = option("feature set that extract made with --captions", "FEATURES")
     output: str = option("directory to write the captioner to", "CAPTIONER", folder)
     model: str = option(
@@ -172,7 +174,7 @@ class TrainOptions:
 
 
 def with_defaults(options: TrainOptions) -> TrainOptions:
-    """Fills in what is None with what the model learns best with."""
+    """Fills in what is None with what the model learns best with; the tail depends on the features too."""
     missing = {name: value for name, value in DEFAULTS[options.model].items() if getattr(options, name) is None}
     return replace(options, **missing)
 

@@ -19,14 +19,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.data.dataset import Scan, pictures_of, scan, training_references
+from training.data.dataset import Scan, encode_caption, pictures_of, scan
 from training.data.feature_set import FeatureSet, load_feature_set
 from training.data.splits import DEV, TRAIN, Split, make_split
 from training.data.strangers import mention_strangers
 from training.errors import UserError
 from training.files import is_local, locked, refuse_links, remove_temporary_files, writing
 from training.fitting.confidence import fit_confidence, word_weights
-from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at, with_usual_tail
+from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at, with_default_tail
 from training.fitting.judge import LEAST_PICTURES, fit_judge, log_too_few
 from training.fitting.loop import EpochLoop, StagePlan, TrainingData
 from training.fitting.phrases import fit_phrases
@@ -63,6 +63,7 @@ from training.text.vocabulary import SPECIALS, Vocabulary, build_vocabulary, loa
 log = logging.getLogger("captionbeam")
 
 _DROPOUTS = ("feature_dropout", "word_dropout", "output_dropout", "position_dropout")
+_OF_TAIL = ("tail_rate", "tail_warm_up", "word_loss")  # settings that mean nothing where no block of the encoder learns
 _FILES = ("glove", "train_list", "dev_list")  # options that name a file
 STANDARDIZED_BY = 256  # training pictures whose channels are measured
 _LOOKED_AT = 16  # of them at once
@@ -77,7 +78,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     """
     require_output(options.output, CAPTIONER)
     features = load_feature_set(options.features)  # a wrong call is better found before anything is written
-    options = with_usual_tail(with_defaults(options), features.encoder)
+    options = with_default_tail(with_defaults(options), features.encoder)
     looked_at(options, features.encoder)
     mention_strangers(features)
     with writing(f"--output {options.output}", "training goes on from its last checkpoint"):
@@ -192,10 +193,12 @@ def _finished_metrics(output: str, settings: dict[str, Any]) -> dict[str, Any] |
 def _first_difference(earlier: dict[str, Any], now: dict[str, Any]) -> str | None:
     """Settings of two calls -> the first one that differs, as the earlier call had it; None if they are the same.
 
-    An option that the earlier captionbeam did not have counts as left out.
+    An option that the earlier captionbeam did not have counts as left out, and no block of the encoder learnt.
     """
     defaults = asdict(with_defaults(TrainOptions("", "", now["model"], tail=NO_TAIL)))
     for name, value in now.items():
+        if name in _OF_TAIL and now["tail"] == NO_TAIL:
+            continue
         option, before = f"--{name.replace('_', '-')}", earlier.get(name, defaults.get(name))
         if name == "feature_shards":
             if before != value:
@@ -317,7 +320,7 @@ def _fit_missing_heads(options: TrainOptions, features: FeatureSet, split: Split
         _fit_presence(options, features, split, scanned())
     try:
         captioner = load_captioner(output)
-    except UserError:  # of one of these two the file is damaged
+    except UserError:  # a file of one of these two is damaged
         remove_judge(output)
         remove_confidence(output)
         captioner = load_captioner(output)
@@ -367,7 +370,7 @@ def _fit_judge(
         return None
     vocabulary, max_words = captioner.vocabulary, captioner.max_words
     phrases = fit_phrases(pictures, vocabulary, max_words, options.seed, options.presence)
-    reward = CiderReward(training_references(features, split, vocabulary, max_words))
+    reward = CiderReward([encode_caption(text, vocabulary, max_words) for text in its] for its in pictures.captions)
     rarity = word_weights(captioner.presence.words, scanned.words)
     judge = fit_judge(captioner, pictures_of(features, split.selects(DEV)), reward, rarity, phrases)
     if judge is not None:

@@ -166,7 +166,7 @@ def _of_lost(directory: str, counted_before: Iterable[ShardId]) -> list[Entry]:
 def train_arguments(trained_with: Mapping[str, Any]) -> list[str]:
     """Settings of a training, from `config.json` -> the options of `train` that differ from their defaults.
 
-    The model is always among them.
+    Model and tail are always among them.
     """
     usual = with_defaults(TrainOptions(features="", output="", model=trained_with["model"]))
     arguments: list[str] = []

@@ -38,7 +38,7 @@ class ExtractOptions(CollectionOptions):
         default="grid",
     )
     layer: str | None = _encoder_option(
-        "block of InceptionV3 that gives the features; train can go on training the blocks after it, see train --tail",
+        "block of InceptionV3 that gives the features; blocks after it can learn with a captioner, see train --tail",
         choices=("mixed7", "mixed8", "mixed9", "mixed10"),
         default=None,
         default_text="that of the features in FEATURES; else mixed8 for grid, mixed9 for pooled",

@@ -21,7 +21,17 @@ from training.models.captioner_files import read_metrics
 from training.models.operations import Operation
 from training.models.tail_file import pack_tail
 from training.options import PresenceOptions, TrainOptions
-from training.own_names import CONFIDENCE, CONFIG, METRICS, PRESENCE, PRESENCE_WORDS, PROGRESS, VOCABULARY, WORD_COUNTS
+from training.own_names import (
+    CONFIDENCE,
+    CONFIG,
+    JUDGE_ARRAYS,
+    METRICS,
+    PRESENCE,
+    PRESENCE_WORDS,
+    PROGRESS,
+    VOCABULARY,
+    WORD_COUNTS,
+)
 from training.text.vocabulary import SPECIALS, Vocabulary, load_vocabulary
 from training.text.word_counts import load_word_counts
 from training.train import log_captions, require_same_words, train
@@ -315,11 +325,11 @@ def grids_with_tail(tmp_path_factory, grid_features):
     return directory, kernel
 
 
-def test_a_tail_learns_with_the_captioner(tmp_path, grids_with_tail, pooled_options, recwarn, caplog):
+def test_a_tail_learns_with_the_captioner(tmp_path, grids_with_tail, pooled_options, recwarn, caplog, monkeypatch):
     features, kernel = grids_with_tail
     options = grid_options(pooled_options, features, tmp_path / "out", tail="mixed10", tail_rate=1e-2)
     with caplog.at_level("INFO", logger="captionbeam"):
-        train(options)
+        metrics = train(options)
     assert "1 block of the encoder in the captioner, trained too: mixed10" in caplog.messages
     captioner = load_captioner(options.output)
     assert captioner.model.seen_shape == (64, 20) and captioner.presence.mean_inputs.shape == (16, 20)
@@ -327,6 +337,8 @@ def test_a_tail_learns_with_the_captioner(tmp_path, grids_with_tail, pooled_opti
     assert not [one for one in recwarn if "radient" in str(one.message)]
     with pytest.raises(UserError, match="trained with --tail mixed10; choose another --output"):
         train(replace(options, tail="none"))
+    kill_after(monkeypatch, 0)
+    assert train(replace(options, tail=None)) == metrics  # what is left out is as it was
 
 
 def test_a_captioner_that_an_earlier_version_trained_is_finished_and_goes_on(
@@ -523,3 +535,28 @@ def test_a_captioner_from_before_there_was_confidence_gets_it_by_the_same_call(u
         assert train(replace(options, output=output)) == metrics
         assert load_captioner(output).confidence.id == load_captioner(options.output).confidence.id
     assert Path(output, PRESENCE).stat().st_mtime_ns == presence  # the head is left alone
+
+
+def test_a_captioner_gets_a_judge_by_the_same_call_and_a_damaged_one_is_renewed(undisturbed, tmp_path, monkeypatch):
+    options, metrics = undisturbed
+    output = tmp_path / "out"
+    shutil.copytree(options.output, output)
+    options = replace(options, output=str(output))
+    assert load_captioner(options.output).judge is None
+    for module in ("training.train", "training.fitting.judge"):
+        monkeypatch.setattr(f"{module}.LEAST_PICTURES", 6)
+    assert train(options) == metrics
+    captioner = load_captioner(options.output)
+    assert {"dog", "a dog runs", "."} <= set(captioner.judge.phrases.phrases)
+    assert captioner.judge.report["pictures"] == 6 and captioner.confidence is not None
+    (output / JUDGE_ARRAYS).unlink()
+    with pytest.raises(UserError, match=f"{JUDGE_ARRAYS}: damaged .*; run the same train command again"):
+        load_captioner(options.output)
+    assert train(options) == metrics
+    assert load_captioner(options.output).judge.id == captioner.judge.id
+    before = files_in(output)
+    assert train(options) == metrics and files_in(output) == before
+
+
+def files_in(directory):
+    return {path: path.stat().st_mtime_ns for path in directory.iterdir() if path.is_file()}

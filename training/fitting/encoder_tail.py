@@ -12,11 +12,12 @@ import numpy as np
 from training.data.feature_set import GRID_SHAPES, EncoderIdentity, FeatureSet
 from training.documents import Damaged
 from training.errors import UserError
+from training.models.captioner_files import read_config
 from training.models.operations import Operation
 from training.models.tail_file import parse_tail
 from training.options import NO_TAIL, TAIL_LAYER, TrainOptions
-from training.own_names import TAIL
-from training.storage import read_own
+from training.own_names import CONFIG, TAIL
+from training.storage import exists, read_own
 
 _EXTRACT = "run the same `captionbeam extract` command again, which makes it again"
 
@@ -36,18 +37,25 @@ class EncoderTail:
     learns: bool = False
 
 
-def with_usual_tail(options: TrainOptions, encoder: EncoderIdentity) -> TrainOptions:
-    """Fills in `options.tail` where it is None: the block that is looked at, but none for the merge model, which stays the
-    classical baseline.
+def with_default_tail(options: TrainOptions, encoder: EncoderIdentity) -> TrainOptions:
+    """Says which blocks learn where `options.tail` is None.
+
+    A training that the output holds goes on as it began. In a new one the block that is looked at learns, but with the
+    merge model, which is the classical baseline, none.
+
+    Raises:
+      UserError: a file in the output is damaged.
     """
     if options.tail is not None:
         return options
+    if exists(posixpath.join(options.output, CONFIG)):
+        return replace(options, tail=read_config(options.output).trained_with.get("tail", NO_TAIL))
     learns = options.model == "attention" and TAIL_LAYER in _layers_behind(encoder)
     return replace(options, tail=TAIL_LAYER if learns else NO_TAIL)
 
 
 def looked_at(options: TrainOptions, encoder: EncoderIdentity) -> str:
-    """Options of `with_usual_tail` and the encoder of the features -> the layer that the captioner looks at.
+    """Options of `with_default_tail` and the encoder of the features -> the layer that the captioner looks at.
 
     Raises:
       UserError: `options.tail` names a layer that does not lie behind the features.
@@ -67,7 +75,7 @@ def looked_at(options: TrainOptions, encoder: EncoderIdentity) -> str:
 
 
 def load_tail(options: TrainOptions, features: FeatureSet) -> EncoderTail:
-    """Options of `with_usual_tail` and feature set -> the blocks between its features and the layer that is looked at.
+    """Options of `with_default_tail`, feature set -> the blocks between its features and the layer that is looked at.
 
     Raises:
       UserError: their weights are missing, damaged, or those of another feature set.

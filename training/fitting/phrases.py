@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 
@@ -15,8 +14,8 @@ from training.options import PresenceOptions
 from training.text.tokenizer import tokenize
 from training.text.vocabulary import Vocabulary
 
-MOST = 4000  # phrases
-LEAST_PICTURES = 5  # that must have a phrase for it to be learnt
+MOST = 4000  # phrases that are learnt
+LEAST = 5  # training pictures that must have one
 
 
 def fit_phrases(
@@ -35,18 +34,16 @@ def fit_phrases(
     def used_in(caption: str) -> list[str]:
         return list(phrases_of(tokenize(caption)[:max_words], vocabulary))
 
-    in_captions: Counter[str] = Counter()
-    in_pictures: Counter[str] = Counter()
+    frequency: Counter[str] = Counter()  # pictures whose captions have a phrase
     for captions in pictures.captions:
-        each = [set(used_in(caption)) for caption in captions]
-        in_captions.update(chain.from_iterable(each))
-        in_pictures.update(set().union(*each))
-    ranked = sorted(in_captions, key=lambda phrase: (-in_captions[phrase], phrase))
+        frequency.update({phrase for caption in captions for phrase in used_in(caption)})
+    ranked = sorted(frequency, key=lambda phrase: (-frequency[phrase], phrase))[:MOST]
     # In a collection so small that no phrase is frequent enough, all phrases are learnt.
-    phrases = tuple([one for one in ranked if in_pictures[one] >= LEAST_PICTURES][:MOST] or ranked[:MOST])
-    total = sum(map(len, pictures.captions)) + 2 * options.prior_captions
-    rate = {phrase: (in_captions[phrase] + options.prior_captions) / total for phrase in phrases}
+    phrases = tuple([phrase for phrase in ranked if frequency[phrase] >= LEAST] or ranked)
     targets = targets_of(pictures.captions, phrases, used_in)
+    total = np.bincount(targets.places, targets.shares, len(phrases))
+    rates = (total + options.prior_captions) / (len(pictures.captions) + 2 * options.prior_captions)
+    rate = dict(zip(phrases, rates.tolist(), strict=True))
     head, _ = fit_head(pictures, targets, phrases, rate, seed, replace(options, members=1), "phrases")
-    rarity = np.log(len(pictures.captions) / np.array([in_pictures[phrase] for phrase in phrases]))
+    rarity = np.log(len(pictures.captions) / np.array([frequency[phrase] for phrase in phrases]))
     return PhraseHead(head, rarity.astype(np.float32))

@@ -46,18 +46,6 @@ SIGNALS = (
     "phrases",
 )
 _FOREMOST = 5  # words that a picture's people most likely use; the signal "unsaid" looks at these
-# What `judge.json` holds beside the report.
-_NOT_REPORT = {
-    "schema_version",
-    "fitted_to",
-    "signals",
-    "weights",
-    "halves",
-    "fitted",
-    "rarity",
-    "phrases",
-    "arrays_sha256",
-}
 _RENEW = "run the same train command again, which makes it anew"
 
 
@@ -75,6 +63,7 @@ class _Document:
     arrays_sha256: Sha256
 
 
+# What `judge.json` holds beside the report.
 _NOT_REPORT = {"schema_version", *(one.name for one in fields(_Document))}
 
 
@@ -165,6 +154,9 @@ def load_judge(directory: str, words: int, fitted_to: str) -> Judge | None:
       UserError: the file is damaged, or of another schema version.
     """
     path = posixpath.join(directory, JUDGE)
+    whole = read_document(path, dict[str, Any], _RENEW)
+    if whole is None or whole.get("schema_version") == 1:  # an earlier judge knew no phrases
+        return None
     document = read_document(path, _Document, _RENEW, SCHEMA_VERSION)
     if document is None or document.fitted_to != fitted_to:
         return None
@@ -173,7 +165,6 @@ def load_judge(directory: str, words: int, fitted_to: str) -> Judge | None:
         raise Damaged(path, f"damaged (signals {', '.join(document.signals)})", _RENEW)
     if len(document.rarity) != words:
         raise Damaged(path, f"damaged (does not fit {counted(words, 'word')})", _RENEW)
-    whole = read_document(path, dict[str, Any], _RENEW) or {}
     report = {name: value for name, value in whole.items() if name not in _NOT_REPORT}
     phrases = load_phrases(directory, document.phrases, document.arrays_sha256, _RENEW)
     return Judge(document.weights, document.halves, frozenset(document.fitted), document.rarity, phrases, report)

@@ -20,7 +20,7 @@ from training.models.presence import TINY, PresenceHead, head_of, joined_heads
 from training.own_names import JUDGE_ARRAYS
 from training.storage import write_bytes
 from training.text.plurals import counted
-from training.text.vocabulary import END, PAD, SPECIALS, Vocabulary
+from training.text.vocabulary import END, PAD, Vocabulary
 
 ORDERS = 4  # a phrase has one to so many words
 _END = "."  # how the end of a caption is written in a phrase; no word is spelled so
@@ -29,13 +29,12 @@ _RARITY = "rarity"
 
 def phrases_of(tokens: Sequence[str], vocabulary: Vocabulary) -> Iterable[str]:
     """Words of a whole caption -> its phrases, except those with a word that the vocabulary lacks."""
-    words = [token if token in vocabulary else None for token in tokens] + [_END]
+    words = [*tokens, _END]
     for begin in range(len(words)):
         for end in range(begin + 1, min(begin + ORDERS, len(words)) + 1):
-            phrase = words[begin:end]
-            if None in phrase:
+            if words[end - 1] != _END and words[end - 1] not in vocabulary:
                 break
-            yield " ".join(filter(None, phrase))
+            yield " ".join(words[begin:end])
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,10 @@ class PhraseAgreement:
     """
 
     def __init__(self, head: PhraseHead, vocabulary: Vocabulary):
-        ids = {_END: END} | {word: id for id, word in enumerate(vocabulary.words, SPECIALS)}
-        grams = [[ids[word] for word in phrase.split()] for phrase in head.phrases]
+        grams = [
+            [END if word == _END else vocabulary.encode([word])[0] for word in phrase.split()]
+            for phrase in head.phrases
+        ]
         self._rarity = head.rarity.astype(np.float64)
         # Only words that occur in phrases have a number, so that the numbers of four words fit into 64 bits.
         used = sorted({id for gram in grams for id in gram})
@@ -136,13 +137,14 @@ class PhraseAgreement:
         agreement = np.zeros(ids.shape[:2])
         ids = np.pad(ids, [(0, 0), (0, 0), (0, ORDERS)], constant_values=PAD)
         for order, (_, its) in enumerate(self._phrases, 1):
-            windows = np.lib.stride_tricks.sliding_window_view(ids, order, axis=2)  # (B, K, T - order + 1, order)
+            windows = np.lib.stride_tricks.sliding_window_view(ids, order, axis=2)  # (B, K, N, order)
             real = windows[..., -1] != PAD
             places = self._places(windows)
+            of_picture = np.linalg.norm(np.take(weighted, its, axis=1), axis=1)  # in rows: no sum depends on the batch
             weight = np.where(real, rarity[places], 0.0)
             likely = np.take_along_axis(padded[:, None], places.reshape(len(ids), 1, -1), axis=2).reshape(places.shape)
             matched = np.where(is_repeated(places), 0.0, weight * likely).sum(axis=2)
-            lengths = np.linalg.norm(weight, axis=2) * np.linalg.norm(weighted[:, its], axis=1)[:, None]
+            lengths = np.linalg.norm(weight, axis=2) * of_picture[:, None]
             agreement += matched / np.maximum(lengths, TINY)
         return agreement / ORDERS
 

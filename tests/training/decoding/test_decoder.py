@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from training.decoding.decoder import repeats
+from training.models.captioner import load_captioner
 
 
 @pytest.mark.parametrize(
@@ -220,3 +221,13 @@ def test_a_picture_that_the_judge_was_fitted_to_is_judged_by_the_other_half(
     assert [one.caption for one in new[3:]] == [one.caption for one in known[3:]]
     assert all(length(a.caption) >= length(b.caption) for a, b in zip(new[:3], known[:3], strict=True))
     assert [one.caption for one in new[:3]] != [one.caption for one in known[:3]]
+
+
+def test_an_ensemble_with_judges_decodes(tiny_captioner, give_head, give_judge, random_features, decoder):
+    paths = [give_judge(give_head(tiny_captioner(words=FEW_REPEAT, end_bias=3.0))).path for _ in range(2)]
+    ensemble = load_captioner(",".join(paths))
+    assert len(ensemble.judge.phrases.head.output_kernel) == 2
+    features = random_features(6)
+    chosen = decoder(ensemble, beam_width=4, batch_size=8).decode(features)
+    likeliest = decoder(ensemble, beam_width=4, judge="none", batch_size=8).decode(features)
+    assert sum(length(one.caption) for one in chosen) > sum(length(one.caption) for one in likeliest)

@@ -8,7 +8,7 @@ import pytest
 
 from training.data.feature_set import FeatureSet
 from training.errors import UserError
-from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at, with_usual_tail
+from training.fitting.encoder_tail import EncoderTail, load_tail, looked_at, with_default_tail
 from training.models.operations import Operation
 from training.models.tail_file import pack_tail
 from training.options import TrainOptions
@@ -69,7 +69,7 @@ def test_a_captioner_looks_at_what_is_asked_for_else_at_mixed9(features, layer, 
     ],
 )
 def test_what_learns(features, tail, model, learns):
-    given = with_usual_tail(options(tail, model), features().encoder)
+    given = with_default_tail(options(tail, model), features().encoder)
     found = load_tail(given, features())
     assert found.operations == OPERATIONS[:1] and found.arrays.keys() == {"kernel_1", "bias_1"}
     assert found.learns is learns
@@ -77,7 +77,7 @@ def test_what_learns(features, tail, model, learns):
 
 @pytest.mark.parametrize(("layer", "kind"), [("mixed9", "grid"), ("mixed10", "grid"), ("mixed8", "pooled")])
 def test_nothing_learns_where_nothing_lies_behind_the_features(features, layer, kind):
-    assert with_usual_tail(options(None), features(layer, kind).encoder).tail == "none"
+    assert with_default_tail(options(None), features(layer, kind).encoder).tail == "none"
 
 
 def test_features_that_are_looked_at_as_they_are_need_no_file(features, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 
 from training.data.splits import TRAIN, make_split
-from training.fitting.pooled_pictures import pooled_pictures, targets_of
+from training.fitting.pooled_pictures import PooledPictures, pooled_pictures, targets_of
 from training.models.caption_models import build_model
 from training.models.model_config import ModelConfig
 
@@ -28,4 +28,9 @@ def test_a_picture_is_followed_by_its_views(tmp_path, record, write_features):
         assert found.inputs.shape == (4, 1, 2048)
         np.testing.assert_allclose(found.inputs[:, 0, 0], np.log([2, 3, 1, 1]), rtol=1e-3)
         assert list(found.captions) == [("a dog", "a cat"), ("a dog",)]
-        assert found.folds(10).tolist() == [int(one.sha256[-8:], 16) % 10 for one in (seen, viewed)]
+        assert list(found.sha256) == [seen.sha256, viewed.sha256]
+
+
+def test_the_content_of_a_picture_decides_its_fold():
+    pictures = PooledPictures(np.zeros([2, 1, 1]), np.arange(3), ("aa" * 28 + "0000001f", "bb" * 28 + "00000018"), ())
+    assert pictures.folds(10).tolist() == [1, 4] and pictures.folds(4).tolist() == [3, 0]

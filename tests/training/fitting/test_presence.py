@@ -78,7 +78,9 @@ def test_phrases_are_learnt_as_words_are(training, pooled_features, split_of):
     assert phrases.rarity[place["a"]] == 0 < phrases.rarity[place["a dog"]]
     assert len(phrases.head.output_kernel) == 1
     split = split_of(pooled_features)
-    for picture, feature in pictures_of(pooled_features, lambda *content: split.of(*content) == DEV):
+    dev = list(pictures_of(pooled_features, lambda *content: split.of(*content) == DEV))
+    assert len(dev) == 6
+    for picture, feature in dev:
         presence = phrases.head.presence(head_inputs(feature[None]).numpy())[0]
         likeliest = max(("a dog runs", "a cat runs", "a horse runs"), key=lambda phrase: presence[place[phrase]])
         assert likeliest in picture.captions[0]

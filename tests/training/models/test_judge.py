@@ -1,6 +1,5 @@
 """The judge: signals of hypotheses, their ranking, and the file."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +121,12 @@ def test_a_judge_is_read_as_it_was_written_and_for_its_captioner_only(judge, tmp
     assert load_judge(str(tmp_path), 3, "model") is None
 
 
+def test_a_judge_of_an_earlier_version_does_not_count(judge, tmp_path, edit_document):
+    judge.save(str(tmp_path), "model")
+    edit_document(tmp_path / JUDGE, schema_version=1, phrases=None, arrays_sha256=None)
+    assert load_judge(str(tmp_path), 3, "model") is None
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -133,12 +138,11 @@ def test_a_judge_is_read_as_it_was_written_and_for_its_captioner_only(judge, tmp
         {"phrases": ["dog"]},
         {"arrays_sha256": "aa" * 32},
         {"weights": None},
-        {"weights": [float("nan")] * len(SIGNALS)},
+        {"weights": ["1"] * len(SIGNALS)},
     ],
 )
-def test_a_damaged_judge_is_told(judge, tmp_path, change):
+def test_a_damaged_judge_is_told(judge, tmp_path, change, edit_document):
     judge.save(str(tmp_path), "model")
-    document = json.loads((tmp_path / JUDGE).read_text())
-    (tmp_path / JUDGE).write_text(json.dumps(document | change))
-    with pytest.raises(UserError, match=rf"{JUDGE}: .*; run the same train command again, which makes it anew"):
+    edit_document(tmp_path / JUDGE, **change)
+    with pytest.raises(UserError, match=r"judge.(json|npz): .*; run the same train command again, which makes it anew"):
         load_judge(str(tmp_path), 3, "model")

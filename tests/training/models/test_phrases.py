@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,22 @@ def test_agreement_is_a_cosine_for_each_length_of_phrases(head, each, presence):
     rows = [[*VOCABULARY.encode(caption), END] + [PAD] * (6 - len(caption)) for caption in each]
     found = PhraseAgreement(head, VOCABULARY)(np.array([rows], np.int32), np.array([presence], np.float32))
     assert found[0] == pytest.approx([cosine(caption, presence) for caption in each], rel=1e-6, abs=1e-9)
+
+
+def test_agreement_depends_on_no_other_picture(head):
+    generator = np.random.default_rng(2)
+    ids = generator.choice([PAD, END, *range(SPECIALS, SPECIALS + 4)], size=(32, 3, 7)).astype(np.int32)
+    presence = generator.random([32, len(PHRASES)], np.float32)
+    agreement = PhraseAgreement(head, VOCABULARY)
+    alone = [agreement(ids[row : row + 1], presence[row : row + 1])[0] for row in range(32)]
+    np.testing.assert_array_equal(agreement(ids, presence), alone)
+
+
+def test_a_phrase_of_other_words_matches_nothing(head):
+    edited = replace(head, head=replace(head.head, words=("zebra", *PHRASES[1:])))
+    ids = np.array([[[SPECIALS, SPECIALS + 1, END]]], np.int32)
+    presence = np.ones([1, len(PHRASES)], np.float32)
+    assert 0 < PhraseAgreement(edited, VOCABULARY)(ids, presence) < PhraseAgreement(head, VOCABULARY)(ids, presence)
 
 
 def test_captions_may_be_shorter_than_phrases(head):
