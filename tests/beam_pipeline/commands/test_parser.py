@@ -55,7 +55,7 @@ COMMAND_LINE = {
         "--learning-rate": None,
         **DROPOUTS,
         "--label-smoothing": 0.1,
-        "--tail": "none",
+        "--tail": None,
         "--averaging": 0.998,
     },
     "evaluate": {
