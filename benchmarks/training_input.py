@@ -53,9 +53,7 @@ def compare_steps(arguments: argparse.Namespace, features: FeatureSet) -> None:
     shape = features.encoder.feature_shape
     tail = load_tail(options, features)
     model = build_model(ModelConfig("attention", len(vocabulary), tail=tail.operations), shape)
-    if model.tail:
-        model.tail.set_arrays(tail.arrays)
-        model.tail.trainable = tail.learns
+    tail.give_to(model)
     trainer = Trainer(model, shape, options, steps=1000)
     assert options.batch_size
     batches = training_batches(features, split, vocabulary, options.batch_size, options.max_words, seed=0, epoch=0)

@@ -8,6 +8,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,15 @@ _BAD_NPZ = (
 )
 
 
+def pack_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays by name -> content of a file that `parse_npz` reads."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
 def parse_npz(data: bytes, path: str, mend: str) -> dict[str, np.ndarray]:
-    """Content of a file that `numpy.savez` wrote -> its arrays by name; numbers are finite.
+    """Content of a file that `pack_npz` made -> its arrays by name; numbers are finite.
 
     Args:
       path: of the file, for messages.

@@ -295,9 +295,7 @@ def _make_model(
         tail_precision="bfloat16" if features.encoder.precision == "bfloat16" else "float32",
     )
     model = build_model(config, features.encoder.feature_shape, options.seed)
-    if model.tail:
-        model.tail.set_arrays(tail.arrays)
-        model.tail.trainable = tail.learns
+    tail.give_to(model)
     if model.standardize:
         training = pictures_of(features, split.selects(TRAIN))
         measured = np.stack([feature for _, feature in islice(training, STANDARDIZED_BY)])

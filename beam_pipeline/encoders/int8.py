@@ -7,7 +7,6 @@ nor what quantized them.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import numpy as np
 
 from beam_pipeline.encoders.base import COPY_AGAIN, IMAGENET, INT8, RANDOM, EncoderSpec
 from beam_pipeline.runtime import storage
-from training.array_files import parse_npz
+from training.array_files import pack_npz, parse_npz
 from training.data.feature_set import EncoderIdentity
 from training.documents import Damaged, parse_json
 from training.errors import UserError
@@ -89,9 +88,7 @@ def pack(graph: np.ndarray, weights: np.ndarray, original: EncoderIdentity, tail
     arrays = {"graph": graph, "weights": weights, "made_from": np.array(json.dumps(asdict(original), sort_keys=True))}
     if tail is not None:
         arrays[_TAIL] = np.frombuffer(tail, np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+    return pack_npz(arrays)
 
 
 def read_graph(path: str) -> tuple[np.ndarray, np.ndarray]:

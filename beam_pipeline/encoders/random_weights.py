@@ -9,14 +9,13 @@ The file of such weights holds what they are made from: the seed, and the statis
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from beam_pipeline.encoders.base import COPY_AGAIN, FLOAT32, Architecture
 from beam_pipeline.runtime import storage
-from training.array_files import parse_npz
+from training.array_files import pack_npz, parse_npz
 from training.documents import Damaged
 
 if TYPE_CHECKING:
@@ -39,13 +38,11 @@ def fit_random_statistics(architecture: Architecture, pixels: np.ndarray, seed: 
         layer.momentum = 0.0  # so that one pass in training mode leaves the batch's own statistics behind
     # As a graph: layer by layer, Keras would keep what every layer gave until the end.
     tf.function(lambda images: model(images, training=True), autograph=False)(architecture.preprocess(pixels))
-    arrays: dict[str, np.ndarray | np.int64] = {"seed": np.int64(seed)}
+    arrays = {"seed": np.array(seed, np.int64)}
     for position, layer in enumerate(norms):
         arrays[f"mean_{position}"] = np.asarray(layer.moving_mean)
         arrays[f"variance_{position}"] = np.asarray(layer.moving_variance)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+    return pack_npz(arrays)
 
 
 def set_random_weights(model: keras.Model, path: str) -> None:

@@ -131,11 +131,11 @@ class CaptionDecoder:
         model: Any = captioner.model
         step = _step(model, guide, evidence)
         keep = (lambda state: state[1]) if evidence else (lambda state: ())
-        self._judge = None
+        self._judge, phrases = None, None
         if judge is not None:
             agreement = PhraseAgreement(judge.phrases, captioner.vocabulary)
             self._judge = judge, JudgedWords(captioner.head_places(), np.array(judge.rarity), agreement)
-        phrases = PresenceGraph(judge.phrases.head) if judge else None
+            phrases = PresenceGraph(judge.phrases.head)
         n_best = settings.beam_width if judge else 1 + alternatives
         beam_search = BeamSearch(step, settings.beam_width, max_words, n_best, min_words, keep)
         self._alternatives = alternatives

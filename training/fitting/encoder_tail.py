@@ -12,6 +12,7 @@ import numpy as np
 from training.data.feature_set import GRID_SHAPES, EncoderIdentity, FeatureSet
 from training.documents import Damaged
 from training.errors import UserError
+from training.models.caption_models import CaptionModel
 from training.models.captioner_files import read_config
 from training.models.operations import Operation
 from training.models.tail_file import parse_tail
@@ -35,6 +36,12 @@ class EncoderTail:
     operations: tuple[Operation, ...] = ()
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     learns: bool = False
+
+    def give_to(self, model: CaptionModel) -> None:
+        """Gives a model that holds these blocks their weights, which learn with it or do not."""
+        if model.tail:
+            model.tail.set_arrays(self.arrays)
+            model.tail.trainable = self.learns
 
 
 def with_default_tail(options: TrainOptions, encoder: EncoderIdentity) -> TrainOptions:

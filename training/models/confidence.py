@@ -10,7 +10,6 @@ Letters: B pictures, V words of the word-presence head, C channels, F signals.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from training.array_files import pack_npz
 from training.documents import Damaged, Number, Sha256OrNone
 from training.models.calibration import Calibration
 from training.models.captioner_files import damage_reported, read_arrays
@@ -201,9 +201,8 @@ class Confidence:
           directory: of the captioner.
           fitted_to: `rated_id` of the captioner whose captions it rates.
         """
-        file = io.BytesIO()
-        np.savez(file, **self._arrays())
-        write_bytes(posixpath.join(directory, CONFIDENCE_ARRAYS), file.getvalue())
+        data = pack_npz(self._arrays())
+        write_bytes(posixpath.join(directory, CONFIDENCE_ARRAYS), data)
         document = {
             "schema_version": SCHEMA_VERSION,
             "fitted_to": fitted_to,
@@ -213,7 +212,7 @@ class Confidence:
             "calibration": self.calibrations[0].to_json() if self.calibrations else None,
             "halves": [one.to_json() for one in self.halves[0]] if self.halves else None,
         }
-        document["arrays_sha256"] = hashlib.sha256(file.getvalue()).hexdigest()
+        document["arrays_sha256"] = hashlib.sha256(data).hexdigest()
         write_document(posixpath.join(directory, CONFIDENCE), document)
 
     def _arrays(self) -> dict[str, np.ndarray]:

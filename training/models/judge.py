@@ -24,7 +24,7 @@ from msgspec import Meta
 
 from training.documents import Damaged, Number, Sha256
 from training.models.confidence import content_number, half_of
-from training.models.phrases import ORDERS, PhraseAgreement, PhraseHead, is_repeated, load_phrases
+from training.models.phrases import ORDERS, PhraseAgreement, PhraseHead, at_places, is_repeated, load_phrases
 from training.models.presence import ABSENT, TINY
 from training.own_names import JUDGE
 from training.storage import read_document, remove, write_document
@@ -213,8 +213,7 @@ class JudgedWords:
         again = is_repeated(ids)
         known = (places < len(self.rarity)) & ~again
         rarity = np.append(self.rarity, 0.0)
-        padded = np.pad(presence.astype(np.float64), [(0, 0), (0, 1)])
-        likely = np.take_along_axis(padded[:, None], places.reshape(len(ids), 1, -1), axis=2).reshape(ids.shape)
+        likely = at_places(presence.astype(np.float64), places)
         weights = rarity[places]
         said = np.where(known, weights, 0.0)
         weighted = presence * self.rarity  # [B, U]

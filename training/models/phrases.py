@@ -8,13 +8,13 @@ Letters: B pictures, K hypotheses of a picture, T words, V the decoder's vocabul
 from __future__ import annotations
 
 import hashlib
-import io
 import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from training.array_files import pack_npz
 from training.models.captioner_files import damage_reported, read_arrays
 from training.models.presence import TINY, PresenceHead, head_of, joined_heads
 from training.own_names import JUDGE_ARRAYS
@@ -66,10 +66,9 @@ class PhraseHead:
 
     def save(self, directory: str) -> str:
         """Writes `judge.npz` into a captioner directory, and returns the hex sha256 of its bytes."""
-        file = io.BytesIO()
-        np.savez(file, **self.head.stored(), **{_RARITY: self.rarity})
-        write_bytes(posixpath.join(directory, JUDGE_ARRAYS), file.getvalue())
-        return hashlib.sha256(file.getvalue()).hexdigest()
+        data = pack_npz({**self.head.stored(), _RARITY: self.rarity})
+        write_bytes(posixpath.join(directory, JUDGE_ARRAYS), data)
+        return hashlib.sha256(data).hexdigest()
 
 
 def load_phrases(directory: str, phrases: tuple[str, ...], sha256: str, renew: str) -> PhraseHead:
@@ -129,11 +128,10 @@ class PhraseAgreement:
         Returns:
           float64 [B, K]: cosine of the phrases of one word with the picture's, both weighted by rarity; the same for
           two, three and four words, and the mean of the four: an estimate of CIDEr. A phrase that is too rare to be
-          known counts as one that is not there.
+          known counts as one that people do not use, and so does one that the hypothesis has used before.
         """
         weighted = presence * self._rarity  # (B, G)
         rarity = np.append(self._rarity, self._rarity.max())
-        padded = np.pad(weighted, [(0, 0), (0, 1)])
         agreement = np.zeros(ids.shape[:2])
         ids = np.pad(ids, [(0, 0), (0, 0), (0, ORDERS)], constant_values=PAD)
         for order, (_, its) in enumerate(self._phrases, 1):
@@ -142,8 +140,7 @@ class PhraseAgreement:
             places = self._places(windows)
             of_picture = np.linalg.norm(np.take(weighted, its, axis=1), axis=1)  # in rows: no sum depends on the batch
             weight = np.where(real, rarity[places], 0.0)
-            likely = np.take_along_axis(padded[:, None], places.reshape(len(ids), 1, -1), axis=2).reshape(places.shape)
-            matched = np.where(is_repeated(places), 0.0, weight * likely).sum(axis=2)
+            matched = np.where(is_repeated(places), 0.0, weight * at_places(weighted, places)).sum(axis=2)
             lengths = np.linalg.norm(weight, axis=2) * of_picture[:, None]
             agreement += matched / np.maximum(lengths, TINY)
         return agreement / ORDERS
@@ -163,6 +160,12 @@ class PhraseAgreement:
         wanted = self._keys(windows)
         found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         return np.where(keys[found] == wanted, phrases[found], len(self._rarity))
+
+
+def at_places(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values of words or phrases, float [B, N], and places int64 [B, K, T] -> those at the places; 0 at place N."""
+    padded = np.pad(values, [(0, 0), (0, 1)])
+    return np.take_along_axis(padded[:, None], places.reshape(len(places), 1, -1), axis=2).reshape(places.shape)
 
 
 def is_repeated(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ Letters: B pictures, P grid positions, C channels, Q cells, M members, H hidden 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import posixpath
@@ -24,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import expit
 
+from training.array_files import pack_npz
 from training.documents import Sha256OrNone, Share
 from training.models.captioner_files import damage_reported, read_arrays
 from training.own_names import PRESENCE, PRESENCE_TAIL, PRESENCE_WORDS
@@ -97,13 +97,12 @@ class PresenceHead:
         Args:
           tail: word -> its mean presence in the pictures where it is below `word_evidence.FLOOR`.
         """
-        file = io.BytesIO()
-        np.savez(file, **self.stored())
-        write_bytes(posixpath.join(directory, PRESENCE), file.getvalue())
+        data = pack_npz(self.stored())
+        write_bytes(posixpath.join(directory, PRESENCE), data)
         document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "words": dict(tail)}
         write_document(posixpath.join(directory, PRESENCE_TAIL), document)
         document = {"schema_version": SCHEMA_VERSION, "words": self.words, "rare": dict(self.rare)}
-        document["arrays_sha256"] = hashlib.sha256(file.getvalue()).hexdigest()
+        document["arrays_sha256"] = hashlib.sha256(data).hexdigest()
         write_document(posixpath.join(directory, PRESENCE_WORDS), document)
 
 

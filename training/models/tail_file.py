@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
-from training.array_files import parse_npz
+from training.array_files import pack_npz, parse_npz
 from training.documents import Damaged, parse_json
 from training.models.operations import Operation, Operations, array_shapes, misfit
 
@@ -18,10 +17,8 @@ _DTYPE = np.float16  # of kernels and biases
 
 def pack_tail(operations: Sequence[Operation], arrays: Mapping[str, np.ndarray]) -> bytes:
     """Operations and their kernels and biases -> content of `encoder_tail.npz`."""
-    file = io.BytesIO()
     text = json.dumps([asdict(operation) for operation in operations])
-    np.savez(file, operations=np.array(text), **{name: array.astype(_DTYPE) for name, array in arrays.items()})
-    return file.getvalue()
+    return pack_npz({"operations": np.array(text), **{name: array.astype(_DTYPE) for name, array in arrays.items()}})
 
 
 def parse_tail(
